@@ -1,0 +1,52 @@
+# Two commands are all a newcomer needs: `make demo` and `make test`. `make help` lists the rest.
+SHELL := /bin/bash
+PY := .venv/bin/python
+.DEFAULT_GOAL := help
+.PHONY: help demo local test check bench lambda format docs clean need-terraform
+
+help:  ## list the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+demo: need-terraform  ## photos to a COLMAP model through the whole platform, on this machine (PHOTOS=dir for your own)
+	@scripts/setup.sh demo
+	@$(PY) modules/lambda/build.py
+	@$(PY) -m local demo $(if $(PHOTOS),--photos "$(PHOTOS)")
+
+local: need-terraform  ## serve the platform on this machine until Ctrl-C, for real aws commands
+	@scripts/setup.sh demo
+	@$(PY) modules/lambda/build.py
+	@$(PY) -m local serve
+
+test: need-terraform  ## unit tests, then the whole platform on the embedded AWS
+	@scripts/setup.sh test
+	@$(PY) modules/lambda/build.py
+	@echo "[test] unit tests, then one embedded AWS with Terraform applied to it (about 10 minutes on 2 cores)"
+	$(PY) -m pytest $(ARGS)
+
+check: need-terraform  ## format, lint, types, Terraform validate and test, checkov, shell and Dockerfile lint
+	@scripts/setup.sh check
+	@$(PY) modules/lambda/build.py
+	@scripts/check.sh
+
+bench: need-terraform  ## measure against named peers and print ratios (ONLY=lambda_bench for one)
+	@scripts/setup.sh test
+	@$(PY) modules/lambda/build.py
+	@$(PY) -m bench $(ONLY)
+
+lambda:  ## build the Lambda functions' zip, build/lambda.zip
+	@scripts/setup.sh demo
+	@$(PY) modules/lambda/build.py
+
+format:  ## rewrite Python and Terraform in the project's format
+	@scripts/setup.sh check
+	@$(PY) -m ruff check --fix . && $(PY) -m ruff format . && terraform fmt -recursive
+
+docs:  ## rewrite the inputs and outputs in the modules' READMEs
+	@scripts/setup.sh check
+	@$(PY) scripts/module_docs.py
+
+clean:  ## remove what the commands above made, .venv included
+	rm -rf .venv .venv-checkov build demo-output splatworks-local .pytest_cache .ruff_cache .mypy_cache .hypothesis
+
+need-terraform:
+	@command -v terraform >/dev/null || { echo "error: terraform (1.10 or newer) is not on the PATH: https://developer.hashicorp.com/terraform/install" >&2; exit 1; }
