@@ -1,0 +1,104 @@
+"""Every bash block of the README either says why it is not run, or is run here, word for word, with the real AWS CLI."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from local.embedded_aws import EmbeddedAWS
+
+ROOT = Path(__file__).parents[2]
+BLOCK = re.compile(r"(?:<!-- (?P<mark>[^>]*) -->\n)?```bash\n(?P<text>.*?)```", re.DOTALL)
+
+pytestmark = pytest.mark.flow
+
+
+def blocks() -> list[tuple[str, str]]:
+    """(mark, text) of each bash block, in the README's order."""
+    return [(found["mark"] or "", found["text"]) for found in BLOCK.finditer((ROOT / "README.md").read_text())]
+
+
+def run_bash(script: str, platform: EmbeddedAWS, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """In a shell set up as `make local` tells people to set up theirs."""
+    text = f"set -euo pipefail\nsource {platform.folder / 'env'}\n{script}"
+    return subprocess.run(["bash", "-c", text], cwd=cwd, capture_output=True, text=True, timeout=240)
+
+
+def check(done: subprocess.CompletedProcess[str]) -> str:
+    assert done.returncode == 0, f"{done.args[-1]}\n--- stdout\n{done.stdout}\n--- stderr\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what the README's commands mention: script.py, photos/, examples/."""
+    folder = tmp_path_factory.mktemp("readme")
+    shutil.copy(ROOT / "examples" / "cpu_processing.py", folder / "script.py")
+    (folder / "photos").mkdir()
+    (folder / "photos" / "notes.txt").write_text("no photo")  # the stage must say so, and cost nothing more
+    (folder / "examples").symlink_to(ROOT / "examples")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ran(platform: EmbeddedAWS, work: Path) -> str:
+    """Output of all blocks marked `run`, in one shell: a variable set in one is there in the next."""
+    return check(run_bash("\n".join(text for mark, text in blocks() if mark == "run"), platform, work))
+
+
+def test_every_bash_block_is_run_or_says_why_not() -> None:
+    for mark, text in blocks():
+        assert mark == "run" or mark.startswith("run:") or mark.startswith("not run: "), f"unmarked block:\n{text}"
+
+
+def test_readme_commands_publish_messages_that_become_jobs(platform: EmbeddedAWS, ran: str) -> None:
+    assert ran.count('"MessageId"') == 4
+    for name in ("train", "gpu_processing", "cleanup_processor"):
+        assert platform.wait_for_job(f"{name}-", timeout=120)["status"] == "SUCCEEDED"
+
+
+def test_readme_photo_message_ends_in_an_email_that_says_what_is_wrong_with_the_photos(
+    platform: EmbeddedAWS, ran: str
+) -> None:
+    assert platform.wait_for_job("sfm-", timeout=120)["status"] == "FAILED"
+    assert "photo" in platform.wait_for_email("sfm-", timeout=60).body
+
+
+def test_queues_and_logs_are_listed_under_their_documented_names(platform: EmbeddedAWS, ran: str) -> None:
+    assert '"jobSummaryList"' in ran
+    platform.wait_for_job("cleanup_processor-", timeout=120)
+    logs = check(run_bash("aws logs tail /aws/batch/${PROJECT_NAME}-ml-jobs", platform, ROOT))
+    assert "/opt/models" in logs
+
+
+def test_dead_letter_command_shows_the_refused_message_unchanged(platform: EmbeddedAWS, work: Path) -> None:
+    message = '{"trigger_type": "batch_job", "data": {"script_kee": "jobs/train.py"}}'
+    platform.publish(message)
+    platform.wait_for_email("refused", timeout=60)
+    script = (
+        'DLQ_URL=$(terraform output -raw trigger_dlq_url)\naws sqs receive-message --queue-url "$DLQ_URL" --output text'
+    )
+    assert "script_kee" in check(run_bash(script, platform, work))
+
+
+def test_terminate_command_stops_a_running_job_with_the_reason(platform: EmbeddedAWS, work: Path) -> None:
+    (work / "sleeper.py").write_text("import time\nprint('asleep', flush=True)\ntime.sleep(300)\n")
+    check(
+        run_bash("aws s3 cp sleeper.py s3://$(terraform output -raw ml_input_bucket)/jobs/sleeper.py", platform, work)
+    )
+    platform.publish({"trigger_type": "batch_job", "data": {"script_key": "jobs/sleeper.py", "compute_type": "cpu"}})
+    job = platform.wait_for_job("sleeper-", until=("RUNNING",), timeout=60)
+
+    (command,) = (text for mark, text in blocks() if mark == "run: JOB_ID")
+    check(run_bash(f"JOB_ID={job['jobId']}\n{command}", platform, work))
+
+    ended = platform.wait_for_job(job["jobId"], timeout=60)
+    assert (ended["status"], ended["statusReason"]) == ("FAILED", "wrong parameters")
+
+
+def test_build_and_push_checks_its_arguments_before_it_needs_docker(platform: EmbeddedAWS) -> None:
+    command = "cd modules/batch/docker && ./build-and-push.sh $AWS_REGION 12 $PROJECT_NAME ml-python-slim"
+    done = run_bash(command, platform, ROOT)
+    assert done.returncode != 0
+    assert "12 digits" in done.stderr.replace("12-digit", "12 digits")
