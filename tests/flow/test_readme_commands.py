@@ -1,4 +1,4 @@
-"""Every bash block of the README either says why it is not run, or is run here, word for word, with the real AWS CLI."""
+"""Every bash block of the README says why it is not run, or is run here, word for word, with the real AWS CLI."""
 
 import re
 import shutil
@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from local.embedded_aws import EmbeddedAWS
 
 ROOT = Path(__file__).parents[2]
