@@ -1,5 +1,6 @@
 """Every bash block of the README says why it is not run, or is run here, word for word, with the real AWS CLI."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -15,9 +16,9 @@ BLOCK = re.compile(r"(?:<!-- (?P<mark>[^>]*) -->\n)?```bash\n(?P<text>.*?)```", 
 pytestmark = pytest.mark.flow
 
 
-def blocks() -> list[tuple[str, str]]:
-    """(mark, text) of each bash block, in the README's order."""
-    return [(found["mark"] or "", found["text"]) for found in BLOCK.finditer((ROOT / "README.md").read_text())]
+def blocks(page: str = "README.md") -> list[tuple[str, str]]:
+    """(mark, text) of each bash block, in the page's order."""
+    return [(found["mark"] or "", found["text"]) for found in BLOCK.finditer((ROOT / page).read_text())]
 
 
 def run_bash(script: str, platform: EmbeddedAWS, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -38,7 +39,8 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(ROOT / "examples" / "cpu_processing.py", folder / "script.py")
     (folder / "photos").mkdir()
     (folder / "photos" / "notes.txt").write_text("no photo")  # the stage must say so, and cost nothing more
-    (folder / "examples").symlink_to(ROOT / "examples")
+    for name in ("examples", "scripts", ".venv"):
+        (folder / name).symlink_to(ROOT / name)
     return folder
 
 
@@ -48,8 +50,9 @@ def ran(platform: EmbeddedAWS, work: Path) -> str:
     return check(run_bash("\n".join(text for mark, text in blocks() if mark == "run"), platform, work))
 
 
-def test_every_bash_block_is_run_or_says_why_not() -> None:
-    for mark, text in blocks():
+@pytest.mark.parametrize("page", ["README.md", "docs/operations.md"])
+def test_every_bash_block_is_run_or_says_why_not(page: str) -> None:
+    for mark, text in blocks(page):
         assert mark == "run" or mark.startswith("run:") or mark.startswith("not run: "), f"unmarked block:\n{text}"
 
 
@@ -81,6 +84,20 @@ def test_dead_letter_command_shows_the_refused_message_unchanged(platform: Embed
         'DLQ_URL=$(terraform output -raw trigger_dlq_url)\naws sqs receive-message --queue-url "$DLQ_URL" --output text'
     )
     assert "script_kee" in check(run_bash(script, platform, work))
+
+
+def test_dead_letters_are_published_again_by_the_documented_command(platform: EmbeddedAWS, work: Path) -> None:
+    url = platform.outputs["trigger_dlq_url"]
+    message = (
+        '{"trigger_type": "batch_job", "data": {"script_key": "examples/cpu_processing.py", "compute_type": "cpu"}}'
+    )
+    envelope = json.dumps({"Records": [{"Sns": {"Message": message}}]})
+    platform.client("sqs").send_message(QueueUrl=url, MessageBody=envelope)
+
+    ((_, command),) = blocks("docs/operations.md")
+    assert "published again: 1" in check(run_bash(command, platform, work))
+
+    assert platform.wait_for_job("cpu_processing-", timeout=60)["status"] == "SUCCEEDED"
 
 
 def test_terminate_command_stops_a_running_job_with_the_reason(platform: EmbeddedAWS, work: Path) -> None:
