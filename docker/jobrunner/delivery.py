@@ -1,0 +1,61 @@
+"""The output folder, as it goes to S3."""
+
+import logging
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from .failures import reason
+from .settings import Settings
+from .store import AWS_FAULTS, Store, Upload
+
+log = logging.getLogger("runner")
+
+# The platform's own files in the output prefix: a script's files of the same names stay behind.
+RESERVED = ("request.json", "job.json", "_SUCCESS")
+
+
+def upload_output(settings: Settings, store: Store) -> dict[str, int]:
+    """Uploads all; gives the numbers for job.json."""
+    uploads = list(_uploads(settings.output_dir, settings.output_prefix))
+    states = store.upload(settings.output_bucket, uploads).values()
+    return {"files": len(states), "bytes": sum(state.st_size for state in states)}
+
+
+def remove_stale(settings: Settings, store: Store) -> None:
+    """Removes what an earlier attempt uploaded and this one did not write: a retry must end with the same result."""
+    bucket, prefix = settings.output_bucket, settings.output_prefix
+    current = {upload.key for upload in _uploads(settings.output_dir, prefix)}
+    keep = current | {prefix + name for name in RESERVED}
+    try:
+        stale = [file.key for file in store.list(bucket, prefix) if file.key not in keep]
+        store.delete(bucket, stale)
+    except AWS_FAULTS as error:
+        log.warning("files of an earlier attempt stay in s3://%s/%s: %s", bucket, prefix, reason(error))
+
+
+def _uploads(folder: Path, prefix: str) -> Iterator[Upload]:
+    for root, folders, names in os.walk(folder, followlinks=False):
+        for name in [*names, *(each for each in folders if Path(root, each).is_symlink())]:
+            path = Path(root, name)
+            relative = path.relative_to(folder).as_posix()
+            if problem := _left_out(path, relative, folder):
+                log.warning("not uploaded: %r %s", relative, problem)
+            else:
+                yield Upload(path.resolve(), prefix + relative)
+
+
+def _left_out(path: Path, relative: str, folder: Path) -> str | None:
+    if relative in RESERVED:
+        return "is a name of the platform's"
+    try:
+        relative.encode("utf-8")
+        target = path.resolve(strict=True)
+    except UnicodeEncodeError:
+        return "has a name that is not UTF-8"
+    except (OSError, RuntimeError):
+        return "is a broken link"
+    if not target.is_relative_to(folder.resolve()):
+        return "is a link that leads out of the output folder"
+    return None if stat.S_ISREG(target.stat().st_mode) else "is not a regular file"

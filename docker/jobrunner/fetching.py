@@ -1,0 +1,171 @@
+"""What must be on the disk before the script starts: its code, its input, the checkpoints of an earlier attempt."""
+
+import hashlib
+import shutil
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from .failures import InputError, RunnerError, error_code, reason
+from .keys import path_below, refuse_collisions
+from .settings import Request, Settings
+from .store import Download, RemoteFile, Store
+
+# Scripts lying directly in these travel alone; everywhere else the whole folder of the script comes along.
+SHARED_FOLDERS = ("", "jobs", "examples")
+DISK_RESERVE = 256 * 1024 * 1024  # left free for logs and the script's first files
+DENIED = ("AccessDenied", "403", "AllAccessDisabled", "InvalidAccessKeyId")
+
+
+@dataclass(frozen=True)
+class Input:
+    uri: str
+    downloads: list[Download]
+
+    def as_json(self) -> dict[str, Any]:
+        files = [download.source for download in self.downloads]
+        lines = "".join(sorted(f"{file.key}\t{file.size}\t{file.etag}\n" for file in files))
+        return {
+            "uri": self.uri,
+            "files": len(files),
+            "bytes": sum(file.size for file in files),
+            "sha256": hashlib.sha256(lines.encode("utf-8", "surrogatepass")).hexdigest(),
+        }
+
+
+@dataclass(frozen=True)
+class Plan:
+    script: Path
+    requirements: Path | None
+    inputs: list[Input]
+    downloads: list[Download]  # all of them: code, inputs, checkpoints
+
+    @property
+    def size(self) -> int:
+        return sum(download.source.size for download in self.downloads)
+
+
+def plan_downloads(request: Request, settings: Settings, store: Store) -> Plan:
+    """Lists everything at once; decides all targets and checks them before the first byte comes."""
+    with ThreadPoolExecutor(8, thread_name_prefix="listing") as pool:
+        code = pool.submit(_code, request.script_key, settings, store)
+        checkpoints = pool.submit(_checkpoints, request.checkpoint_prefix, settings, store)
+        layout = request.input_layout
+        inputs = [pool.submit(_input, uri, layout, settings.input_dir, store) for uri in request.input]
+        plan = _plan(request.script_key, code.result(), [each.result() for each in inputs], checkpoints.result())
+    refuse_collisions((download.target, download.source.uri) for download in plan.downloads)
+    _check_disk(plan.size, settings.workspace)
+    return plan
+
+
+def _plan(script_key: str, code: list[Download], inputs: list[Input], checkpoints: list[Download]) -> Plan:
+    own, shared = _requirements_keys(script_key)
+    wanted = own if _travels_alone(script_key) else shared
+    targets = {download.source.key: download.target for download in code}
+    downloads = [*code, *(download for each in inputs for download in each.downloads), *checkpoints]
+    return Plan(targets[script_key], targets.get(wanted), inputs, downloads)
+
+
+def _travels_alone(script_key: str) -> bool:
+    return script_key.rpartition("/")[0] in SHARED_FOLDERS
+
+
+def _requirements_keys(script_key: str) -> tuple[str, str]:
+    folder = script_key.rpartition("/")[0]
+    return f"{script_key.removesuffix('.py')}.requirements.txt", f"{folder}/requirements.txt"
+
+
+def _code(script_key: str, settings: Settings, store: Store) -> list[Download]:
+    bucket = settings.input_bucket
+    folder, _, name = script_key.rpartition("/")
+    if not name.endswith(".py") or name == ".py":
+        raise InputError("bad_script_key", f"script_key {script_key!r} is no Python file", "Name a .py file")
+    prefix = f"{folder}/" if folder else ""
+    try:
+        if _travels_alone(script_key):
+            beside = store.list(bucket, script_key.removesuffix("py"), delimiter="/")
+            found = [file for file in beside if file.key in (script_key, _requirements_keys(script_key)[0])]
+        else:
+            found = _files_only(store.list(bucket, prefix))
+    except ClientError as error:
+        raise _unlistable(f"s3://{bucket}/{prefix}", error, RunnerError) from error
+    if script_key not in [file.key for file in found]:
+        raise RunnerError(
+            "script_not_found",
+            f"s3://{bucket}/{script_key} does not exist",
+            f"Upload it (aws s3 cp script.py s3://{bucket}/{script_key}) and publish the message again",
+        )
+    return [_download(file, settings.code_dir, file.key.removeprefix(prefix)) for file in found]
+
+
+def _checkpoints(prefix: str, settings: Settings, store: Store) -> list[Download]:
+    try:
+        found = _files_only(store.list(settings.output_bucket, prefix))
+    except ClientError as error:
+        raise _unlistable(f"s3://{settings.output_bucket}/{prefix}", error, RunnerError) from error
+    return [_download(file, settings.checkpoint_dir, file.key.removeprefix(prefix)) for file in found]
+
+
+def _input(uri: str, layout: str, folder: Path, store: Store) -> Input:
+    bucket, key = _split(uri)
+    try:
+        single = None if key == "" or key.endswith("/") else store.find(bucket, key)
+        if single:
+            return Input(uri, [_download(single, folder, PurePosixPath(key).name)])
+        prefix = f"{key.rstrip('/')}/" if key.strip("/") else ""
+        found = _files_only(store.list(bucket, prefix))
+    except ClientError as error:
+        raise _unlistable(uri, error, InputError) from error
+    if not found:
+        raise InputError(
+            "input_not_found",
+            f"the input {uri} names no object and no folder with objects",
+            f"Upload to it, or look for the right name with: aws s3 ls s3://{bucket}/{prefix}",
+        )
+    if layout == "by_name":
+        folder = path_below(folder, key.rstrip("/").rpartition("/")[2] or bucket, uri)
+    return Input(uri, [_download(file, folder, file.key.removeprefix(prefix)) for file in found])
+
+
+def _split(uri: str) -> tuple[str, str]:
+    scheme, separator, rest = uri.partition("://")
+    bucket, _, key = rest.partition("/")
+    if scheme != "s3" or not separator or not bucket:
+        raise InputError("bad_input_uri", f"the input {uri!r} is no S3 URI", "Give s3://bucket/prefix/ or a key prefix")
+    return bucket, key
+
+
+def _files_only(found: Sequence[RemoteFile]) -> list[RemoteFile]:
+    """Without the empty objects whose key ends in "/": consoles and sync tools make them to show a folder."""
+    return [file for file in found if not (file.key.endswith("/") and file.size == 0)]
+
+
+def _download(file: RemoteFile, folder: Path, name: str) -> Download:
+    return Download(file, path_below(folder, name, file.uri))
+
+
+def _check_disk(size: int, folder: Path) -> None:
+    free = shutil.disk_usage(folder).free
+    if size + DISK_RESERVE <= free:
+        return
+    gigabytes = f"{size / 1e9:.1f} GB are to be downloaded, {free / 1e9:.1f} GB are free in {folder}"
+    raise InputError("disk_too_small", gigabytes, "Give less input, or set a larger root volume in Terraform")
+
+
+def _unlistable(uri: str, error: ClientError, kind: Callable[..., RunnerError]) -> RunnerError:
+    code = error_code(error)
+    if code in DENIED:
+        return kind(
+            "access_denied",
+            f"the job role may not read {uri} ({reason(error)})",
+            "Use the platform's buckets, or add the bucket to extra_input_buckets in Terraform",
+        )
+    if code in ("NoSuchBucket", "404", "400"):
+        return kind("no_such_bucket", f"{uri} cannot be read ({reason(error)})", "Check the name of the bucket")
+    return RunnerError(
+        "listing_failed", f"{uri} cannot be listed: {reason(error)}", "Publish the message again", retryable=True
+    )

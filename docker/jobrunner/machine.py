@@ -1,0 +1,122 @@
+"""Which machine this is and what it costs, asked of ECS and EC2 beside the script. What they do not tell stays null."""
+
+import json
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import boto3
+import urllib3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from .failures import reason
+
+log = logging.getLogger("runner")
+
+CPU_UNITS = 1024  # ECS counts a vCPU as this
+# Asked once, quickly: a job must not wait for its own description.
+CLIENT_CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=5, read_timeout=10)
+
+
+@dataclass
+class Machine:
+    instance_type: str | None = None
+    lifecycle: str | None = None  # "spot" or "on-demand"
+    availability_zone: str | None = None
+    vcpus: int | None = None  # the job's share of the machine
+    memory_mib: int | None = None
+    gpus: list[str] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any] | None:
+        known = asdict(self)
+        return known if any(value not in (None, []) for value in known.values()) else None
+
+
+@dataclass(frozen=True)
+class Price:
+    usd_per_hour: float
+    source: str
+
+    def cost(self, seconds: float) -> dict[str, Any]:
+        return {
+            "usd": round(self.usd_per_hour * seconds / 3600, 6),
+            "usd_per_hour": self.usd_per_hour,
+            "source": self.source,
+        }
+
+
+class MachineFacts:
+    """Finds out in a thread of its own; `machine` and `price` hold what is known so far."""
+
+    def __init__(self, metadata_uri: str | None, gpu_names: Callable[[], list[str]]) -> None:
+        self.machine = Machine()
+        self.price: Price | None = None
+        self._metadata_uri = metadata_uri
+        self._gpu_names = gpu_names
+        self._thread = threading.Thread(target=self._find_out, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def wait(self, seconds: float) -> None:
+        if self._thread.ident is not None:
+            self._thread.join(seconds)
+
+    def _find_out(self) -> None:
+        self.machine.gpus = self._gpu_names()
+        if not self._metadata_uri:
+            return
+        try:
+            session = boto3.session.Session()  # boto3's default session must not make clients in two threads
+            instance_id = self._ask_ecs(session.client("ecs", config=CLIENT_CONFIG), self._metadata_uri)
+            self._ask_ec2(session.client("ec2", config=CLIENT_CONFIG), instance_id)
+        except (BotoCoreError, ClientError) as error:
+            log.warning("machine or price not known: %s", reason(error))
+        except (urllib3.exceptions.HTTPError, LookupError, ValueError, TypeError) as error:
+            log.warning("machine or price not known, an unexpected answer: %r", error)
+
+    def _ask_ecs(self, ecs: Any, metadata_uri: str) -> str:
+        answer = urllib3.PoolManager().request("GET", f"{metadata_uri}/task", timeout=2, retries=2)
+        metadata = json.loads(answer.data)
+        task = ecs.describe_tasks(cluster=metadata["Cluster"], tasks=[metadata["TaskARN"]])["tasks"][0]
+        self._note_share(task)
+        found = ecs.describe_container_instances(
+            cluster=metadata["Cluster"], containerInstances=[task["containerInstanceArn"]]
+        )["containerInstances"][0]
+        attributes = {each["name"]: each.get("value") for each in found.get("attributes", [])}
+        self.machine.instance_type = attributes.get("ecs.instance-type")
+        self.machine.availability_zone = attributes.get("ecs.availability-zone")
+        return str(found["ec2InstanceId"])
+
+    def _note_share(self, task: dict[str, Any]) -> None:
+        container = (task.get("containers") or [{}])[0]
+        if cpu := int(container.get("cpu") or task.get("cpu") or 0):
+            self.machine.vcpus = cpu // CPU_UNITS or None
+        self.machine.memory_mib = int(container.get("memory") or task.get("memory") or 0) or None
+
+    def _ask_ec2(self, ec2: Any, instance_id: str) -> None:
+        instance = ec2.describe_instances(InstanceIds=[instance_id])["Reservations"][0]["Instances"][0]
+        self.machine.instance_type = instance["InstanceType"]
+        self.machine.lifecycle = instance.get("InstanceLifecycle", "on-demand")
+        self.machine.availability_zone = instance["Placement"]["AvailabilityZone"]
+        if self.machine.lifecycle == "spot":
+            self.price = self._spot_price(ec2)
+
+    def _spot_price(self, ec2: Any) -> Price | None:
+        now = datetime.now(UTC)
+        history = ec2.describe_spot_price_history(
+            InstanceTypes=[self.machine.instance_type],
+            AvailabilityZone=self.machine.availability_zone,
+            ProductDescriptions=["Linux/UNIX"],
+            StartTime=now,
+            EndTime=now,
+        )["SpotPriceHistory"]
+        if not history:
+            return None
+        latest = max(history, key=lambda each: each["Timestamp"])
+        source = f"EC2 spot price history, {self.machine.availability_zone}, {now:%Y-%m-%d}"
+        return Price(float(latest["SpotPrice"]), source)

@@ -1,0 +1,156 @@
+"""A child process whose lines become log lines, and which can be stopped politely."""
+
+import ctypes
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import IO, BinaryIO
+
+LONGEST_LINE = 64 * 1024  # CloudWatch takes 256 KiB; docker splits at 16
+REDRAW_SECONDS = 10  # a progress bar that redraws itself with \r becomes a log line this often
+TAIL_LINES = 20
+PR_SET_DUMPABLE = 4  # linux/prctl.h
+AWS_KEPT = re.compile(r"AWS_(DEFAULT_REGION|REGION|BATCH_\w+)")
+
+
+class Child:
+    """Runs a command in its own process group and session, passing its output on line by line."""
+
+    def __init__(self, command: Sequence[str], *, cwd: Path, environment: Mapping[str, str]) -> None:
+        self._popen = subprocess.Popen(  # noqa: S603 (running the user's script is the purpose)
+            command,
+            cwd=cwd,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        self.tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self._pumps = [
+            _start_pump(self._popen.stdout, sys.stdout.buffer, self.tail),
+            _start_pump(self._popen.stderr, sys.stderr.buffer, self.tail),
+        ]
+        self._killer: threading.Timer | None = None
+
+    def wait(self) -> int:
+        """The exit code as a shell would give it: 128 + n after signal n. Nothing of the group is left behind."""
+        code = self._popen.wait()
+        if self._killer:
+            self._killer.cancel()
+        self._kill_group()
+        for pump in self._pumps:
+            pump.join(timeout=5)  # a process that left the group may hold the pipe for ever
+        return code if code >= 0 else 128 - code
+
+    def stop(self, grace: float) -> None:
+        """SIGTERM now, SIGKILL to all after `grace` seconds."""
+        # To the script alone: if its data loaders died of the signal too, it could not write a checkpoint.
+        self._popen.send_signal(signal.SIGTERM)
+        if self._killer is None:
+            self._killer = threading.Timer(grace, self._kill_group)
+            self._killer.daemon = True
+            self._killer.start()
+
+    def _kill_group(self) -> None:
+        try:
+            os.killpg(self._popen.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+
+
+class Interruption:
+    """SIGTERM (or Ctrl-C): remembered, and forwarded to the child that runs at the time."""
+
+    def __init__(self, grace: float) -> None:
+        self.asked = threading.Event()
+        self._grace = grace
+        self._child: Child | None = None
+
+    def listen(self) -> None:
+        signal.signal(signal.SIGTERM, self._handle)
+        signal.signal(signal.SIGINT, self._handle)
+
+    def run(self, child: Child) -> int:
+        self._child = child
+        if self.asked.is_set():  # it came while the child was being started
+            child.stop(self._grace)
+        try:
+            return child.wait()
+        finally:
+            self._child = None
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self.asked.set()
+        if self._child:
+            self._child.stop(self._grace)
+
+
+def without_credentials(environment: Mapping[str, str]) -> dict[str, str]:
+    """What a script gets of the runner's environment: nothing that leads to the job role's credentials."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if not name.startswith(("AWS_", "ECS_")) or AWS_KEPT.fullmatch(name)
+    }
+
+
+def hide_environment() -> None:
+    """Closes /proc/<runner>/environ to the script, which runs as the same user."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+class LinePump:
+    """Whole lines only, so that two streams never mix within one."""
+
+    def __init__(self, sink: BinaryIO, tail: deque[str]) -> None:
+        self._sink = sink
+        self._tail = tail
+        self._pending = b""
+        self._redrawn = -float("inf")
+
+    def feed(self, chunk: bytes) -> None:
+        lines = (self._pending + chunk).splitlines(keepends=True)
+        # A \r at the very end may be the first half of \r\n.
+        complete = lines[-1].endswith(b"\n") or len(lines[-1]) > LONGEST_LINE
+        self._pending = b"" if complete else lines.pop()
+        for line in lines:
+            self._emit(line)
+
+    def finish(self) -> None:
+        if self._pending:
+            self._emit(self._pending + b"\n")
+
+    def _emit(self, line: bytes) -> None:
+        if line.endswith(b"\r"):
+            now = time.monotonic()
+            if not line.strip() or now - self._redrawn < REDRAW_SECONDS:
+                return
+            self._redrawn = now
+        text = line.rstrip(b"\r\n")
+        self._sink.write(text + b"\n")
+        self._sink.flush()
+        if text.strip():
+            self._tail.append(text.decode("utf-8", "replace"))
+
+
+def _start_pump(source: IO[bytes] | None, sink: BinaryIO, tail: deque[str]) -> threading.Thread:
+    assert source is not None  # noqa: S101 (PIPE was asked for)
+    thread = threading.Thread(target=_pump, args=(source, LinePump(sink, tail)), daemon=True)
+    thread.start()
+    return thread
+
+
+def _pump(source: IO[bytes], lines: LinePump) -> None:
+    while chunk := os.read(source.fileno(), 64 * 1024):
+        lines.feed(chunk)
+    lines.finish()

@@ -1,0 +1,219 @@
+"""Everything that the runner asks of S3, many files at a time."""
+
+import os
+import stat
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import boto3
+from boto3.s3.transfer import TransferConfig, create_transfer_manager
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from s3transfer.exceptions import CancelledError
+
+from .content_types import content_type
+from .failures import Interrupted, RunnerError, error_code, reason
+
+WORKERS = 32
+MIB = 1024 * 1024
+# Smaller files go in one request of the pool's: the transfer manager's three tasks per file cost more than the file.
+SMALL = 8 * MIB
+READ_SIZE = 1 * MIB
+DELETE_AT_ONCE = 1000  # the most that DeleteObjects takes
+
+AWS_FAULTS = (ClientError, BotoCoreError, OSError)
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    bucket: str
+    key: str
+    size: int
+    etag: str
+
+    @property
+    def uri(self) -> str:
+        return f"s3://{self.bucket}/{self.key}"
+
+
+@dataclass(frozen=True)
+class Download:
+    source: RemoteFile
+    target: Path
+
+
+@dataclass(frozen=True)
+class Upload:
+    path: Path
+    key: str
+
+
+class Store:
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    @classmethod
+    def connect(cls) -> "Store":
+        config = Config(
+            max_pool_connections=WORKERS
+            + 8,  # every worker keeps its connection; the rest is for progress and checkpoints
+            retries={"mode": "standard", "total_max_attempts": 6},
+            connect_timeout=10,
+            read_timeout=60,
+        )
+        return cls(boto3.client("s3", config=config))
+
+    def read(self, bucket: str, key: str) -> bytes | None:
+        """The object's bytes, or None where there is no such object."""
+        try:
+            return self._client.get_object(Bucket=bucket, Key=key)["Body"].read()
+        except ClientError as error:
+            if error_code(error) in ("NoSuchKey", "404"):
+                return None
+            raise
+
+    def write(self, bucket: str, key: str, body: bytes) -> None:
+        self._client.put_object(Bucket=bucket, Key=key, Body=body, ContentType=content_type(key))
+
+    def find(self, bucket: str, key: str) -> RemoteFile | None:
+        try:
+            head = self._client.head_object(Bucket=bucket, Key=key)
+        except ClientError as error:
+            if error_code(error) in ("NoSuchKey", "404"):
+                return None
+            raise
+        return RemoteFile(bucket, key, head["ContentLength"], head["ETag"])
+
+    def list(self, bucket: str, prefix: str, *, delimiter: str = "") -> list[RemoteFile]:
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=bucket, Prefix=prefix, Delimiter=delimiter
+        )
+        return [
+            RemoteFile(bucket, found["Key"], found["Size"], found["ETag"])
+            for page in pages
+            for found in page.get("Contents", [])
+        ]
+
+    def delete(self, bucket: str, keys: Sequence[str]) -> None:
+        for start in range(0, len(keys), DELETE_AT_ONCE):
+            batch = [{"Key": key} for key in keys[start : start + DELETE_AT_ONCE]]
+            answer = self._client.delete_objects(Bucket=bucket, Delete={"Objects": batch, "Quiet": True})
+            if errors := answer.get("Errors"):
+                raise OSError(f"{len(errors)} of {len(batch)} objects were not deleted, first {errors[0]}")
+
+    def download(self, files: Sequence[Download], stop: threading.Event) -> None:
+        for folder in {file.target.parent for file in files}:
+            folder.mkdir(parents=True, exist_ok=True)
+        with _Transfers(self._client) as transfers:
+            failures = transfers.each(files, transfers.fetch, stop)
+        _raise_first("download", [(file.source.uri, error) for file, error in failures])
+
+    def upload(self, bucket: str, files: Sequence[Upload]) -> dict[Upload, os.stat_result]:
+        """Uploads all that can be, then raises if some could not. Gives each file's state as it was uploaded."""
+        uploaded: dict[Upload, os.stat_result] = {}
+
+        def put(file: Upload) -> None:
+            try:
+                uploaded[file] = transfers.put(bucket, file)
+            except FileNotFoundError:
+                return  # renamed or deleted meanwhile, as happens to checkpoints
+
+        with _Transfers(self._client) as transfers:
+            failures = transfers.each(files, put, stop=None)
+        _raise_first("upload", [(f"s3://{bucket}/{file.key}", error) for file, error in failures])
+        return uploaded
+
+
+class _Transfers:
+    """A pool for many small files and a transfer manager, which splits large ones, for the others."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="transfer")
+        # Its threads start on first use, so small files alone never pay for them.
+        self._manager = create_transfer_manager(
+            client, TransferConfig(max_concurrency=16, multipart_chunksize=16 * MIB)
+        )
+
+    def __enter__(self) -> "_Transfers":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._manager.shutdown(cancel=kind is not None)
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def each(
+        self, files: Iterable[Any], act: Callable[[Any], None], stop: threading.Event | None
+    ) -> list[tuple[Any, BaseException]]:
+        """Runs `act` on all files; the failures, each with its file. SIGTERM (`stop`) ends it early."""
+        futures = {self._pool.submit(act, file): file for file in files}
+        pending: set[Future[None]] = set(futures)
+        while pending:
+            # Short waits: a signal handler runs only between them.
+            _, pending = wait(pending, timeout=0.2, return_when=FIRST_EXCEPTION)
+            if stop and stop.is_set():
+                raise Interrupted
+        return [(file, error) for future, file in futures.items() if (error := future.exception())]
+
+    def fetch(self, file: Download) -> None:
+        source = file.source
+        if source.size > SMALL:
+            self._manager.download(source.bucket, source.key, str(file.target)).result()
+            return
+        answer = self._client.get_object(Bucket=source.bucket, Key=source.key, IfMatch=source.etag)
+        with file.target.open("xb") as target:
+            for chunk in answer["Body"].iter_chunks(READ_SIZE):
+                target.write(chunk)
+
+    def put(self, bucket: str, file: Upload) -> os.stat_result:
+        with open_regular(file.path) as content:
+            state = os.fstat(content.fileno())
+            if state.st_size > SMALL:
+                extra = {"ContentType": content_type(file.key)}
+                self._manager.upload(content, bucket, file.key, extra).result()
+            else:
+                body = content.read()
+                self._client.put_object(Bucket=bucket, Key=file.key, Body=body, ContentType=content_type(file.key))
+        return state
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Opens a file of the script's. Never through a link and never a FIFO: the script may swap one in at any time."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    file = os.fdopen(descriptor, "rb")
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        file.close()
+        raise OSError(f"{path} is not a regular file")
+    return file
+
+
+def regular_files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """All regular files below `folder`, following no link; what vanishes meanwhile is left out."""
+    for root, _, names in os.walk(folder, followlinks=False):
+        for name in names:
+            path = Path(root, name)
+            try:
+                state = path.lstat()
+            except FileNotFoundError:
+                continue
+            if stat.S_ISREG(state.st_mode):
+                yield path, state
+
+
+def _raise_first(verb: str, failures: list[tuple[str, BaseException]]) -> None:
+    if not failures:
+        return
+    for _, error in failures:
+        if not isinstance(error, (*AWS_FAULTS, CancelledError)):
+            raise error
+    name, error = failures[0]
+    raise RunnerError(
+        f"{verb}_failed",
+        f"{len(failures)} file(s) failed to {verb}, the first {name}: {reason(error)}",
+        "Check that the job role may use the bucket and that the disk is not full, then publish the message again",
+        retryable=True,
+    ) from error

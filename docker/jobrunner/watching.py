@@ -1,0 +1,145 @@
+"""What happens beside the script while it runs: checkpoints and progress go to S3."""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from .failures import RunnerError, reason
+from .store import AWS_FAULTS, Download, Store, Upload, open_regular, regular_files
+
+log = logging.getLogger("runner")
+
+State = tuple[int, int]  # size and modification time: what tells a changed file from an unchanged one
+YOUNG_NANOSECONDS = 1_000_000_000
+
+
+class Repeater:
+    """Calls `act` again and again in a thread of its own, until it is stopped."""
+
+    def __init__(self, act: Callable[[], None], interval: Callable[[], float]) -> None:
+        self._act = act
+        self._interval = interval
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> "Repeater":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        last = time.monotonic()
+        while not self._stopped.wait(min(0.5, self._interval())):
+            if time.monotonic() - last >= self._interval():
+                self._act()
+                last = time.monotonic()
+
+
+class CheckpointMirror:
+    """Makes a prefix in S3 hold what the checkpoint folder holds: new and changed files, and deletions."""
+
+    def __init__(self, folder: Path, store: Store, bucket: str, prefix: str) -> None:
+        self._folder = folder
+        self._store = store
+        self._bucket = bucket
+        self._prefix = prefix
+        self._mirrored: dict[Path, State] = {}
+        self._waited: dict[Path, State] = {}
+
+    def restored(self, downloads: list[Download]) -> None:
+        """These lie in S3 already."""
+        self._mirrored = {
+            download.target: _state(download.target.stat())
+            for download in downloads
+            if download.target.is_relative_to(self._folder)
+        }
+
+    def update(self) -> None:
+        """One round while the script runs; what fails is tried again in the next."""
+        try:
+            self._mirror(patient=True)
+        except (*AWS_FAULTS, RunnerError) as error:
+            log.warning("checkpoints not mirrored, trying again: %s", reason(error))
+
+    def finish(self) -> None:
+        """The last round, once nothing writes any more. Raises if S3 does not hold the same in the end."""
+        try:
+            self._mirror(patient=False)
+        except AWS_FAULTS as error:
+            raise RunnerError(
+                "checkpoints_failed", f"checkpoints were not mirrored: {reason(error)}", "Publish the message again"
+            ) from error
+
+    def _mirror(self, *, patient: bool) -> None:
+        present = {path: _state(state) for path, state in regular_files(self._folder)}
+        changed = {path: state for path, state in present.items() if self._mirrored.get(path) != state}
+        ready = self._settled(changed) if patient else changed
+        uploads = [Upload(path, self._key(path)) for path in ready if _has_key(path)]
+        # Before the deletions: at any moment S3 holds the new checkpoint or the old one.
+        for upload, before in self._store.upload(self._bucket, uploads).items():
+            if _still(upload.path, before):
+                self._mirrored[upload.path] = _state(before)
+        gone = [path for path in self._mirrored if path not in present]
+        self._store.delete(self._bucket, [self._key(path) for path in gone])
+        for path in gone:
+            del self._mirrored[path]
+
+    def _settled(self, changed: dict[Path, State]) -> dict[Path, State]:
+        """Without the files written a moment ago, for they may be half written; but none waits more than one round."""
+        now = time.time_ns()
+        young = {path: state for path, state in changed.items() if now - state[1] < YOUNG_NANOSECONDS}
+        ready = {path: state for path, state in changed.items() if path not in young or path in self._waited}
+        self._waited = {path: state for path, state in young.items() if path not in ready}
+        return ready
+
+    def _key(self, path: Path) -> str:
+        return self._prefix + path.relative_to(self._folder).as_posix()
+
+
+class ProgressUpload:
+    """Uploads progress.json when it has changed."""
+
+    def __init__(self, path: Path, store: Store, bucket: str, key: str) -> None:
+        self._path = path
+        self._store = store
+        self._bucket = bucket
+        self._key = key
+        self._last: bytes | None = None
+
+    def update(self) -> None:
+        try:
+            with open_regular(self._path) as file:
+                body = file.read(64 * 1024)
+            if body != self._last:
+                self._store.write(self._bucket, self._key, body)
+                self._last = body
+        except FileNotFoundError:
+            return  # scripts need not write one
+        except AWS_FAULTS as error:
+            log.warning("progress.json not uploaded, trying again: %s", reason(error))
+
+
+def _state(state: os.stat_result) -> State:
+    return state.st_size, state.st_mtime_ns
+
+
+def _still(path: Path, before: os.stat_result) -> bool:
+    try:
+        return _state(path.lstat()) == _state(before)
+    except FileNotFoundError:
+        return True  # it was uploaded as it was; the next round deletes it
+
+
+def _has_key(path: Path) -> bool:
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        log.warning("left out, for its name is not UTF-8: %r", str(path))
+        return False
+    return True
