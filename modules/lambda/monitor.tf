@@ -1,0 +1,210 @@
+# End of a job -> facts -> e-mail.
+
+resource "aws_lambda_function" "monitor" {
+  #checkov:skip=CKV_AWS_50:One function between a rule and a topic: the log tells what a trace would.
+  #checkov:skip=CKV_AWS_115:Reserving concurrency takes it from the account's other functions.
+  #checkov:skip=CKV_AWS_117:It calls AWS APIs only; in a VPC it would need a NAT gateway or six endpoints.
+  #checkov:skip=CKV_AWS_173:The environment holds names, no secrets.
+  #checkov:skip=CKV_AWS_272:The zip is built from this checkout, by whoever applies it.
+  function_name    = "${var.project_name}-ml-job-monitor"
+  description      = "Sends the e-mail that says how a job ended"
+  role             = aws_iam_role.monitor.arn
+  runtime          = local.runtime
+  architectures    = [local.architecture]
+  handler          = "monitor.handler"
+  filename         = var.zip_path
+  source_code_hash = local.zip_hash
+  memory_size      = 512
+  timeout          = 60
+
+  environment {
+    variables = merge(local.environment, {
+      POWERTOOLS_SERVICE_NAME = "monitor"
+      JOB_LOG_GROUP           = var.job_log_group.name
+    })
+  }
+
+  dead_letter_config {
+    target_arn = aws_sqs_queue.monitor_dlq.arn
+  }
+
+  # Lambda checks when the function is made that its role can write to the dead-letter queue.
+  depends_on = [aws_iam_role_policy.monitor, aws_cloudwatch_log_group.monitor]
+
+  lifecycle {
+    precondition {
+      condition     = local.zip_exists
+      error_message = local.zip_is_there
+    }
+  }
+}
+
+resource "aws_cloudwatch_log_group" "monitor" {
+  #checkov:skip=CKV_AWS_158:CloudWatch encrypts all logs; a key of our own would add a price and a way to lose them.
+  #checkov:skip=CKV_AWS_338:Logs cost by the month; log_retention_days can be raised to ten years.
+  name              = "/aws/lambda/${var.project_name}-ml-job-monitor"
+  retention_in_days = var.log_retention_days
+}
+
+# --- In: jobs of our queues that ended ---
+
+resource "aws_cloudwatch_event_rule" "job_ended" {
+  name        = "${var.project_name}-ml-job-ended"
+  description = "A job of ${var.project_name} succeeded or failed"
+
+  event_pattern = jsonencode({
+    source      = ["aws.batch"]
+    detail-type = ["Batch Job State Change"]
+    detail = {
+      status   = ["SUCCEEDED", "FAILED"]
+      jobQueue = var.queue_arns
+    }
+  })
+}
+
+resource "aws_cloudwatch_event_target" "monitor" {
+  rule      = aws_cloudwatch_event_rule.job_ended.name
+  target_id = "monitor"
+  arn       = aws_lambda_function.monitor.arn
+
+  retry_policy {
+    maximum_event_age_in_seconds = 21600
+    maximum_retry_attempts       = 20
+  }
+
+  dead_letter_config {
+    arn = aws_sqs_queue.monitor_dlq.arn
+  }
+
+  # An event without permission goes straight to the dead-letter queue.
+  depends_on = [aws_lambda_permission.job_ended]
+}
+
+resource "aws_lambda_permission" "job_ended" {
+  statement_id  = "JobEnded"
+  action        = "lambda:InvokeFunction"
+  function_name = aws_lambda_function.monitor.function_name
+  principal     = "events.amazonaws.com"
+  source_arn    = aws_cloudwatch_event_rule.job_ended.arn
+}
+
+# --- Out: events that could not be reported ---
+
+resource "aws_sqs_queue" "monitor_dlq" {
+  name                      = "${var.project_name}-ml-monitor-dlq"
+  message_retention_seconds = 1209600 # 14 days, SQS's maximum
+  sqs_managed_sse_enabled   = true
+}
+
+data "aws_iam_policy_document" "monitor_dlq" {
+  statement {
+    sid       = "UndeliveredEvents"
+    actions   = ["sqs:SendMessage"]
+    resources = [aws_sqs_queue.monitor_dlq.arn]
+
+    principals {
+      type        = "Service"
+      identifiers = ["events.amazonaws.com"]
+    }
+
+    condition {
+      test     = "ArnEquals"
+      variable = "aws:SourceArn"
+      values   = [aws_cloudwatch_event_rule.job_ended.arn]
+    }
+  }
+
+  statement {
+    sid       = "TlsOnly"
+    effect    = "Deny"
+    actions   = ["sqs:*"]
+    resources = [aws_sqs_queue.monitor_dlq.arn]
+
+    principals {
+      type        = "*"
+      identifiers = ["*"]
+    }
+
+    condition {
+      test     = "Bool"
+      variable = "aws:SecureTransport"
+      values   = ["false"]
+    }
+  }
+}
+
+resource "aws_sqs_queue_policy" "monitor_dlq" {
+  queue_url = aws_sqs_queue.monitor_dlq.url
+  policy    = data.aws_iam_policy_document.monitor_dlq.json
+}
+
+# --- What it may do ---
+
+resource "aws_iam_role" "monitor" {
+  name               = "${var.project_name}-ml-job-monitor"
+  assume_role_policy = data.aws_iam_policy_document.assume.json
+}
+
+data "aws_iam_policy_document" "monitor" {
+  #checkov:skip=CKV_AWS_356:DescribeJobs knows no resources; it only reads.
+  statement {
+    sid       = "DescribeJobs"
+    actions   = ["batch:DescribeJobs"]
+    resources = ["*"]
+  }
+
+  # Listing tells "not there" from "not allowed", and a job without output from one with.
+  statement {
+    sid       = "ListResults"
+    actions   = ["s3:ListBucket"]
+    resources = [var.output_bucket.arn]
+  }
+
+  statement {
+    sid       = "ReadResults"
+    actions   = ["s3:GetObject"]
+    resources = ["${var.output_bucket.arn}/runs/*"]
+  }
+
+  statement {
+    sid       = "ReadJobLogs"
+    actions   = ["logs:GetLogEvents"]
+    resources = ["${var.job_log_group.arn}:*"]
+  }
+
+  statement {
+    sid       = "Once"
+    actions   = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"]
+    resources = [aws_dynamodb_table.idempotency.arn]
+  }
+
+  statement {
+    sid       = "Email"
+    actions   = ["sns:Publish"]
+    resources = [var.notification_topic_arn]
+  }
+
+  statement {
+    sid       = "EncryptEmail"
+    actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+    resources = [var.notification_key_arn]
+  }
+
+  statement {
+    sid       = "KeepUnreported"
+    actions   = ["sqs:SendMessage"]
+    resources = [aws_sqs_queue.monitor_dlq.arn]
+  }
+
+  statement {
+    sid       = "Log"
+    actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+    resources = ["${aws_cloudwatch_log_group.monitor.arn}:*"]
+  }
+}
+
+resource "aws_iam_role_policy" "monitor" {
+  name   = "monitor"
+  role   = aws_iam_role.monitor.id
+  policy = data.aws_iam_policy_document.monitor.json
+}
