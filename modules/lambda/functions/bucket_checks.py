@@ -1,0 +1,65 @@
+"""Whether what a message names is in the buckets: asked before a machine is paid for."""
+
+from pathlib import PurePosixPath
+
+from aws_clients import client
+from bad_input import BadInputError, nearest, shown
+from botocore.exceptions import ClientError
+from job_checks import split_uri
+
+SCRIPTS_LISTED = 200  # how many neighbours of a missing script are compared with its name
+
+
+def require_script(bucket: str, key: str) -> None:
+    try:
+        client("s3").head_object(Bucket=bucket, Key=key)
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
+            raise
+        raise _missing_script(bucket, key) from None
+
+
+def require_input(uri: str) -> None:
+    """An object of this key, or at least one object in the folder of this name."""
+    bucket, key = split_uri(uri)
+    folder = key if key.endswith("/") else f"{key}/"
+    if _first_keys(bucket, key)[:1] == [key] and key != folder:
+        return
+    if any(found != folder for found in _first_keys(bucket, folder)):
+        return
+    raise BadInputError(
+        field="data.input",
+        given=shown(uri),
+        allowed="an object, or a folder with at least one object in it",
+        fix=f"Nothing is there. Upload it first: aws s3 cp --recursive my-photos/ s3://{bucket}/{folder}",
+    )
+
+
+def _missing_script(bucket: str, key: str) -> BadInputError:
+    folder = f"{PurePosixPath(key).parent}/"
+    listing = client("s3").list_objects_v2(Bucket=bucket, Prefix=folder, MaxKeys=SCRIPTS_LISTED)
+    scripts = [found["Key"] for found in listing.get("Contents", []) if found["Key"].endswith(".py")]
+    return BadInputError(
+        field="data.script_key",
+        given=shown(key),
+        allowed=f"the key of a script in the bucket {bucket}",
+        fix=f"Upload it first: aws s3 cp {PurePosixPath(key).name} s3://{bucket}/{key}"
+        + (f". {nearest(key, scripts[:20])}" if scripts else ""),
+    )
+
+
+def _first_keys(bucket: str, prefix: str) -> list[str]:
+    try:
+        # Two, because the first may be the empty object that the console makes for a folder.
+        listing = client("s3").list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=2)
+    except ClientError as error:
+        code = error.response["Error"]["Code"]
+        if code not in ("NoSuchBucket", "AccessDenied"):
+            raise
+        raise BadInputError(
+            field="data.input",
+            given=shown(f"s3://{bucket}/{prefix}"),
+            allowed="a bucket that exists and that the platform may read",
+            fix=f"S3 answered {code}. Check the name, and that the bucket's policy lets the platform's roles read it.",
+        ) from None
+    return [found["Key"] for found in listing.get("Contents", [])]

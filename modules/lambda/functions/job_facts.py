@@ -1,0 +1,169 @@
+"""What is known about a job that has ended: from its event, its files in S3 and its log."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from aws_clients import client
+from aws_lambda_powertools.utilities.data_classes import EventBridgeEvent
+from settings import MonitorSettings
+
+LOG_LINES = 20
+FILE_LIMIT = 1_000_000  # bytes that are read of a JSON file; ours have a few thousand
+PLATFORM_FILES = ("request.json", "job.json", "progress.json", "_SUCCESS")
+KEYS_LISTED = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    seconds: float | None  # None where it never started
+    exit_code: int | None
+    reason: str  # what ECS says about the container, often empty
+    status_reason: str
+    log_stream: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """The event, typed. A job that somebody submitted past the dispatcher has no request_key."""
+
+    id: str
+    name: str
+    queue_arn: str
+    region: str
+    status: str
+    status_reason: str
+    waited_seconds: float | None
+    ran_seconds: float | None
+    attempts: tuple[Attempt, ...]
+    attempts_allowed: int
+    timeout_seconds: int | None
+    memory: int | None  # MiB
+    array_size: int | None
+    array_index: int | None
+    array_summary: dict[str, int]
+    environment: dict[str, str]
+
+    @property
+    def succeeded(self) -> bool:
+        return self.status == "SUCCEEDED"
+
+    @property
+    def last(self) -> Attempt | None:
+        return self.attempts[-1] if self.attempts else None
+
+    @property
+    def output_prefix(self) -> str | None:
+        return self.environment.get("OUTPUT_PREFIX")
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobFacts:
+    job: Job
+    message: dict[str, Any] | None  # as it was published
+    report: dict[str, Any]  # job.json of the last attempt, or empty
+    result: dict[str, Any]  # result.json of the last attempt, or empty
+    has_output: bool | None  # None where nobody knows
+    log_tail: tuple[str, ...]
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """`code`, `cause` and `fix` as the script or the runner gave them."""
+        return _object(self.report.get("error")) or _object(self.result.get("error"))
+
+    @property
+    def ended(self) -> str:
+        return str(self.report.get("ended", ""))
+
+
+def read_event(event: EventBridgeEvent) -> Job:
+    detail = event.detail
+    container = detail.get("container") or {}
+    array = detail.get("arrayProperties") or {}
+    started = detail.get("startedAt")
+    sizes = {need["type"]: need["value"] for need in container.get("resourceRequirements") or []}
+    return Job(
+        id=detail["jobId"],
+        name=detail["jobName"],
+        queue_arn=detail["jobQueue"],
+        region=event.region,
+        status=detail["status"],
+        status_reason=detail.get("statusReason") or "",
+        waited_seconds=_seconds(detail.get("createdAt"), started),
+        ran_seconds=_seconds(started, detail.get("stoppedAt")),
+        attempts=tuple(_attempt(attempt) for attempt in detail.get("attempts") or []),
+        attempts_allowed=(detail.get("retryStrategy") or {}).get("attempts", 1),
+        timeout_seconds=(detail.get("timeout") or {}).get("attemptDurationSeconds"),
+        memory=int(float(sizes["MEMORY"])) if "MEMORY" in sizes else None,
+        array_size=array.get("size"),
+        array_index=array.get("index"),
+        array_summary=array.get("statusSummary") or {},
+        environment={pair["name"]: pair.get("value") or "" for pair in container.get("environment") or []},
+    )
+
+
+def gather(job: Job, settings: MonitorSettings) -> JobFacts:
+    """Add what S3 and the log know. A file or a log stream that is not there is no error; one that is denied is."""
+    prefix = job.output_prefix
+    request = _read_json(settings.output_bucket, job.environment.get("REQUEST_KEY"))
+    report = _read_json(settings.output_bucket, prefix and f"{prefix}job.json")
+    if report.get("job_id") != job.id or report.get("attempt", 0) != len(job.attempts):
+        report = {}  # an earlier attempt wrote it, and the last one died before it could
+    result = _read_json(settings.output_bucket, prefix and f"{prefix}result.json") if report else {}
+    stream = job.last.log_stream if job.last else None
+    return JobFacts(
+        job=job,
+        message=_object(request.get("message")) or None,
+        report=report,
+        result=result,
+        has_output=_has_output(settings.output_bucket, prefix) if prefix and job.succeeded else None,
+        log_tail=_log_tail(settings.job_log_group, stream) if stream and not job.succeeded else (),
+    )
+
+
+def _attempt(attempt: dict[str, Any]) -> Attempt:
+    container = attempt.get("container") or {}
+    return Attempt(
+        seconds=_seconds(attempt.get("startedAt"), attempt.get("stoppedAt")),
+        exit_code=container.get("exitCode"),
+        reason=container.get("reason") or "",
+        status_reason=attempt.get("statusReason") or "",
+        log_stream=container.get("logStreamName"),
+    )
+
+
+def _seconds(start: int | None, end: int | None) -> float | None:
+    return max(0, end - start) / 1000 if start and end else None
+
+
+def _object(value: Any) -> dict[str, Any]:
+    """Users' scripts write result.json as well, in whatever shape."""
+    return value if isinstance(value, dict) else {}
+
+
+def _read_json(bucket: str, key: str | None) -> dict[str, Any]:
+    if not key:
+        return {}
+    s3 = client("s3")
+    try:
+        return _object(json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read(FILE_LIMIT)))
+    except (s3.exceptions.NoSuchKey, ValueError, RecursionError):
+        return {}
+
+
+def _has_output(bucket: str, prefix: str) -> bool:
+    """Whether anything lies there that the platform did not write itself. result.json counts: the script wrote it."""
+    listing = client("s3").list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=KEYS_LISTED)
+    names = (found["Key"].rsplit("/", 1)[1] for found in listing.get("Contents", []))
+    return listing["IsTruncated"] or any(name not in PLATFORM_FILES for name in names)
+
+
+def _log_tail(group: str, stream: str) -> tuple[str, ...]:
+    logs = client("logs")
+    try:
+        events = logs.get_log_events(logGroupName=group, logStreamName=stream, limit=LOG_LINES, startFromHead=False)[
+            "events"
+        ]
+    except logs.exceptions.ResourceNotFoundException:
+        return ()
+    return tuple(event["message"] for event in events)

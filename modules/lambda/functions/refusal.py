@@ -1,0 +1,69 @@
+"""What happens to a message that was refused: it is kept in the dead-letter queue, and its author gets an e-mail."""
+
+import json
+import re
+import shlex
+
+from aws_clients import client
+from bad_input import BadInputError
+from email_subject import subject_line
+from settings import DispatcherSettings
+
+SQS_LIMIT = 262_144  # bytes, of the body with its attributes
+ATTRIBUTE_LIMIT = 1024  # bytes of the reason
+SHOWN_LIMIT = 4000  # characters of the message that the e-mail repeats
+NOT_IN_SQS = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def refuse(text: str, message_id: str, problem: BadInputError, settings: DispatcherSettings) -> None:
+    """Keep first, tell second: when the second fails, both are tried again."""
+    _keep(text, message_id, problem, settings.dlq_url)
+    client("sns").publish(
+        TopicArn=settings.notification_topic_arn,
+        Subject=subject_line(f"[{settings.project_name}] Message refused: {problem.field}"),
+        Message=email_text(text, message_id, problem, settings),
+    )
+
+
+def email_text(text: str, message_id: str, problem: BadInputError, settings: DispatcherSettings) -> str:
+    shown = text if len(text) <= SHOWN_LIMIT else f"{text[:SHOWN_LIMIT]}… ({len(text)} characters)"
+    topic = shlex.quote(settings.trigger_topic_arn)
+    return f"""A message to {settings.project_name} was refused. Nothing was started, and nothing will be retried.
+
+Field:    {problem.field}
+Given:    {problem.given}
+Allowed:  {problem.allowed}
+To do:    {problem.fix}
+
+Then publish it again:
+
+  aws sns publish --topic-arn {topic} --message '<the corrected message>'
+
+The message (SNS message id {message_id}):
+
+{shown}
+
+It is also kept, unchanged, in the dead-letter queue {settings.dlq_url}
+"""
+
+
+def _keep(text: str, message_id: str, problem: BadInputError, dlq_url: str) -> None:
+    attributes = {"reason": str(problem), "field": problem.field, "sns_message_id": message_id}
+    body = text
+    if not text or NOT_IN_SQS.search(text):  # SQS refuses such bodies
+        body = json.dumps(text)
+        attributes["body_encoding"] = "json-string"
+    client("sqs").send_message(QueueUrl=dlq_url, MessageBody=body, MessageAttributes=_fitting(attributes, body))
+
+
+def _fitting(attributes: dict[str, str], body: str) -> dict[str, dict[str, str]]:
+    """As many attributes as fit beside the body, which may fill a message alone; then the e-mail has the reason."""
+    room = SQS_LIMIT - len(body.encode(errors="replace"))
+    fitting = {}
+    for name, value in attributes.items():
+        clean = NOT_IN_SQS.sub("?", value).encode(errors="replace")[:ATTRIBUTE_LIMIT].decode(errors="ignore") or "-"
+        room -= len(name) + len("String") + len(clean.encode())
+        if room < 0:
+            break
+        fitting[name] = {"DataType": "String", "StringValue": clean}
+    return fitting
