@@ -1,0 +1,222 @@
+"""The platform on one machine: an endpoint that speaks AWS, with the project's Terraform applied to it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from subprocess import CompletedProcess
+from types import TracebackType
+from typing import Any
+
+import boto3
+
+from local import moto_fixes
+from local.hooks import Hooks
+from local.moto_server import MotoServer, forget_everything
+from local.outbox import Email, Outbox
+from local.services import Services
+from local.shell_environment import write_shell_environment
+from local.terraform_project import TerraformProject
+
+__all__ = ["Email", "EmbeddedAWS", "FolderInUseError"]
+
+ROOT = Path(__file__).parents[1]
+REGION = "us-east-1"
+ENDED = ("SUCCEEDED", "FAILED")
+DEFAULT_EMAIL = "you@example.com"
+
+
+class FolderInUseError(Exception):
+    pass
+
+
+class EmbeddedAWS:
+    """Use as a context manager. One at a time in a process: moto's state is global to it."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        project_name: str = "splatworks-local",
+        concurrency: int = 2,
+        log: Callable[[str], None] = print,
+        port: int = 0,
+        hurry: float = 1.0,  # divides Batch's own waiting times (attempt timeouts, limits of stuck jobs), for tests
+    ) -> None:
+        self.folder = folder.resolve()
+        self.project_name = project_name
+        self.outbox = self.folder / "outbox"
+        self.outputs: dict[str, str] = {}
+        self.environment: dict[str, str] = {}
+        self.endpoint_url = ""
+        self._log = log
+        self._port = port
+        self._concurrency = concurrency
+        self._hurry = hurry
+        self._stack = ExitStack()
+        self._clients: dict[str, Any] = {}
+
+    def __enter__(self) -> EmbeddedAWS:
+        with self._stack:
+            self._start()
+            self._stack = self._stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def _start(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock()
+        forget_everything()
+        hooks = Hooks()
+        self._stack.callback(hooks.restore)
+        moto_fixes.install(hooks)
+        server = MotoServer(self._port)
+        self.endpoint_url = server.start()
+        self._stack.callback(server.stop)
+        self.environment = self._environment()
+        self._outbox = Outbox(self.outbox)
+        self._services = Services(
+            folder=self.folder,
+            runner=ROOT / "docker" / "runner.py",
+            region=REGION,
+            environment=self.environment,
+            outbox=self._outbox,
+            concurrency=self._concurrency,
+            hurry=self._hurry,
+            log=self._log,
+        )
+        self._stack.callback(self._services.close)
+        self._services.install(hooks)
+        self._terraform = TerraformProject(ROOT, self.folder / "terraform", self.environment, self._log)
+        write_shell_environment(self.folder / "env", self.environment, self._terraform)
+
+    def _lock(self) -> None:
+        lock = self._stack.enter_context((self.folder / "lock").open("w"))
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise FolderInUseError(
+                f"{self.folder} is used by another embedded AWS. Stop that one, or give another folder with --folder."
+            ) from error
+
+    def _environment(self) -> dict[str, str]:
+        nothing = self.folder / "no-aws-settings"  # so that no setting of the user's own account is ever read
+        nothing.write_text("")
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint_url,
+            "AWS_ACCESS_KEY_ID": "embedded",
+            "AWS_SECRET_ACCESS_KEY": "embedded",
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_REGION": REGION,
+            "AWS_CONFIG_FILE": str(nothing),
+            "AWS_SHARED_CREDENTIALS_FILE": str(nothing),
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_PAGER": "",
+            "NO_PROXY": "127.0.0.1,localhost",
+            "no_proxy": "127.0.0.1,localhost",
+            "PROJECT_NAME": self.project_name,
+        }
+
+    def client(self, service: str) -> Any:
+        if service not in self._clients:
+            self._clients[service] = boto3.session.Session().client(
+                service,
+                endpoint_url=self.endpoint_url,
+                region_name=REGION,
+                aws_access_key_id=self.environment["AWS_ACCESS_KEY_ID"],
+                aws_secret_access_key=self.environment["AWS_SECRET_ACCESS_KEY"],
+                verify=False,
+            )
+        return self._clients[service]
+
+    def apply(self, variables: dict[str, Any] | None = None) -> dict[str, str]:
+        """The project's root module, applied. Returns its outputs."""
+        defaults = {
+            "project_name": self.project_name,
+            "aws_region": REGION,
+            "notification_emails": [DEFAULT_EMAIL],
+            "force_destroy": True,
+        }
+        self._terraform.prepare({**defaults, **(variables or {})})
+        self.outputs = self._terraform.apply()
+        return self.outputs
+
+    def terraform(self, *arguments: str) -> CompletedProcess[str]:
+        return self._terraform.run(*arguments)
+
+    def destroy(self) -> None:
+        self._terraform.destroy()
+
+    def publish(self, message: dict[str, Any] | str, copies: int = 1, **options: Any) -> str:
+        """As `aws sns publish` would. `copies` delivers the very same SNS message more than once."""
+        topic = options.pop("TopicArn", None) or self.outputs["trigger_events_topic_arn"]
+        text = message if isinstance(message, str) else json.dumps(message)
+        message_id: str = self.client("sns").publish(TopicArn=topic, Message=text, **options)["MessageId"]
+        for _ in range(copies - 1):
+            self._services.sns.redeliver(topic, message_id)
+        return message_id
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """All jobs of all queues, newest first, children of arrays not among them."""
+        return self._services.describe_jobs()
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        found = self.client("batch").describe_jobs(jobs=[job_id])["jobs"]
+        if not found:
+            raise KeyError(f"no job {job_id}")
+        detail: dict[str, Any] = found[0]
+        return detail
+
+    def wait_for_job(self, name_or_id: str, until: tuple[str, ...] = ENDED, timeout: float = 60.0) -> dict[str, Any]:
+        """The newest job whose id is, or whose name contains, `name_or_id`, once it is in one of the states `until`."""
+
+        def found() -> dict[str, Any] | None:
+            job = self._find_job(name_or_id)
+            if job and job["status"] in ENDED and job["status"] not in until:
+                reason = job.get("statusReason", "")
+                raise AssertionError(f"job {job['jobName']} is {job['status']} ({reason}), never {' or '.join(until)}")
+            return job if job and job["status"] in until else None
+
+        job: dict[str, Any] = self.wait_until(found, timeout, what=f"job {name_or_id} to be {' or '.join(until)}")
+        return job
+
+    def _find_job(self, name_or_id: str) -> dict[str, Any] | None:
+        exact = self.client("batch").describe_jobs(jobs=[name_or_id])["jobs"]
+        matching = exact or [job for job in self.jobs() if name_or_id in job["jobName"]]
+        return matching[0] if matching else None
+
+    def wait_until(self, condition: Callable[[], Any], timeout: float = 60.0, what: str = "the condition") -> Any:
+        """The first true value of `condition()`."""
+        deadline = time.monotonic() + timeout
+        while not (value := condition()):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"waited {timeout:.0f} s for {what}. {self._situation()}")
+            time.sleep(0.1)
+        return value
+
+    def _situation(self) -> str:
+        jobs = [f"{job['jobName']}: {job['status']}" for job in self.jobs()[:5]]
+        return f"Jobs: {', '.join(jobs) or 'none'}. E-mails: {[email.subject for email in self.emails()[-5:]]}"
+
+    def emails(self) -> list[Email]:
+        return self._outbox.emails
+
+    def wait_for_email(self, subject_contains: str, timeout: float = 60.0) -> Email:
+        def found() -> Email | None:
+            matching = [email for email in self.emails() if subject_contains.lower() in email.subject.lower()]
+            return matching[-1] if matching else None
+
+        email: Email = self.wait_until(found, timeout, what=f"an e-mail with {subject_contains!r} in its subject")
+        return email
+
+    def reclaim_spot(self, job_id: str, notice: bool = True) -> str:
+        """The job's host is taken away, with the two minutes' notice or without. Returns the instance's id."""
+        return self._services.scheduler.reclaim_spot(self._services.scheduler.jobs[job_id], notice=notice)

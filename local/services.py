@@ -1,0 +1,70 @@
+"""What the embedded AWS adds to moto, wired together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from moto.batch.models import batch_backends
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.ec2.models import ec2_backends
+from moto.ecs.models import ecs_backends
+from moto.logs.models import logs_backends
+
+from local.batch_api import BatchAPI
+from local.batch_events import job_state_change
+from local.batch_jobs import Job, detail
+from local.event_bus import EventBus
+from local.hooks import Hooks
+from local.job_attempt import AttemptStarter
+from local.job_machine import MachineRegistry
+from local.job_scheduler import JobScheduler
+from local.lambda_runtime import LambdaRuntime
+from local.log_lines import LogStreams
+from local.outbox import Outbox
+from local.sns_delivery import SNSDelivery
+
+
+class Services:
+    def __init__(
+        self,
+        *,
+        folder: Path,
+        runner: Path,
+        region: str,
+        environment: dict[str, str],
+        outbox: Outbox,
+        concurrency: int,
+        hurry: float,
+        log: Callable[[str], None],
+    ) -> None:
+        aws = {name: value for name, value in environment.items() if name != "PROJECT_NAME"}
+        logs = LogStreams(logs_backends[DEFAULT_ACCOUNT_ID][region])
+        machines = MachineRegistry(ec2_backends[DEFAULT_ACCOUNT_ID][region], ecs_backends[DEFAULT_ACCOUNT_ID][region])
+        self._batch = batch_backends[DEFAULT_ACCOUNT_ID][region]
+        self._functions = LambdaRuntime(folder, aws, logs, log)
+        self._events = EventBus(self._functions, log)
+        self.sns = SNSDelivery(self._functions, outbox, log)
+        starter = AttemptStarter(runner=runner, folder=folder, environment=aws, machines=machines, logs=logs)
+        self.scheduler = JobScheduler(starter, self._job_changed, concurrency=concurrency, hurry=hurry)
+
+    def install(self, hooks: Hooks) -> None:
+        for part in (self._functions, self._events, self.sns, BatchAPI(self.scheduler)):
+            part.install(hooks)
+
+    def _job_changed(self, job: Job) -> None:
+        self._events.put(job_state_change(job, self._tags(job)))
+
+    def _tags(self, job: Job) -> dict[str, str]:
+        return self._batch.list_tags_for_resource(job.arn)
+
+    def describe_jobs(self) -> list[dict[str, Any]]:
+        jobs = [job for job in reversed(list(self.scheduler.jobs.values())) if job.parent is None]
+        return [detail(job, self._tags(job)) for job in jobs]
+
+    def close(self) -> None:
+        """Jobs first, while functions can still report them."""
+        self.scheduler.close()
+        self._events.close()
+        self._functions.close()
