@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # All static checks and the plan-only Terraform tests. Goes on after a failure and names every one at the end.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 export PATH="$PWD/.venv/bin:$PWD/.venv-checkov/bin:$PATH"
 
 mkdir -p build
