@@ -84,10 +84,16 @@ resource "aws_sns_topic_subscription" "dispatcher" {
 
 # --- Out: refused messages, and those that failed three times ---
 
+locals {
+  trigger_dlq_name = "${var.project_name}-ml-trigger-dlq"
+  trigger_dlq_arn  = "arn:${data.aws_partition.current.partition}:sqs:${var.aws_region}:${var.account_id}:${local.trigger_dlq_name}"
+}
+
 resource "aws_sqs_queue" "trigger_dlq" {
-  name                      = "${var.project_name}-ml-trigger-dlq"
+  name                      = local.trigger_dlq_name
   message_retention_seconds = 1209600 # 14 days, SQS's maximum
   sqs_managed_sse_enabled   = true
+  policy                    = data.aws_iam_policy_document.trigger_dlq.json
 }
 
 data "aws_iam_policy_document" "trigger_dlq" {
@@ -95,7 +101,7 @@ data "aws_iam_policy_document" "trigger_dlq" {
     sid       = "TlsOnly"
     effect    = "Deny"
     actions   = ["sqs:*"]
-    resources = [aws_sqs_queue.trigger_dlq.arn]
+    resources = [local.trigger_dlq_arn]
 
     principals {
       type        = "*"
@@ -108,11 +114,6 @@ data "aws_iam_policy_document" "trigger_dlq" {
       values   = ["false"]
     }
   }
-}
-
-resource "aws_sqs_queue_policy" "trigger_dlq" {
-  queue_url = aws_sqs_queue.trigger_dlq.url
-  policy    = data.aws_iam_policy_document.trigger_dlq.json
 }
 
 # --- What it may do ---

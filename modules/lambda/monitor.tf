@@ -49,7 +49,7 @@ resource "aws_cloudwatch_log_group" "monitor" {
 # --- In: jobs of our queues that ended ---
 
 resource "aws_cloudwatch_event_rule" "job_ended" {
-  name        = "${var.project_name}-ml-job-ended"
+  name        = local.rule_name
   description = "A job of ${var.project_name} succeeded or failed"
 
   event_pattern = jsonencode({
@@ -90,17 +90,25 @@ resource "aws_lambda_permission" "job_ended" {
 
 # --- Out: events that could not be reported ---
 
+# Names, not references: the queue takes half a minute to make and should not wait for the job queues as well.
+locals {
+  rule_name        = "${var.project_name}-ml-job-ended"
+  monitor_dlq_name = "${var.project_name}-ml-monitor-dlq"
+  monitor_dlq_arn  = "arn:${data.aws_partition.current.partition}:sqs:${var.aws_region}:${var.account_id}:${local.monitor_dlq_name}"
+}
+
 resource "aws_sqs_queue" "monitor_dlq" {
-  name                      = "${var.project_name}-ml-monitor-dlq"
+  name                      = local.monitor_dlq_name
   message_retention_seconds = 1209600 # 14 days, SQS's maximum
   sqs_managed_sse_enabled   = true
+  policy                    = data.aws_iam_policy_document.monitor_dlq.json
 }
 
 data "aws_iam_policy_document" "monitor_dlq" {
   statement {
     sid       = "UndeliveredEvents"
     actions   = ["sqs:SendMessage"]
-    resources = [aws_sqs_queue.monitor_dlq.arn]
+    resources = [local.monitor_dlq_arn]
 
     principals {
       type        = "Service"
@@ -110,7 +118,7 @@ data "aws_iam_policy_document" "monitor_dlq" {
     condition {
       test     = "ArnEquals"
       variable = "aws:SourceArn"
-      values   = [aws_cloudwatch_event_rule.job_ended.arn]
+      values   = ["arn:${data.aws_partition.current.partition}:events:${var.aws_region}:${var.account_id}:rule/${local.rule_name}"]
     }
   }
 
@@ -118,7 +126,7 @@ data "aws_iam_policy_document" "monitor_dlq" {
     sid       = "TlsOnly"
     effect    = "Deny"
     actions   = ["sqs:*"]
-    resources = [aws_sqs_queue.monitor_dlq.arn]
+    resources = [local.monitor_dlq_arn]
 
     principals {
       type        = "*"
@@ -131,11 +139,6 @@ data "aws_iam_policy_document" "monitor_dlq" {
       values   = ["false"]
     }
   }
-}
-
-resource "aws_sqs_queue_policy" "monitor_dlq" {
-  queue_url = aws_sqs_queue.monitor_dlq.url
-  policy    = data.aws_iam_policy_document.monitor_dlq.json
 }
 
 # --- What it may do ---
