@@ -1,0 +1,107 @@
+"""Which photos are compared with which, and what holds together afterwards."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal
+
+import numpy as np
+
+Method = Literal["auto", "exhaustive", "spatial", "sequential"]
+Pair = tuple[int, int]
+
+EXHAUSTIVE_UP_TO = 40  # photos; 780 pairs take seconds, and nothing is missed
+MAX_REPAIR_PAIRS_PER_PHOTO = 60
+
+
+@dataclass(frozen=True)
+class Plan:
+    method: str
+    why: str
+    pairs: list[Pair]  # indices into the photos, each pair once, smaller index first
+
+
+@dataclass(frozen=True)
+class Graph:
+    """What the comparison found: verified pairs of photos with their matches, and the parts they connect."""
+
+    compared: int
+    links: list[tuple[int, int, int]]  # two indices into the photos, matches
+    parts: list[list[int]]  # the largest first
+
+
+def plan_pairs(method: Method, positions: np.ndarray | None, count: int, neighbours: int, overlap: int) -> Plan:
+    """positions: [count, 3] metres, or None unless (nearly) all photos have GPS; rows of NaN are matched by order."""
+    chosen, why = _choose(method, positions, count)
+    if chosen == "spatial" and positions is not None:
+        return Plan(chosen, why, spatial_pairs(positions, neighbours, overlap))
+    if chosen == "sequential":
+        return Plan(chosen, why, sequential_pairs(count, overlap))
+    return Plan("exhaustive", why, list(combinations(range(count), 2)))
+
+
+def _choose(method: Method, positions: np.ndarray | None, count: int) -> tuple[str, str]:
+    if method == "spatial" and positions is None:
+        return "exhaustive", "spatial was asked for, but the photos have no GPS"
+    if method != "auto":
+        return method, "as asked"
+    if count <= EXHAUSTIVE_UP_TO:
+        return "exhaustive", f"{count} photos are at most {EXHAUSTIVE_UP_TO}"
+    if positions is not None:
+        return "spatial", "the photos have GPS"
+    if count <= 4 * EXHAUSTIVE_UP_TO:
+        return "exhaustive", f"no GPS, and {count} photos are at most {4 * EXHAUSTIVE_UP_TO}"
+    return "sequential", f"no GPS, and {count} photos are too many to compare all"
+
+
+def spatial_pairs(positions: np.ndarray, neighbours: int, overlap: int) -> list[Pair]:
+    """The nearest photos of each, so the cost grows linearly; photos without a place follow the order."""
+    placed = np.flatnonzero(np.isfinite(positions).all(axis=1))
+    pairs: set[Pair] = set()
+    for index in placed.tolist():
+        distance = np.linalg.norm(positions[placed] - positions[index], axis=1)
+        nearest = placed[np.argsort(distance, kind="stable")[: neighbours + 1]]
+        pairs |= {_ordered(index, other) for other in nearest.tolist() if other != index}
+    for index in set(range(len(positions))) - set(placed.tolist()):
+        near = range(max(0, index - overlap), min(len(positions), index + overlap + 1))
+        pairs |= {_ordered(index, other) for other in near if other != index}
+    return sorted(pairs)
+
+
+def sequential_pairs(count: int, overlap: int) -> list[Pair]:
+    """Each photo with the next `overlap`, and with some at doubling distances, which closes the turns of a flight."""
+    steps = sorted({*range(1, overlap + 1), *(2**k for k in range(overlap.bit_length(), max(count, 2).bit_length()))})
+    return sorted((i, i + step) for step in steps for i in range(count - step))
+
+
+def components(count: int, pairs: Iterable[Pair]) -> list[list[int]]:
+    """Connected parts, the largest first."""
+    parent = list(range(count))
+
+    def root(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
+        return i
+
+    for i, j in pairs:
+        parent[root(i)] = root(j)
+    parts: dict[int, list[int]] = {}
+    for i in range(count):
+        parts.setdefault(root(i), []).append(i)
+    return sorted(parts.values(), key=lambda part: (-len(part), part))
+
+
+def repair_pairs(parts: Sequence[Sequence[int]], tried: Iterable[Pair], count: int) -> list[Pair]:
+    """Untried pairs across the parts, evenly chosen when they are too many: the fallback when the graph falls apart."""
+    part_of = {index: number for number, part in enumerate(parts) for index in part}
+    known = set(tried)
+    across = [p for p in combinations(range(count), 2) if part_of[p[0]] != part_of[p[1]] and p not in known]
+    limit = MAX_REPAIR_PAIRS_PER_PHOTO * count
+    if len(across) <= limit:
+        return across
+    return [across[i] for i in np.linspace(0, len(across) - 1, limit).round().astype(int)]
+
+
+def _ordered(i: int, j: int) -> Pair:
+    return (i, j) if i < j else (j, i)
