@@ -119,14 +119,14 @@ def check_size(kind: str, compute: Compute, vcpus: int, memory: int, gpus: int) 
     if kind == "cpu" and gpus > 0:
         raise BadInputError(
             field="data.gpus",
-            given=str(gpus),
+            given=shown(gpus),
             allowed="0 on compute_type cpu",
             fix='Leave gpus out, or set "compute_type": "gpu".',
         )
     if kind == "gpu" and gpus < 1:
         raise BadInputError(
             field="data.gpus",
-            given=str(gpus),
+            given=shown(gpus),
             allowed="at least 1 on compute_type gpu",
             fix='Leave gpus out, or set "compute_type": "cpu".',
         )
@@ -134,7 +134,7 @@ def check_size(kind: str, compute: Compute, vcpus: int, memory: int, gpus: int) 
         return
     raise BadInputError(
         field=", ".join(_oversized(compute, vcpus, memory, gpus)) or "data.vcpus, data.memory, data.gpus together",
-        given=f"{vcpus} vCPUs, {memory} MiB and {gpus} GPUs (with the defaults for what the message left out)",
+        given=f"{shown(vcpus)} vCPUs, {shown(memory)} MiB and {shown(gpus)} GPUs (defaults for what was left out)",
         allowed=f"what one {kind} machine has, at most {compute.max_vcpus} vCPUs. The largest: "
         + "; ".join(f"{i.type} ({i.vcpus} vCPUs, {i.memory} MiB, {i.gpus} GPUs)" for i in _largest(compute.instances)),
         fix="Ask for less, or add a larger instance type in Terraform.",

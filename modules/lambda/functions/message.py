@@ -12,6 +12,7 @@ import fastjsonschema
 from bad_input import BadInputError, nearest, shown
 
 SCHEMA_FILE = Path(__file__).with_name("message.schema.json")
+DEPTH_LIMIT = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +55,7 @@ def read_json(text: str) -> dict[str, Any]:
     except BadInputError:
         raise
     except RecursionError:
-        raise _not_json("nested too deeply", "Flatten it.") from None
+        raise _not_json("nested too deeply", f"Nest at most {DEPTH_LIMIT} levels.") from None
     except UnicodeEncodeError:
         raise _not_json("half of a surrogate pair", "Send valid Unicode text.") from None
     except json.JSONDecodeError as error:
@@ -62,10 +63,12 @@ def read_json(text: str) -> dict[str, Any]:
         raise _not_json(
             f"{shown(text)} ({where})", "Check quotes and commas; in a shell put the message in single quotes."
         ) from None
-    except ValueError as error:  # an integer of thousands of digits
-        raise _not_json(str(error), "Send a number of a sensible size.") from None
+    except ValueError:  # Python reads no integer of more than 4300 digits
+        raise _not_json("a number of thousands of digits", "Send a number of a sensible size.") from None
     if not isinstance(message, dict):
         raise _not_json(shown(message), 'Send {"trigger_type": …, "data": {…}}.')
+    if _depth(message) > DEPTH_LIMIT:
+        raise _not_json("nested too deeply", f"Nest at most {DEPTH_LIMIT} levels.")
     return message
 
 
@@ -87,10 +90,11 @@ def _explained(error: fastjsonschema.JsonSchemaValueException) -> BadInputError:
     field = (error.name or "data").removeprefix("data").removeprefix(".") or "message"
     if error.rule in ("required", "additionalProperties"):
         return _wrong_fields(field, error.value, error.definition)
+    expected = error.rule_definition if error.rule == "propertyNames" else error.definition
     return BadInputError(
         field=field[:120],
         given=shown(error.value),
-        allowed=error.definition.get("description", f"{error.rule} {error.rule_definition}"),
+        allowed=expected.get("description", f"{error.rule} {error.rule_definition}"),
         fix="Correct the field and publish the message again.",
     )
 
@@ -130,6 +134,16 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             )
         found[name] = value
     return found
+
+
+def _depth(value: Any) -> int:
+    """Levels of nesting, without recursion of our own."""
+    depth, level = 0, [value]
+    while level:
+        depth += 1
+        containers = [item for item in level if isinstance(item, dict | list)]
+        level = [child for item in containers for child in (item.values() if isinstance(item, dict) else item)]
+    return depth
 
 
 def _no_constant(name: str) -> NoReturn:
