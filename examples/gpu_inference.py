@@ -3,8 +3,8 @@
     python examples/gpu_inference.py --input-dir photos --output-dir out
 
 The weights are encoder.pt of INPUT_DIR, else of MODELS_DIR, which all jobs share. Where there are none it makes them, a
-bank of edge and colour filters, and leaves them in MODELS_DIR for the next job. Without a GPU it runs on the CPU, unless
-COMPUTE_TYPE is `gpu`.
+bank of edge and colour filters, and leaves them in MODELS_DIR for the next job. Without a GPU it runs on the CPU,
+unless COMPUTE_TYPE is `gpu`.
 """
 
 import argparse
