@@ -133,7 +133,8 @@ class TerraformProject:
             for kind, text in progress(cast(IO[str], process.stdout)):
                 if kind == "error":
                     errors.append(text)
-                self._log(text)
+                else:
+                    self._log(text)
         except BaseException:
             process.terminate()
             raise
@@ -153,9 +154,9 @@ def progress(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
             yield "error", line.rstrip()
             continue
         kind = event.get("type")
-        if kind == "planned_change" and event["change"]["action"] != "noop":
+        if kind == "planned_change" and event["change"]["action"] not in ("noop", "read"):
             total += 1
-        elif kind == "apply_complete":
+        elif kind == "apply_complete" and event["hook"]["action"] != "read":
             done += 1
             hook = event["hook"]
             seconds = hook.get("elapsed_seconds", 0)
