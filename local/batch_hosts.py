@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -41,8 +40,8 @@ def stop_timeout(host: Host, ec2_backend: Any) -> float:
     if not name_or_id:
         return ECS_STOP_TIMEOUT
     found = [item for item in ec2_backend.launch_templates.values() if name_or_id in (item.id, item.name)]
-    user_data = found[0].latest_version().data.get("UserData", "") if found else ""
-    text = base64.b64decode(user_data).decode(errors="replace")
+    user_data = found[0].latest_version().data.get("UserData") if found else None
+    text = user_data.decode() if user_data else ""
     seconds = re.search(r"ECS_CONTAINER_STOP_TIMEOUT=[\"']?(\d+)s", text)
     return float(seconds[1]) if seconds else ECS_STOP_TIMEOUT
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -25,12 +26,19 @@ class JobScheduler:
     """Owns all jobs. One thread moves them on, and each attempt has a thread of its own."""
 
     def __init__(
-        self, starter: AttemptStarter, on_change: Callable[[Job], None], *, concurrency: int, hurry: float = 1.0
+        self,
+        starter: AttemptStarter,
+        on_change: Callable[[Job], None],
+        *,
+        concurrency: int,
+        hurry: float = 1.0,
+        log: Callable[[str], None] = print,
     ) -> None:
         self._starter = starter
         self._on_change = on_change
         self._concurrency = concurrency
         self._hurry = hurry
+        self._log = log
         self._changed = threading.Condition()
         self._closing = False
         self.jobs: dict[str, Job] = {}
@@ -171,8 +179,12 @@ class JobScheduler:
         try:
             attempt = self._starter.start(job, host, number)
         except StartError as error:
-            record = {"container": {"reason": str(error), "networkInterfaces": []}}
-            self._finish(job, AttemptEnd(exit_code=None, reason=str(error), status_reason=error.status_reason), record)
+            self._not_started(job, str(error), error.status_reason)
+            return
+        except Exception as error:
+            # A fault of ours, not of the job: it must not stay STARTING for ever, and must not go unseen.
+            self._log(f"job {job.name} could not be started: {traceback.format_exc()}")
+            self._not_started(job, f"InternalError: {error}", "Task failed to start")
             return
         with self._changed:
             self._attempts[job.job_id] = attempt
@@ -188,6 +200,10 @@ class JobScheduler:
         timer.cancel()
         self._finish(job, end, attempt.record(end))
         attempt.finished.set()
+
+    def _not_started(self, job: Job, reason: str, status_reason: str) -> None:
+        end = AttemptEnd(exit_code=None, reason=reason, status_reason=status_reason)
+        self._finish(job, end, {"container": {"reason": reason, "networkInterfaces": []}})
 
     def _timeout(self, job: Job, attempt: Attempt) -> threading.Timer:
         seconds = job.attempt_seconds

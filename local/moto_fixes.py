@@ -10,10 +10,11 @@ import threading
 from typing import Any
 
 from moto.awslambda.models import LambdaFunction
-from moto.batch.models import BatchBackend, ComputeEnvironment
+from moto.batch.models import BatchBackend, ComputeEnvironment, JobDefinition
 from moto.batch.responses import BatchResponse
 from moto.core.config import default_user_config
 from moto.ec2.models import EC2Backend
+from moto.ec2.models.security_groups import SecurityGroupRule
 from moto.iam.access_control import IAMPolicyStatement, PermissionResult
 from moto.iam.exceptions import NotFoundException
 from moto.s3.models import FakeDeleteMarker
@@ -34,7 +35,9 @@ def install(hooks: Hooks) -> None:
         create_environments_without_service_role,
         keep_update_policy_of_environments,
         keep_time_limits_of_queues,
+        keep_scheduling_priority_of_definitions,
         keep_template_tags_out_of_its_data,
+        keep_description_of_security_group_rules,
     ):
         fix(hooks)
 
@@ -173,6 +176,24 @@ def keep_time_limits_of_queues(hooks: Hooks) -> None:
     hooks.wrap(BatchBackend, "describe_job_queues", show)
 
 
+def keep_scheduling_priority_of_definitions(hooks: Hooks) -> None:
+    """moto drops schedulingPriority."""
+
+    def remember(original: Any, response: BatchResponse) -> str:
+        answer: str = original(response)
+        definition: Any = response.batch_backend.get_job_definition_by_arn(json.loads(answer)["jobDefinitionArn"])
+        definition.scheduling_priority = response._get_param("schedulingPriority")
+        return answer
+
+    def show(original: Any, definition: JobDefinition) -> dict[str, Any]:
+        shown: dict[str, Any] = original(definition)
+        priority = getattr(definition, "scheduling_priority", None)
+        return shown if priority is None else {**shown, "schedulingPriority": priority}
+
+    hooks.wrap(BatchResponse, "registerjobdefinition", remember)
+    hooks.wrap(JobDefinition, "describe", show)
+
+
 def parameters(response: BatchResponse) -> dict[str, Any]:
     names = ("computeResources", "updatePolicy", "jobQueueName", "jobQueue", "jobStateTimeLimitActions")
     return {name: value for name in names if (value := response._get_param(name)) is not None}
@@ -191,3 +212,18 @@ def keep_template_tags_out_of_its_data(hooks: Hooks) -> None:
         )
 
     hooks.wrap(EC2Backend, "create_launch_template", create)
+
+
+def keep_description_of_security_group_rules(hooks: Hooks) -> None:
+    """moto finds the description of a rule for addresses, not of one for another group or a prefix list."""
+
+    def create(original: Any, rule: SecurityGroupRule, *args: Any, **kwargs: Any) -> None:
+        original(rule, *args, **kwargs)
+        given = [value for value in (*args, *kwargs.values()) if isinstance(value, dict) and "Description" in value]
+        rule.given_description = given[0]["Description"] if given else None  # type: ignore[attr-defined]
+
+    def description(rule: SecurityGroupRule) -> str | None:
+        return rule.ip_range.get("Description") or rule.given_description  # type: ignore[attr-defined]
+
+    hooks.wrap(SecurityGroupRule, "__init__", create)
+    hooks.replace(SecurityGroupRule, "description", property(description))

@@ -47,7 +47,7 @@ class Services:
         self._events = EventBus(self._functions, log)
         self.sns = SNSDelivery(self._functions, outbox, log)
         starter = AttemptStarter(runner=runner, folder=folder, environment=aws, machines=machines, logs=logs)
-        self.scheduler = JobScheduler(starter, self._job_changed, concurrency=concurrency, hurry=hurry)
+        self.scheduler = JobScheduler(starter, self._job_changed, concurrency=concurrency, hurry=hurry, log=log)
 
     def install(self, hooks: Hooks) -> None:
         for part in (self._functions, self._events, self.sns, BatchAPI(self.scheduler)):

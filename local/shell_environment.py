@@ -7,20 +7,27 @@ from pathlib import Path
 
 from local.terraform_project import TerraformProject
 
-# Older CLIs do not read AWS_ENDPOINT_URL: without this function they would talk to the real AWS.
 FUNCTIONS = """
 unset AWS_CA_BUNDLE AWS_PROFILE AWS_SESSION_TOKEN AWS_DEFAULT_PROFILE
 
 terraform() {{ command terraform -chdir={terraform} "$@"; }}
 
+# The newest aws on the PATH: version 1, often first there, knows no `aws logs tail`.
+_newest_aws() {{
+  local program
+  command which -a aws | while read -r program; do
+    printf '%s %s\\n' "$("$program" --version 2>&1 | sed -n 's|^aws-cli/\\([0-9.]*\\).*|\\1|p')" "$program"
+  done | sort -V | tail -n 1
+}}
+
 aws() {{
-  local version
-  version=$(command aws --version 2>&1 | sed -n 's|^aws-cli/\\([0-9]*\\.[0-9]*\\).*|\\1|p')
-  if [ "$(printf '%s\\n' 2.13 "$version" | sort -V | head -n 1)" = 2.13 ]; then
-    command aws "$@"
-  else
-    command aws --endpoint-url "$AWS_ENDPOINT_URL" "$@"
+  [ -n "${{_AWS_CLI:-}}" ] || _AWS_CLI=$(_newest_aws)
+  if [ -z "$_AWS_CLI" ]; then
+    echo "aws is not on the PATH. Install version 2 of the AWS CLI: https://aws.amazon.com/cli" >&2
+    return 127
   fi
+  # Versions before 2.13 do not read AWS_ENDPOINT_URL: without the option they would talk to the real AWS.
+  "${{_AWS_CLI#* }}" --endpoint-url "$AWS_ENDPOINT_URL" "$@"
 }}
 """
 
