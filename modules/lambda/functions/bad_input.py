@@ -22,8 +22,8 @@ class BadInputError(Exception):
 
 
 def shown(value: Any) -> str:
-    """A value as an e-mail shows it: JSON in ASCII on one line, and never long."""
-    text = json.dumps(value, default=str)
+    """A value as an e-mail shows it: JSON on one line, never long, and never half a surrogate pair."""
+    text = json.dumps(value, ensure_ascii=False).encode(errors="backslashreplace").decode()
     return text if len(text) <= GIVEN_LIMIT else f"{text[:GIVEN_LIMIT]}… ({len(text)} characters)"
 
 

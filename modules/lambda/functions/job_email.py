@@ -6,7 +6,6 @@ import shlex
 from typing import Any
 
 from console_links import folder_link, log_link
-from email_subject import subject_line
 from failure_causes import Cause, failure_cause
 from job_facts import Attempt, JobFacts
 from settings import MonitorSettings
@@ -30,7 +29,7 @@ def compose(facts: JobFacts, settings: MonitorSettings) -> tuple[str, str]:
         _log(facts, settings),
         _run_again(facts, settings),
     ]
-    return subject_line(f"[{settings.project_name}] {headline}"), "\n\n".join(part for part in parts if part) + "\n"
+    return f"[{settings.project_name}] {headline}", "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _headline(facts: JobFacts, cause: Cause | None) -> str:

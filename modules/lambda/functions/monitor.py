@@ -10,6 +10,7 @@ from aws_lambda_powertools.utilities.data_classes import EventBridgeEvent
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from job_email import compose
 from job_facts import Job, gather, read_event
+from notification import send_email
 from observability import logger, metrics
 from once import run_once
 from settings import MonitorSettings
@@ -35,7 +36,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 def report(job: Job, settings: MonitorSettings) -> dict[str, Any]:
     facts = gather(with_array_summary(job), settings)
     subject, body = compose(facts, settings)
-    client("sns").publish(TopicArn=settings.notification_topic_arn, Subject=subject, Message=body)
+    send_email(settings.notification_topic_arn, subject, body)
     metrics.add_metric(name="JobsSucceeded" if job.succeeded else "JobsFailed", unit=MetricUnit.Count, value=1)
     logger.info("reported", job_id=job.id, job_name=job.name, status=job.status, subject=subject)
     return {"job_id": job.id, "subject": subject}

@@ -6,7 +6,7 @@ import shlex
 
 from aws_clients import client
 from bad_input import BadInputError
-from email_subject import subject_line
+from notification import send_email
 from settings import DispatcherSettings
 
 SQS_LIMIT = 262_144  # bytes, of the body with its attributes
@@ -18,10 +18,10 @@ NOT_IN_SQS = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 def refuse(text: str, message_id: str, problem: BadInputError, settings: DispatcherSettings) -> None:
     """Keep first, tell second: when the second fails, both are tried again."""
     _keep(text, message_id, problem, settings.dlq_url)
-    client("sns").publish(
-        TopicArn=settings.notification_topic_arn,
-        Subject=subject_line(f"[{settings.project_name}] Message refused: {problem.field}"),
-        Message=email_text(text, message_id, problem, settings),
+    send_email(
+        settings.notification_topic_arn,
+        f"[{settings.project_name}] Message refused: {problem.field}",
+        email_text(text, message_id, problem, settings),
     )
 
 

@@ -4,9 +4,11 @@ import copy
 import json
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import boto3
 import pytest
@@ -54,10 +56,11 @@ class Platform:
     inbox_url: str
     dlq_url: str
     submissions: list[dict[str, Any]] = field(default_factory=list)  # as they were sent to Batch
-    on_demand_queue: str = ""
 
-    def dispatch(self, message: Any, message_id: str = "95df01b4-ee98-5cb9-9903-4c221d41eb5e") -> dict[str, Any]:
-        return self.dispatch_all([(message, message_id)])["answers"][0]
+    def dispatch(self, message: Any, message_id: str = "") -> dict[str, Any]:
+        """The answer to one message, under a new SNS message id unless told which."""
+        answer: dict[str, Any] = self.dispatch_all([(message, message_id or str(uuid4()))])["answers"][0]
+        return answer
 
     def dispatch_all(self, messages: list[tuple[Any, str]]) -> dict[str, Any]:
         import dispatcher
@@ -119,6 +122,19 @@ def drain(queue_url: str) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def platform(monkeypatch: pytest.MonkeyPatch) -> Iterator[Platform]:
+    with _started_platform(monkeypatch) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def shared_platform() -> Iterator[Platform]:
+    """For modules of many tests that leave nothing behind; such a module must not use `platform` as well."""
+    with pytest.MonkeyPatch.context() as monkeypatch, _started_platform(monkeypatch) as started:
+        yield started
+
+
+@contextmanager
+def _started_platform(monkeypatch: pytest.MonkeyPatch) -> Iterator[Platform]:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     for name in ("AWS_ENDPOINT_URL", "AWS_CA_BUNDLE", "AWS_PROFILE"):
@@ -126,9 +142,9 @@ def platform(monkeypatch: pytest.MonkeyPatch) -> Iterator[Platform]:
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
     with mock_aws(config={"batch": {"use_docker": False}}):
         forget_clients()
-        made = _make_platform(monkeypatch)
-        _capture_submissions(made)
-        yield made
+        started = _make_platform(monkeypatch)
+        _capture_submissions(started)
+        yield started
     forget_clients()
 
 

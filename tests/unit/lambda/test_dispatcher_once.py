@@ -118,6 +118,7 @@ def test_a_request_that_another_delivery_is_in_the_middle_of_is_left_to_lambdas_
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from aws_lambda_powertools.utilities.idempotency.exceptions import IdempotencyAlreadyInProgressError
+
     from triggers.batch_job import BatchJobTrigger
 
     seen: list[BaseException] = []

@@ -16,8 +16,9 @@ def message(**data: Any) -> dict[str, Any]:
 
 
 def test_the_saved_event_submits_one_job_with_its_overrides(platform: Platform) -> None:
-    import dispatcher
     from conftest import Context
+
+    import dispatcher
 
     (answer,) = dispatcher.handler(saved_event("sns_message"), Context())["answers"]
 
