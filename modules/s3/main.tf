@@ -129,6 +129,17 @@ resource "aws_s3_bucket_lifecycle_configuration" "output" {
   bucket = aws_s3_bucket.data["output"].id
 
   rule {
+    id     = "broken-uploads"
+    status = "Enabled"
+
+    filter {}
+
+    abort_incomplete_multipart_upload {
+      days_after_initiation = 7
+    }
+  }
+
+  rule {
     id     = "checkpoints"
     status = "Enabled"
 
@@ -155,17 +166,6 @@ resource "aws_s3_bucket_lifecycle_configuration" "output" {
       expiration {
         days = rule.value
       }
-    }
-  }
-
-  rule {
-    id     = "broken-uploads"
-    status = "Enabled"
-
-    filter {}
-
-    abort_incomplete_multipart_upload {
-      days_after_initiation = 7
     }
   }
 }
