@@ -41,16 +41,18 @@ class Services:
     ) -> None:
         aws = {name: value for name, value in environment.items() if name != "PROJECT_NAME"}
         logs = LogStreams(logs_backends[DEFAULT_ACCOUNT_ID][region])
-        machines = MachineRegistry(ec2_backends[DEFAULT_ACCOUNT_ID][region], ecs_backends[DEFAULT_ACCOUNT_ID][region])
+        self._machines = MachineRegistry(
+            ec2_backends[DEFAULT_ACCOUNT_ID][region], ecs_backends[DEFAULT_ACCOUNT_ID][region]
+        )
         self._batch = batch_backends[DEFAULT_ACCOUNT_ID][region]
         self._functions = LambdaRuntime(folder, aws, logs, log)
         self._events = EventBus(self._functions, log)
         self.sns = SNSDelivery(self._functions, outbox, log)
-        starter = AttemptStarter(runner=runner, folder=folder, environment=aws, machines=machines, logs=logs)
+        starter = AttemptStarter(runner=runner, folder=folder, environment=aws, machines=self._machines, logs=logs)
         self.scheduler = JobScheduler(starter, self._job_changed, concurrency=concurrency, hurry=hurry, log=log)
 
     def install(self, hooks: Hooks) -> None:
-        for part in (self._functions, self._events, self.sns, BatchAPI(self.scheduler)):
+        for part in (self._machines, self._functions, self._events, self.sns, BatchAPI(self.scheduler)):
             part.install(hooks)
 
     def _job_changed(self, job: Job) -> None:
