@@ -1,4 +1,4 @@
-"""Empties the shared model cache: `operation: cleanup-cache` deletes all below MODELS_DIR (EFS, mounted at /opt/models).
+"""Empties the shared model cache: `operation: cleanup-cache` deletes all below MODELS_DIR (EFS, at /opt/models).
 
 It stands alone: the message names it as jobs/cleanup_processor.py, so it travels without the other stages.
 """
