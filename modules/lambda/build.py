@@ -29,12 +29,10 @@ def build(output: Path) -> bool:
         output.parent.mkdir(parents=True, exist_ok=True)
         unfinished = output.with_name(f"{output.name}.new")
         _write_zip(unfinished, [FUNCTIONS, Path(folder)], digest)
-    if unfinished.stat().st_size > SIZE_LIMIT:
-        size = unfinished.stat().st_size
+    size = unfinished.stat().st_size
+    if size > SIZE_LIMIT:
         unfinished.unlink()
-        raise SystemExit(
-            f"The zip has {size} bytes, the limit is {SIZE_LIMIT}. Look at what requirements.txt brings in."
-        )
+        raise SystemExit(f"The zip has {size} bytes, at most {SIZE_LIMIT} are allowed. See what requirements.txt adds.")
     unfinished.replace(output)
     return True
 

@@ -46,20 +46,23 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 def answer(sns: SNSMessage, settings: DispatcherSettings, context: LambdaContext) -> dict[str, Any]:
     """Start what one message asks for, or refuse it."""
     try:
-        submission = start(parse(sns.message, sns.message_id), settings, context)
+        return start_once(parse(sns.message, sns.message_id), settings, context)
     except BadInputError as problem:
-        _refuse_once(sns, problem, settings, context)
-        return {"refused": str(problem)}
-    metrics.add_metric(name="MessagesAccepted", unit=MetricUnit.Count, value=1)
-    logger.info("accepted", sns_message_id=sns.message_id, **submission)
-    return submission
+        return refuse_once(sns, problem, settings, context)
 
 
-def start(request: Request, settings: DispatcherSettings, context: LambdaContext) -> dict[str, Any]:
+def start_once(request: Request, settings: DispatcherSettings, context: LambdaContext) -> dict[str, Any]:
     trigger = _trigger_for(request)(settings)
+
+    def start() -> dict[str, Any]:
+        started = trigger.execute(request)
+        metrics.add_metric(name="MessagesAccepted", unit=MetricUnit.Count, value=1)
+        logger.info("accepted", identity=request.identity, started=started)
+        return started
+
     try:
         return run_once(
-            lambda: trigger.execute(request),
+            start,
             kind="request",
             key=request.identity,
             body=request.published,
@@ -68,6 +71,20 @@ def start(request: Request, settings: DispatcherSettings, context: LambdaContext
         )
     except IdempotencyValidationError:
         raise other_body(request) from None
+
+
+def refuse_once(
+    sns: SNSMessage, problem: BadInputError, settings: DispatcherSettings, context: LambdaContext
+) -> dict[str, Any]:
+    def refuse_it() -> dict[str, Any]:
+        refuse(sns.message, sns.message_id, problem, settings)
+        metrics.add_metric(name="MessagesRefused", unit=MetricUnit.Count, value=1)
+        logger.warning("refused", sns_message_id=sns.message_id, field=problem.field, reason=str(problem))
+        return {"refused": str(problem)}
+
+    return run_once(
+        refuse_it, kind="refusal", key=sns.message_id, body=None, table=settings.idempotency_table, context=context
+    )
 
 
 def _trigger_for(request: Request) -> type[BaseTrigger]:
@@ -81,15 +98,3 @@ def _trigger_for(request: Request) -> type[BaseTrigger]:
             fix=nearest(request.trigger_type, known),
         )
     return trigger
-
-
-def _refuse_once(sns: SNSMessage, problem: BadInputError, settings: DispatcherSettings, context: LambdaContext) -> None:
-    def refuse_it() -> dict[str, Any]:
-        refuse(sns.message, sns.message_id, problem, settings)
-        metrics.add_metric(name="MessagesRefused", unit=MetricUnit.Count, value=1)
-        logger.warning("refused", sns_message_id=sns.message_id, field=problem.field, reason=str(problem))
-        return {"refused": str(problem)}
-
-    run_once(
-        refuse_it, kind="refusal", key=sns.message_id, body=None, table=settings.idempotency_table, context=context
-    )

@@ -1,0 +1,122 @@
+"""Each way in which a job can fail, and what its e-mail says about it."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from aws_lambda_powertools.utilities.data_classes import EventBridgeEvent
+from conftest import saved_event
+from failure_causes import RULES, Rule, failure_cause
+from job_facts import Attempt, Job, JobFacts, read_event
+
+ERROR = {"code": "too_few_photos", "cause": "2 usable photos, at least 3 are needed", "fix": "Take more photos."}
+
+
+def facts(event: str, **known: Any) -> JobFacts:
+    job = read_event(EventBridgeEvent(saved_event(event)))
+    empty: dict[str, Any] = {"message": None, "report": {}, "result": {}, "has_output": None, "log_tail": ()}
+    return JobFacts(job=job, **{**empty, **known})
+
+
+def with_exit(event: str, code: int | None, status_reason: str = "", **known: Any) -> JobFacts:
+    found = facts(event, **known)
+    last = replace(found.job.attempts[-1], exit_code=code)
+    reason = status_reason or found.job.status_reason
+    return replace(found, job=replace(found.job, attempts=(last,), status_reason=reason))
+
+
+CASES = [
+    (facts("job_dependency_failed"), "a job it waited for failed", "never started"),
+    (facts("job_stuck_in_queue"), "no machine to be had", "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY"),
+    (facts("job_spot_reclaimed"), "spot machine reclaimed", "3 of 3 attempts were used"),
+    (facts("job_timeout"), "timeout", "21600 seconds"),
+    (facts("job_image_pull"), "image could not be pulled", "demo-ml-python:latest: not found"),
+    (facts("job_out_of_memory"), "out of memory", "15000 MiB"),
+    (with_exit("job_script_error", 137, report={"oom_kill": True}), "out of memory", "15000 MiB"),
+    (facts("array_failed"), "parts of the array failed", "1 of 4"),
+    (facts("job_terminated"), "stopped", "wrong photos, sorry"),
+    (facts("job_input_error", report={"ended": "input_error", "error": ERROR}), "the input is at fault", "2 usable"),
+    (facts("job_input_error"), "the input is at fault", "no cause"),
+    (with_exit("job_script_error", 75), "interrupted", "1 of 3 attempts"),
+    (
+        facts("job_script_error", report={"ended": "runner_error", "error": ERROR}),
+        "the platform's runner failed",
+        "2 usable",
+    ),
+    (facts("job_script_error", report={"ended": "failed", "error": ERROR}), "the script reported an error", "2 usable"),
+    (
+        facts("job_script_error", report={"ended": "failed"}, result={"error": ERROR}),
+        "the script reported an error",
+        "2",
+    ),
+    (with_exit("job_script_error", 137), "killed", "nothing says that memory"),
+    (facts("job_script_error"), "script error", "exit code 1"),
+    (
+        with_exit("job_script_error", None, "Task failed to start"),
+        "the container could not be started",
+        "Task failed to start",
+    ),
+]
+
+
+@pytest.mark.parametrize(("known", "title", "words"), CASES, ids=[case[1] for case in CASES])
+def test_the_cause_is_told_in_plain_words(known: JobFacts, title: str, words: str) -> None:
+    cause = failure_cause(known)
+
+    assert cause.title == title
+    assert words in cause.text
+    assert cause.fix
+
+
+@pytest.mark.parametrize(
+    ("reason", "title"),
+    [
+        ("MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE", "the compute environment is too small"),
+        ("MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT", "no machine type is large enough"),
+        ("CAPACITY:SOMETHING_NEW", "stuck in the queue"),
+    ],
+)
+def test_a_job_taken_out_of_the_queue_says_why(reason: str, title: str) -> None:
+    found = facts("job_stuck_in_queue")
+
+    assert failure_cause(replace(found, job=replace(found.job, status_reason=reason))).title == title
+
+
+def test_a_job_stopped_after_a_checkpoint_is_stopped_and_not_interrupted() -> None:
+    assert facts("job_terminated").job.attempts[-1].exit_code == 75
+    assert failure_cause(facts("job_terminated")).title == "stopped"
+
+
+def test_137_alone_is_never_called_out_of_memory() -> None:
+    for event in ("job_timeout", "job_spot_reclaimed"):
+        assert failure_cause(facts(event)).title != "out of memory"
+
+
+def test_every_rule_can_decide() -> None:
+    """A rule that another one hides would never speak."""
+    decided = {failure_cause(known).title for known, _, _ in CASES}
+    queue_rules = {"the compute environment is too small", "no machine type is large enough", "stuck in the queue"}
+    assert decided | queue_rules == {rule.title for rule in RULES}
+
+
+def test_there_is_a_cause_for_every_combination_of_what_batch_says() -> None:
+    base = facts("job_script_error")
+    reasons = ["", "Essential container in task exited", "Task failed to start", "Host EC2 (i-1) terminated.", "bye"]
+    attempts: list[tuple[Attempt, ...]] = [()]
+    for code in (None, 0, 1, 2, 75, 137, 143):
+        for reason in ("", "OutOfMemoryError: x", "CannotPullContainerError: x", "{braces} and more"):
+            attempt = Attempt(seconds=1.0, exit_code=code, reason=reason, status_reason="", log_stream=None)
+            attempts.append((attempt,))
+    for status_reason in reasons:
+        for tried in attempts:
+            job: Job = replace(base.job, status_reason=status_reason, attempts=tried)
+            assert failure_cause(replace(base, job=job)).text
+
+
+def test_rules_are_read_from_the_top(monkeypatch: pytest.MonkeyPatch) -> None:
+    import failure_causes
+
+    first = Rule("first", lambda _: True, "text {exit_code}", "fix")
+    monkeypatch.setattr(failure_causes, "RULES", (first, *RULES))
+
+    assert failure_cause(facts("job_script_error")).text == "text 1"
