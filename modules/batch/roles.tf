@@ -91,17 +91,11 @@ data "aws_iam_policy_document" "job" {
     resources = [for arn in local.readable_bucket_arns : "${arn}/*"]
   }
 
+  # Deleting too: a retry ends with its own files, and a checkpoint that a script has deleted must not come back.
   statement {
     sid       = "Write"
-    actions   = ["s3:PutObject", "s3:AbortMultipartUpload"]
+    actions   = ["s3:PutObject", "s3:AbortMultipartUpload", "s3:DeleteObject"]
     resources = ["${var.output_bucket.arn}/runs/*", "${var.output_bucket.arn}/checkpoints/*"]
-  }
-
-  # A checkpoint that a script has deleted must not come back; a result is only ever overwritten.
-  statement {
-    sid       = "DeleteCheckpoints"
-    actions   = ["s3:DeleteObject"]
-    resources = ["${var.output_bucket.arn}/checkpoints/*"]
   }
 
   statement {

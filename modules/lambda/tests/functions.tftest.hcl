@@ -1,0 +1,278 @@
+mock_provider "aws" {
+  override_during = plan
+
+  mock_data "aws_partition" {
+    defaults = { partition = "aws" }
+  }
+
+  mock_data "aws_iam_policy_document" {
+    defaults = { json = "{}" }
+  }
+
+  mock_resource "aws_iam_role" {
+    defaults = { arn = "arn:aws:iam::123456789012:role/mock" }
+  }
+
+  mock_resource "aws_dynamodb_table" {
+    defaults = { arn = "arn:aws:dynamodb:us-east-1:123456789012:table/demo-ml-idempotency" }
+  }
+
+  mock_resource "aws_cloudwatch_log_group" {
+    defaults = { arn = "arn:aws:logs:us-east-1:123456789012:log-group:mock" }
+  }
+
+  mock_resource "aws_lambda_function" {
+    defaults = { arn = "arn:aws:lambda:us-east-1:123456789012:function:mock" }
+  }
+
+  mock_resource "aws_cloudwatch_event_rule" {
+    defaults = { arn = "arn:aws:events:us-east-1:123456789012:rule/demo-ml-job-ended" }
+  }
+
+  override_resource {
+    target          = aws_sqs_queue.trigger_dlq
+    override_during = plan
+    values          = { arn = "arn:aws:sqs:us-east-1:123456789012:demo-ml-trigger-dlq", url = "https://sqs/demo-ml-trigger-dlq" }
+  }
+
+  override_resource {
+    target          = aws_sqs_queue.monitor_dlq
+    override_during = plan
+    values          = { arn = "arn:aws:sqs:us-east-1:123456789012:demo-ml-monitor-dlq", url = "https://sqs/demo-ml-monitor-dlq" }
+  }
+}
+
+variables {
+  project_name           = "demo"
+  account_id             = "123456789012"
+  aws_region             = "us-east-1"
+  zip_path               = "main.tf" # any file: what is in it matters to no plan
+  trigger_topic_arn      = "arn:aws:sns:us-east-1:123456789012:demo-trigger-events"
+  notification_topic_arn = "arn:aws:sns:us-east-1:123456789012:demo-notifications"
+  notification_key_arn   = "arn:aws:kms:us-east-1:123456789012:key/1"
+  input_bucket           = { name = "in", arn = "arn:aws:s3:::in" }
+  output_bucket          = { name = "out", arn = "arn:aws:s3:::out" }
+  models_bucket          = { name = "models", arn = "arn:aws:s3:::models" }
+  extra_buckets          = ["mine"]
+  queue_arns             = ["arn:aws:batch:us-east-1:123456789012:job-queue/demo-ml-gpu-job-queue"]
+  job_definition_names   = { gpu = "demo-ml-gpu" }
+  retry_rules            = [{ onStatusReason = "Host EC2*", action = "RETRY" }, { onReason = "*", action = "EXIT" }]
+  job_attempts           = 3
+  job_timeout_seconds    = 21600
+  job_log_group          = { name = "/aws/batch/demo-ml-jobs", arn = "arn:aws:logs:us-east-1:123456789012:log-group:/aws/batch/demo-ml-jobs" }
+  log_retention_days     = 30
+
+  compute = {
+    gpu = {
+      queue           = "arn:aws:batch:us-east-1:123456789012:job-queue/demo-ml-gpu-job-queue"
+      on_demand_queue = null
+      job_definition  = "arn:aws:batch:us-east-1:123456789012:job-definition/demo-ml-gpu:1"
+      vcpus           = 4
+      memory          = 15000
+      gpus            = 1
+      max_vcpus       = 48
+      instances       = [{ type = "g4dn.xlarge", vcpus = 4, memory = 15123, gpus = 1 }]
+    }
+  }
+}
+
+run "functions_have_the_names_that_people_type" {
+  command = plan
+
+  assert {
+    condition     = [aws_lambda_function.dispatcher.function_name, aws_lambda_function.monitor.function_name] == ["demo-ml-trigger-dispatcher", "demo-ml-job-monitor"]
+    error_message = "These names stand in people's scripts."
+  }
+
+  assert {
+    condition     = [aws_cloudwatch_log_group.dispatcher.name, aws_cloudwatch_log_group.monitor.name] == ["/aws/lambda/demo-ml-trigger-dispatcher", "/aws/lambda/demo-ml-job-monitor"]
+    error_message = "Lambda writes to the log group of the function's name."
+  }
+
+  assert {
+    condition     = [aws_cloudwatch_log_group.dispatcher.retention_in_days, aws_cloudwatch_log_group.monitor.retention_in_days] == [30, 30]
+    error_message = "Logs end after the days that were set."
+  }
+
+  assert {
+    condition     = [aws_lambda_function.dispatcher.handler, aws_lambda_function.monitor.handler] == ["dispatcher.handler", "monitor.handler"]
+    error_message = "Both handlers are in the one zip."
+  }
+}
+
+run "functions_get_the_environment_of_the_contract" {
+  command = plan
+
+  assert {
+    condition = toset(keys(aws_lambda_function.dispatcher.environment[0].variables)) == toset([
+      "PROJECT_NAME", "INPUT_BUCKET", "OUTPUT_BUCKET", "MODELS_BUCKET", "EXTRA_INPUT_BUCKETS", "COMPUTE", "RETRY_RULES",
+      "JOB_ATTEMPTS", "JOB_TIMEOUT_SECONDS", "NOTIFICATION_TOPIC_ARN", "TRIGGER_TOPIC_ARN", "TRIGGER_DLQ_URL", "IDEMPOTENCY_TABLE",
+      "POWERTOOLS_SERVICE_NAME", "POWERTOOLS_METRICS_NAMESPACE", "POWERTOOLS_LOG_LEVEL",
+    ])
+    error_message = "docs/contracts.md lists what the dispatcher gets."
+  }
+
+  assert {
+    condition = toset(keys(aws_lambda_function.monitor.environment[0].variables)) == toset([
+      "PROJECT_NAME", "OUTPUT_BUCKET", "NOTIFICATION_TOPIC_ARN", "TRIGGER_TOPIC_ARN", "IDEMPOTENCY_TABLE", "JOB_LOG_GROUP",
+      "POWERTOOLS_SERVICE_NAME", "POWERTOOLS_METRICS_NAMESPACE", "POWERTOOLS_LOG_LEVEL",
+    ])
+    error_message = "docs/contracts.md lists what the monitor gets."
+  }
+
+  assert {
+    condition     = jsondecode(aws_lambda_function.dispatcher.environment[0].variables.COMPUTE).gpu.on_demand_queue == null && jsondecode(aws_lambda_function.dispatcher.environment[0].variables.COMPUTE).gpu.instances[0].memory == 15123
+    error_message = "COMPUTE says what there is and what it can hold."
+  }
+
+  assert {
+    condition     = aws_lambda_function.dispatcher.environment[0].variables.RETRY_RULES == "[{\"action\":\"RETRY\",\"onStatusReason\":\"Host EC2*\"},{\"action\":\"EXIT\",\"onReason\":\"*\"}]"
+    error_message = "The rules travel in order, in the words of AWS Batch."
+  }
+
+  assert {
+    condition     = aws_lambda_function.dispatcher.environment[0].variables.TRIGGER_DLQ_URL == aws_sqs_queue.trigger_dlq.url
+    error_message = "Refused messages go to the queue that the output names."
+  }
+}
+
+run "nothing_is_lost" {
+  command = plan
+
+  assert {
+    condition = (
+      aws_lambda_function.dispatcher.dead_letter_config[0].target_arn == aws_sqs_queue.trigger_dlq.arn &&
+      aws_lambda_function.monitor.dead_letter_config[0].target_arn == aws_sqs_queue.monitor_dlq.arn &&
+      aws_cloudwatch_event_target.monitor.dead_letter_config[0].arn == aws_sqs_queue.monitor_dlq.arn
+    )
+    error_message = "What fails is kept: messages in one queue, events in the other, whoever could not deliver them."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_event_target.monitor.retry_policy[0].maximum_retry_attempts > 0
+    error_message = "An event is tried again before it is put aside."
+  }
+
+  assert {
+    condition     = alltrue([for q in [aws_sqs_queue.trigger_dlq, aws_sqs_queue.monitor_dlq] : q.message_retention_seconds == 1209600 && q.sqs_managed_sse_enabled])
+    error_message = "Two weeks to look, encrypted."
+  }
+
+  assert {
+    condition = anytrue([
+      for s in data.aws_iam_policy_document.monitor_dlq.statement :
+      one(s.principals[*].identifiers) == toset(["events.amazonaws.com"]) && one(s.condition[*].values) == tolist(["arn:aws:events:us-east-1:123456789012:rule/demo-ml-job-ended"])
+    ]) && aws_cloudwatch_event_rule.job_ended.name == "demo-ml-job-ended"
+    error_message = "EventBridge may put events aside, from this rule only."
+  }
+}
+
+run "ended_jobs_of_our_queues_are_reported_and_no_others" {
+  command = plan
+
+  assert {
+    condition = jsondecode(aws_cloudwatch_event_rule.job_ended.event_pattern) == {
+      source      = ["aws.batch"]
+      detail-type = ["Batch Job State Change"]
+      detail      = { status = ["SUCCEEDED", "FAILED"], jobQueue = ["arn:aws:batch:us-east-1:123456789012:job-queue/demo-ml-gpu-job-queue"] }
+    }
+    error_message = "Other queues of the account are not ours to report."
+  }
+
+  assert {
+    condition     = aws_lambda_permission.job_ended.source_arn == aws_cloudwatch_event_rule.job_ended.arn && aws_lambda_permission.trigger_topic.source_arn == var.trigger_topic_arn
+    error_message = "Only our rule and our topic start the functions."
+  }
+}
+
+run "a_message_is_remembered_and_forgotten" {
+  command = plan
+
+  assert {
+    condition     = aws_dynamodb_table.idempotency.hash_key == "id" && aws_dynamodb_table.idempotency.ttl[0].attribute_name == "expiration" && aws_dynamodb_table.idempotency.ttl[0].enabled
+    error_message = "Powertools writes id and expiration."
+  }
+
+  assert {
+    condition     = aws_dynamodb_table.idempotency.billing_mode == "PAY_PER_REQUEST"
+    error_message = "Idle, it costs nothing."
+  }
+}
+
+run "the_dispatcher_submits_to_our_queues_only" {
+  command = plan
+
+  assert {
+    condition = toset(flatten([
+      for s in data.aws_iam_policy_document.dispatcher.statement : tolist(s.resources) if contains(s.actions, "batch:SubmitJob")
+    ])) == toset(concat(var.queue_arns, ["arn:aws:batch:us-east-1:123456789012:job-definition/demo-ml-gpu", "arn:aws:batch:us-east-1:123456789012:job-definition/demo-ml-gpu:*"]))
+    error_message = "Our queues, our job definitions, in every revision."
+  }
+
+  assert {
+    condition = toset(flatten([
+      for s in data.aws_iam_policy_document.dispatcher.statement : tolist(s.resources) if contains(s.actions, "s3:PutObject")
+    ])) == toset(["arn:aws:s3:::out/runs/*"])
+    error_message = "It writes requests and nothing else."
+  }
+
+  assert {
+    condition = toset(flatten([
+      for s in data.aws_iam_policy_document.dispatcher.statement : tolist(s.resources) if contains(s.actions, "s3:GetObject")
+    ])) == toset(["arn:aws:s3:::in/stages/*", "arn:aws:s3:::in/jobs/*", "arn:aws:s3:::in/examples/*", "arn:aws:s3:::out/runs/*"])
+    error_message = "It sees scripts, and no photos."
+  }
+}
+
+run "the_monitor_only_reads_and_reports" {
+  command = plan
+
+  assert {
+    condition = toset(flatten([
+      for s in data.aws_iam_policy_document.monitor.statement : [for action in s.actions : action if length(regexall(":(Put|Send|Publish|Update|Delete|Create|Generate)", action)) > 0]
+      ])) == toset([
+      "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem", "sns:Publish", "kms:GenerateDataKey", "sqs:SendMessage", "logs:CreateLogStream", "logs:PutLogEvents",
+    ])
+    error_message = "It cannot touch buckets and jobs."
+  }
+}
+
+run "nothing_is_allowed_wholesale" {
+  command = plan
+
+  assert {
+    condition = alltrue(flatten([
+      for document in [data.aws_iam_policy_document.dispatcher, data.aws_iam_policy_document.monitor] :
+      [for s in document.statement : [for action in s.actions : !strcontains(action, "*")]]
+    ]))
+    error_message = "Each action is named."
+  }
+
+  assert {
+    condition = toset(flatten([
+      for document in [data.aws_iam_policy_document.dispatcher, data.aws_iam_policy_document.monitor] :
+      [for s in document.statement : tolist(s.actions) if contains(s.resources, "*")]
+    ])) == toset(["batch:ListJobs", "batch:DescribeJobs"])
+    error_message = "Only calls that know no resources, and only read, are allowed on all."
+  }
+}
+
+run "without_the_zip_apply_says_what_to_run" {
+  command = plan
+
+  variables {
+    zip_path = "not-built.zip"
+  }
+
+  expect_failures = [aws_lambda_function.dispatcher, aws_lambda_function.monitor]
+}
+
+run "settings_that_lambda_would_refuse_are_refused_at_plan_time" {
+  command = plan
+
+  variables {
+    extra_buckets = [for n in range(150) : "a-bucket-with-a-long-name-${n}"]
+  }
+
+  expect_failures = [aws_lambda_function.dispatcher]
+}
