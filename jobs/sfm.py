@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -152,13 +153,14 @@ def open_database(
     fingerprint: dict[str, object] = {
         "photos": hashlib.sha256(json.dumps([(p.name, p.sha256) for p in photos]).encode()).hexdigest(),
         "cameras": hashlib.sha256(json.dumps([asdict(group) for group in groups]).encode()).hexdigest(),
+        "pycolmap": version("pycolmap"),
         **options.feature_settings,
     }
     beside = options.output_dir.with_name(f"{options.output_dir.resolve().name}.checkpoint")
     checkpoint, database = Checkpoint(options.checkpoint_dir or beside, fingerprint), work / "database.db"
     if checkpoint.restore(database):
         progress.say(
-            f"going on from a checkpoint: {count_rows(database, 'keypoints')} photos and "
+            f"going on from a checkpoint: {count_rows(database, 'descriptors')} photos and "
             f"{count_rows(database, 'two_view_geometries')} pairs are done already"
         )
     return checkpoint, database
@@ -175,11 +177,11 @@ def extract_features(
 ) -> None:
     total = sum(len(group.names) for group in groups)
     progress.begin("features", "finding features", total)
-    if count_rows(database, "keypoints") == total:
+    if count_rows(database, "descriptors") == total:
         return
 
     def watch() -> None:
-        progress.update(count_rows(database, "keypoints"), total, "finding features")
+        progress.update(count_rows(database, "descriptors"), total, "finding features")
         checkpoint.save_now_and_then(database)
 
     request = {

@@ -61,11 +61,13 @@ def _write_camera(database: pycolmap.Database, group: dict[str, Any], images: st
 
 
 def matching(request: Request) -> dict[str, Any]:
+    verification = pycolmap.TwoViewGeometryOptions()
+    verification.ransac.random_seed = 0  # set here: a new RANSACOptions has other limits and takes three times as long
     pycolmap.match_image_pairs(
         request["database"],
         matching_options=pycolmap.FeatureMatchingOptions(num_threads=request["threads"]),
         pairing_options=pycolmap.ImportedPairingOptions(match_list_path=request["pairs"]),
-        verification_options=pycolmap.TwoViewGeometryOptions(ransac=pycolmap.RANSACOptions(random_seed=0)),
+        verification_options=verification,
         device=pycolmap.Device.cpu,
     )
     return {}

@@ -14,7 +14,7 @@ BACKUP_SECONDS = 60.0
 
 
 def count_rows(database: Path, table: str) -> int:
-    """Rows of `keypoints` (photos done) or `two_view_geometries` (pairs done); 0 while it cannot be read."""
+    """Rows of `descriptors` (photos done) or `two_view_geometries` (pairs done); 0 while it cannot be read."""
     with suppress(sqlite3.OperationalError), _opened(database) as connection:
         return int(connection.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0])  # noqa: S608 our own names
     return 0
@@ -76,7 +76,8 @@ def _copy(source: Path, target: Path) -> None:
 
 @contextmanager
 def _opened(database: Path) -> Iterator[sqlite3.Connection]:
-    connection = sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True, timeout=2)
+    # Not read-only: what a killed step left in its journal must be settled before anything can be read.
+    connection = sqlite3.connect(f"{database.resolve().as_uri()}?mode=rw", uri=True, timeout=2)
     try:
         yield connection
     finally:

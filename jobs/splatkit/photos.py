@@ -15,7 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from splatkit.archives import unpack_zip
 from splatkit.exif import ExifFacts, read_exif
 
-FORMATS = ("JPEG", "MPO", "PNG", "TIFF", "WEBP")
+FORMATS = ("JPEG", "PNG", "TIFF", "WEBP")  # MPO opens as a JPEG
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp", ".mpo")
 HEIC, VIDEO = (".heic", ".heif"), (".mp4", ".mov", ".avi", ".mkv", ".m4v", ".webm")
 MIN_SIDE = 200  # pixels; less holds too few features to place the photo

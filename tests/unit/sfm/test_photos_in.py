@@ -1,0 +1,161 @@
+"""Which photos are taken, which are left out and why, and how they arrive."""
+
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import ExifTags, Image
+
+from splatkit.photos import LeftOut, Photo, _colmap_names, _natural, collect
+
+SIZE = (320, 240)
+
+
+def picture(seed: int = 0, size: tuple[int, int] = SIZE) -> Image.Image:
+    pixels = np.random.default_rng(seed).integers(0, 255, (size[1] // 8, size[0] // 8, 3), np.uint8)
+    return Image.fromarray(pixels).resize(size, Image.Resampling.NEAREST)
+
+
+def jpeg(seed: int = 0) -> bytes:
+    buffer = io.BytesIO()
+    picture(seed).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def taken(folder: Path, work: Path, max_images: int = 0) -> tuple[list[Photo], dict[str, str]]:
+    photos, left_out = collect(folder, work, max_images, lambda done, total: None)
+    assert all(isinstance(item, LeftOut) for item in left_out)
+    return photos, {item.source: item.reason for item in left_out}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "in").mkdir()
+    return tmp_path / "in"
+
+
+def test_nested_folders_and_all_formats_are_read(folder: Path, tmp_path: Path) -> None:
+    (folder / "day 1" / "morning").mkdir(parents=True)
+    for number, name in enumerate(["a.jpg", "b.PNG", "day 1/c.tif", "day 1/morning/d.webp"]):
+        picture(number).save(folder / name)
+    photos, left_out = taken(folder, tmp_path / "work")
+    assert [p.name for p in photos] == ["a.jpg", "b.png", "day_1/c.png", "day_1/morning/d.png"]
+    assert not left_out
+    assert all(Image.open(tmp_path / "work" / "photos" / p.name).size == SIZE for p in photos)
+
+
+def test_orientation_is_applied_once_and_exif_is_kept(folder: Path, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation], exif[ExifTags.Base.Model] = 6, "Kite"
+    picture().save(folder / "a.jpg", exif=exif)
+    (photo,), _ = taken(folder, tmp_path / "work")
+    assert (photo.width, photo.height) == (240, 320) and photo.exif.device == "Kite"
+    with Image.open(tmp_path / "work" / "photos" / photo.name) as upright:
+        assert upright.size == (240, 320)
+        assert upright.getexif()[ExifTags.Base.Orientation] == 1 and upright.getexif()[ExifTags.Base.Model] == "Kite"
+        expected = np.asarray(picture().transpose(Image.Transpose.ROTATE_270), int)
+        assert np.abs(np.asarray(upright.convert("RGB"), int) - expected).mean() < 12
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK", "RGBA", "P", "I;16", "1"])
+def test_every_colour_mode_becomes_rgb(mode: str, folder: Path, tmp_path: Path) -> None:
+    if mode == "I;16":
+        grey = (np.asarray(picture().convert("L")).astype(np.uint16)) * 257
+        Image.fromarray(grey).save(folder / "a.png")
+    else:
+        picture().convert(mode).save(folder / ("a.tif" if mode == "CMYK" else "a.png"))
+    (photo,), left_out = taken(folder, tmp_path / "work")
+    assert not left_out
+    with Image.open(tmp_path / "work" / "photos" / photo.name) as ready:
+        assert ready.mode == "RGB"
+        error = np.asarray(ready.convert("L"), float) - np.asarray(picture().convert("L"), float)
+        assert np.abs(error).mean() < (128 if mode == "1" else 30)
+
+
+def test_bad_files_are_left_out_each_with_its_reason(folder: Path, tmp_path: Path) -> None:
+    (folder / "good.jpg").write_bytes(jpeg(1))
+    (folder / "same.jpg").write_bytes(jpeg(1))
+    (folder / "short.jpg").write_bytes(jpeg(2)[:-2000])
+    (folder / "text.jpg").write_text("hello")
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "clip.mp4").write_bytes(b"0")
+    (folder / "phone.heic").write_bytes(b"0")
+    (folder / "readme.txt").write_text("hello")
+    picture(size=(64, 64)).save(folder / "tiny.png")
+    Image.new("1", (16000, 16000)).save(folder / "bomb.png")
+    photos, left_out = taken(folder, tmp_path / "work")
+    assert [p.source for p in photos] == ["good.jpg"]
+    words = {
+        "same.jpg": "same bytes as good.jpg",
+        "short.jpg": "truncated",
+        "text.jpg": "not an image",
+        "empty.png": "not an image",
+        "clip.mp4": "videos",
+        "phone.heic": "JPEG",
+        "readme.txt": "not a photo",
+        "tiny.png": "64 x 64",
+        "bomb.png": "bomb",
+    }
+    assert left_out.keys() == words.keys()
+    assert all(word in left_out[name] for name, word in words.items()), left_out
+
+
+def test_zips_are_unpacked_but_never_out_of_their_folder(folder: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(folder / "photos.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("inner/a.jpg", jpeg(1))
+        archive.writestr("../escaped.jpg", jpeg(2))
+        archive.writestr("/absolute.jpg", jpeg(3))
+        archive.writestr("..\\windows.jpg", jpeg(4))
+        archive.writestr("zeros.jpg", bytes(5_000_000))
+        link = zipfile.ZipInfo("link.jpg")
+        link.external_attr = 0o120777 << 16
+        archive.writestr(link, "/etc/passwd")
+        archive.writestr("notes.txt", "x")
+    photos, left_out = taken(folder, tmp_path / "work")
+    assert [p.source for p in photos] == ["photos.zip/inner/a.jpg"]
+    assert "leave the folder" in left_out["photos.zip/../escaped.jpg"]
+    assert "leave the folder" in left_out["photos.zip//absolute.jpg"]
+    assert "bomb" in left_out["photos.zip/zeros.jpg"] and left_out["photos.zip/link.jpg"] == "a link"
+    assert not list(tmp_path.rglob("escaped.jpg")) and not list(tmp_path.rglob("*windows.jpg"))
+
+
+def test_a_damaged_zip_is_named(folder: Path, tmp_path: Path) -> None:
+    (folder / "broken.zip").write_bytes(b"PK\x03\x04 nothing more")
+    _, left_out = taken(folder, tmp_path / "work")
+    assert "zip" in left_out["broken.zip"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(position=st.integers(0, 4000), content=st.binary(min_size=1, max_size=40))
+def test_no_damage_to_a_jpeg_ends_the_stage(
+    position: int, content: bytes, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    base = tmp_path_factory.mktemp("damaged")
+    (base / "in").mkdir()
+    data = bytearray(jpeg(1))
+    data[position : position + len(content)] = content
+    (base / "in" / "a.jpg").write_bytes(bytes(data))
+    photos, left_out = taken(base / "in", base / "work")
+    assert len(photos) + len(left_out) == 1
+
+
+def test_max_images_chooses_evenly(folder: Path, tmp_path: Path) -> None:
+    for number in range(9):
+        (folder / f"img_{number}.jpg").write_bytes(jpeg(number))
+    photos, left_out = taken(folder, tmp_path / "work", max_images=3)
+    assert [p.source for p in photos] == ["img_0.jpg", "img_4.jpg", "img_8.jpg"]
+    assert len(left_out) == 6
+
+
+def test_names_are_made_safe_and_unique() -> None:
+    names = _colmap_names(["a b.jpg", "a_b.jpg", "a_b.png", "ä.tif", "-x.jpg"])
+    assert names == ["a_b.jpg", "a_b_2.jpg", "a_b_3.png", "_.png", "x.jpg"]
+
+
+def test_photos_are_ordered_as_people_count() -> None:
+    assert sorted(["img10", "img9", "IMG1"], key=_natural) == ["IMG1", "img9", "img10"]
+    assert _natural("m²")  # a digit to some, a number to none

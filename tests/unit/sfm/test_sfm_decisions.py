@@ -1,0 +1,265 @@
+"""The decisions of sfm.py one by one: pairs, cameras, frames, gates, options."""
+
+import json
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pycolmap
+import pytest
+from PIL import Image
+from sfm import SfmOptions
+
+from splatkit.cameras import camera_groups
+from splatkit.errors import INPUT_ERROR, StageError
+from splatkit.exif import ExifFacts, Position, read_exif
+from splatkit.gates import _at_least, _at_most
+from splatkit.georeference import _unfit, local_positions, robust_similarity, up_direction
+from splatkit.mapping import focal_drift, largest_model
+from splatkit.matching import components, plan_pairs, repair_pairs, sequential_pairs, spatial_pairs
+from splatkit.options import read_options
+from splatkit.photos import Photo
+
+FOLDERS = {"INPUT_DIR": "/in", "OUTPUT_DIR": "/out"}
+
+
+def photo(name: str, *, size: tuple[int, int] = (1600, 900), device: str = "DJI", focal: float | None = 24.0) -> Photo:
+    return Photo(name, name, *size, ExifFacts(device, 4.5, focal, None), name)
+
+
+def grid(side: int) -> np.ndarray:
+    return np.array([(20.0 * x, 30.0 * y, 80.0) for y in range(side) for x in range(side)])
+
+
+# Matching
+
+
+def test_small_sets_compare_all_pairs() -> None:
+    plan = plan_pairs("auto", None, 12, 16, 10)
+    assert plan.method == "exhaustive" and plan.pairs == list(combinations(range(12), 2))
+
+
+def test_gps_makes_large_sets_spatial_and_their_cost_linear() -> None:
+    pairs = {side: len(plan_pairs("auto", grid(side), side * side, 16, 10).pairs) for side in (10, 14)}
+    assert plan_pairs("auto", grid(10), 100, 16, 10).method == "spatial"
+    assert pairs[14] / pairs[10] < 1.15 * 196 / 100
+    assert pairs[10] <= 16 * 100
+
+
+def test_spatial_pairs_are_the_nearest_ones() -> None:
+    line = np.array([(float(10 * i), 0.0, 0.0) for i in range(5)])
+    assert spatial_pairs(line, 1, 1) == [(0, 1), (1, 2), (2, 3), (3, 4)]
+
+
+def test_photos_without_a_place_follow_the_order() -> None:
+    places = np.array([(0.0, 0, 0), (np.nan, np.nan, np.nan), (1.0, 0, 0), (900.0, 0, 0)])
+    assert {(0, 1), (1, 2)} <= set(spatial_pairs(places, 1, 1))
+
+
+def test_large_sets_without_gps_follow_their_order() -> None:
+    plan = plan_pairs("auto", None, 1000, 16, 10)
+    assert plan.method == "sequential" and len(plan.pairs) < 20 * 1000
+    assert {(0, 1), (0, 10), (0, 512)} <= set(sequential_pairs(1000, 10))
+
+
+def test_spatial_without_gps_is_answered_with_all_pairs_and_says_why() -> None:
+    plan = plan_pairs("spatial", None, 5, 16, 10)
+    assert plan.method == "exhaustive" and "no GPS" in plan.why
+
+
+def test_parts_of_the_graph_and_the_pairs_that_could_join_them() -> None:
+    parts = components(6, [(0, 1), (1, 2), (3, 4)])
+    assert parts == [[0, 1, 2], [3, 4], [5]]
+    more = repair_pairs(parts, [(0, 3)], 6)
+    assert (0, 3) not in more and (2, 5) in more and (0, 1) not in more and len(more) == 10
+
+
+def test_joining_pairs_stay_bounded_on_large_sets() -> None:
+    parts = [list(range(500)), list(range(500, 1000))]
+    more = repair_pairs(parts, [], 1000)
+    assert len(set(more)) == 60_000 and all(i < 500 <= j for i, j in more)
+
+
+# Cameras
+
+
+def test_one_camera_per_device_and_size() -> None:
+    photos = [photo("a"), photo("b"), photo("c", size=(900, 1600)), photo("d", device="Canon")]
+    assert [group.names for group in camera_groups(photos, "auto", "auto")] == [("a", "b"), ("c",), ("d",)]
+    assert len(camera_groups(photos, "single", "auto")) == 2
+    assert len(camera_groups(photos, "per_photo", "auto")) == 4
+
+
+def test_the_focal_prior_is_over_the_diagonal() -> None:
+    (group,) = camera_groups([photo("a", size=(3600, 2400), focal=24.0)], "auto", "auto")
+    assert group.focal_prior == pytest.approx(2400.0)
+    (absurd,) = camera_groups([photo("a", focal=0.1)], "auto", "auto")
+    assert absurd.focal_prior is None
+
+
+def test_many_photos_of_a_camera_afford_more_distortion() -> None:
+    many = [photo(str(i)) for i in range(120)]
+    assert camera_groups(many, "auto", "auto")[0].model == "OPENCV"
+    assert camera_groups(many[:50], "auto", "auto")[0].model == "SIMPLE_RADIAL"
+    assert camera_groups(many, "auto", "PINHOLE")[0].model == "PINHOLE"
+
+
+# EXIF
+
+
+@pytest.mark.parametrize(
+    ("place", "found"),
+    [
+        (
+            {1: "N", 2: (46.0, 30.0, 36.0), 3: "W", 4: (91.0, 0.0, 0.0), 5: b"\x01", 6: 12.5},
+            Position(46.51, -91, -12.5),
+        ),
+        ({1: "N", 2: (0.0, 0.0, 0.0), 3: "E", 4: (0.0, 0.0, 0.0)}, None),
+        ({1: "N", 2: (99.0, 0.0, 0.0), 3: "E", 4: (1.0, 0.0, 0.0)}, None),
+        ({1: "S", 2: (46.0, 30.0, 0.0), 3: "E", 4: (9.0, 0.0, 0.0)}, Position(-46.5, 9, None)),
+        ({0: b"\x02\x03\x00\x00"}, None),
+    ],
+)
+def test_gps_is_read_or_left_alone(place: dict[int, object], found: Position | None) -> None:
+    image, exif = Image.new("RGB", (8, 8)), Image.Exif()
+    exif.get_ifd(0x8825).update(place)
+    image.info["exif"] = exif.tobytes()
+    position = read_exif(image).position
+    if found is None or position is None:
+        assert position is found
+    else:
+        assert position.latitude == pytest.approx(found.latitude) and position.longitude == pytest.approx(
+            found.longitude
+        )
+        assert position.altitude == found.altitude
+
+
+# Frames
+
+
+def test_a_similarity_is_found_although_some_gps_is_wrong() -> None:
+    rng = np.random.default_rng(1)
+    source = rng.normal(0, 3, (40, 3))
+    rotation = pycolmap.Rotation3d(np.array([0.1, 0.2, 0.3, 0.9]) / np.linalg.norm([0.1, 0.2, 0.3, 0.9]))
+    target = 7.5 * source @ rotation.matrix().T + [100.0, -50.0, 20.0] + rng.normal(0, 0.05, (40, 3))
+    target[:6] += rng.normal(0, 200, (6, 3))
+    transform, residuals = robust_similarity(source, target)
+    assert transform.scale == pytest.approx(7.5, rel=0.002)
+    assert np.allclose(transform.rotation.matrix(), rotation.matrix(), atol=0.003)
+    assert residuals[6:].max() < 0.5 and residuals[:6].min() > 20
+
+
+def test_a_mirrored_fit_is_never_chosen() -> None:
+    source = np.random.default_rng(2).normal(0, 1, (20, 3))
+    transform, _ = robust_similarity(source, source * [1, 1, -1])
+    assert np.linalg.det(transform.rotation.matrix()) == pytest.approx(1)
+
+
+def test_gps_on_a_line_or_in_one_spot_is_not_used() -> None:
+    assert "straight line" in _unfit(np.array([(10.0 * i, 5.0 * i, 80.0) for i in range(9)]))
+    assert "within a metre" in _unfit(np.random.default_rng(0).normal(0, 0.01, (9, 3)))
+    assert not _unfit(grid(3))
+
+
+def test_places_are_local_metres_and_need_half_of_the_photos() -> None:
+    def at(latitude: float | None) -> Photo:
+        place = None if latitude is None else Position(latitude, 15.0, 400.0)
+        return Photo("p", "p", 10, 10, ExifFacts("", None, None, place), "")
+
+    found = local_positions([at(47.0), at(47.001), at(47.002), at(47.003), at(None)])
+    assert found and np.isnan(found[0][4]).all()
+    assert np.ptp(found[0][:4, 1]) == pytest.approx(333.5, abs=1)
+    assert local_positions([at(47.0), at(47.001), at(47.002), at(47.003)] + [at(None)] * 5) is None
+
+
+def looking(forward: tuple[float, float, float], right: tuple[float, float, float]) -> np.ndarray:
+    return np.stack([np.array(right), np.cross(forward, right), np.array(forward)])
+
+
+def test_up_of_photos_around_an_object() -> None:
+    views = [looking((np.cos(a), np.sin(a), 0), (np.sin(a), -np.cos(a), 0)) for a in np.linspace(0, 5, 12)]
+    assert np.allclose(up_direction(np.array(views)), [0, 0, 1], atol=1e-6)
+
+
+def test_up_of_a_flight_looking_down_on_lines_that_turn_back() -> None:
+    views = [looking((0, 0, -1), (1, 0, 0)), looking((0, 0, -1), (-1, 0, 0))] * 5
+    assert np.allclose(up_direction(np.array(views)), [0, 0, 1], atol=1e-6)
+
+
+# Models and gates
+
+
+def test_the_largest_model_is_taken_not_the_first(tmp_path: Path) -> None:
+    for number, frames in enumerate((4, 9)):
+        options = pycolmap.SyntheticDatasetOptions(num_rigs=1, num_cameras_per_rig=1, num_frames_per_rig=frames)
+        (tmp_path / str(number)).mkdir()
+        pycolmap.synthesize_dataset(options).write(tmp_path / str(number))
+    model = largest_model("global", tmp_path)
+    assert model and len(model.registered) == 9
+
+
+def test_focal_drift_is_the_same_up_and_down() -> None:
+    options = pycolmap.SyntheticDatasetOptions(num_rigs=1, num_cameras_per_rig=1, num_frames_per_rig=4)
+    model = pycolmap.synthesize_dataset(options)
+    focal = next(iter(model.cameras.values())).mean_focal_length()
+    name = next(iter(model.images.values())).name
+    assert focal_drift(model, {name: 5 * focal}) == pytest.approx(5)
+    assert focal_drift(model, {name: focal / 5}) == pytest.approx(5)
+    assert focal_drift(model, {}) is None
+
+
+def test_gates_tell_value_and_limit_and_pass_what_cannot_be_measured() -> None:
+    failed = _at_most("focal_drift", 5.2, 1.6, "{value:.1f} times off", "fly slower")
+    assert not failed.passed and failed.cause == "5.2 times off (at most 1.6)" and failed.fix == "fly slower"
+    assert _at_most("gps_residual", None, 10, "{value}", "").passed
+    assert _at_least("registered", 0.7, 0.7, "", "").passed and not _at_least("registered", 0.69, 0.7, "", "").passed
+
+
+# Options
+
+
+def test_the_command_line_wins_over_the_environment_over_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "parameters.json"
+    file.write_text(json.dumps({"max-images": 10, "quality": "high", "overlap": 5}))
+    environment = {**FOLDERS, "PARAMETERS_FILE": str(file), "PARAM_MAX_IMAGES": "20", "PARAM_QUALITY": "fast"}
+    options = read_options(SfmOptions, "", ["--max-images", "30", "--force"], environment)
+    assert (options.max_images, options.quality, options.overlap, options.force) == (30, "fast", 5, True)
+    assert options.input_dir == Path("/in")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "words"),
+    [
+        (["--max-images", "many"], {}, "--max-images is 'many'; allowed is a whole number"),
+        (["--quality", "best"], {}, "one of fast, normal, high"),
+        ([], {"PARAM_FORCE": "perhaps"}, "true or false"),
+        (["--max-images", "2"], {}, "allowed is 0 or 3 or more"),
+        (["--min-registered", "nan"], {}, "a finite number"),
+        (["--neighbours", "0"], {}, "neighbours is 0"),
+        ([], {"INPUT_DIR": ""}, "--input-dir"),
+    ],
+)
+def test_a_bad_option_names_itself_and_what_is_allowed(
+    arguments: list[str], environment: dict[str, str], words: str
+) -> None:
+    with pytest.raises(StageError) as caught:
+        read_options(SfmOptions, "", arguments, {**FOLDERS, **environment})
+    assert words in caught.value.cause and caught.value.exit_code == INPUT_ERROR
+
+
+def test_an_unknown_parameter_is_answered_with_the_nearest(tmp_path: Path) -> None:
+    file = tmp_path / "parameters.json"
+    file.write_text('{"qualty": "high"}')
+    with pytest.raises(StageError) as caught:
+        read_options(SfmOptions, "", [], {**FOLDERS, "PARAMETERS_FILE": str(file)})
+    assert caught.value.fix == "Did you mean quality?"
+
+
+def test_help_has_a_text_for_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        read_options(SfmOptions, "what it does", ["--help"], FOLDERS)
+    told = capsys.readouterr().out
+    assert ended.value.code == 0
+    for name in SfmOptions.__dataclass_fields__:
+        after = told.split(f"  --{name.replace('_', '-')} ")[1]
+        assert len(after.split("  --")[0].split()) > 3, name

@@ -1,0 +1,114 @@
+"""What sfm.py does when things go wrong: bad photos, bad options, a stop in the middle, a crash inside pycolmap."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import SFM, Run, run_sfm
+from PIL import Image
+
+from local.survey import Survey
+from splatkit import colmap
+from splatkit.colmap import StepError, run_step
+
+
+def error_of(run: Run) -> dict[str, str]:
+    result = json.loads((run.output / "result.json").read_text())
+    return {"status": result["status"], **result["error"]}
+
+
+def test_too_few_photos_is_an_input_error_that_lists_the_reasons(survey: Survey, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    shutil.copy(survey.photos / "survey_0001.jpg", folder)
+    shutil.copy(survey.photos / "survey_0001.jpg", folder / "copy.jpg")
+    (folder / "notes.txt").write_text("not a photo")
+    run = run_sfm(folder, tmp_path / "output")
+    error = error_of(run)
+    assert run.code == 2 and error["status"] == "input_error" and error["code"] == "too_few_photos"
+    assert "1 usable photos" in error["cause"] and "notes.txt: not a photo" in error["cause"]
+
+
+def test_photos_of_noise_make_no_model_and_say_what_to_do(tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(4):
+        Image.fromarray(rng.integers(0, 255, (300, 400, 3), np.uint8)).save(folder / f"{number}.png")
+    run = run_sfm(folder, tmp_path / "output")
+    assert run.code == 2, run.said
+    assert error_of(run)["code"] == "no_model" and "overlap" in error_of(run)["fix"]
+
+
+def test_a_gate_stops_the_chain_and_force_overrides_it(survey: Survey, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(1, 6):
+        shutil.copy(survey.photos / f"survey_{number:04d}.jpg", folder)
+    strict = ("--max-reprojection-error", "0.01")
+    run = run_sfm(folder, tmp_path / "output", *strict)
+    error = error_of(run)
+    assert run.code == 2 and error["code"] == "gate_reprojection_error" and "at most 0.01" in error["cause"]
+    assert (run.output / "report.html").exists()
+    forced = run_sfm(folder, tmp_path / "output", *strict, "--force")
+    assert forced.code == 0, forced.said
+    assert "going on from a checkpoint: 5 photos and 10 pairs" in forced.said
+    assert not all(gate["passed"] for gate in json.loads((forced.output / "report.json").read_text())["gates"])
+
+
+def test_sigterm_leaves_a_checkpoint_from_which_a_rerun_goes_on(survey: Survey, tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    command = [sys.executable, SFM, "--input-dir", survey.photos, "--output-dir", output]
+    stage = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ})
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        progress = output / "progress.json"
+        if progress.exists() and json.loads(progress.read_text())["step"] == "matching":
+            break
+        time.sleep(0.1)
+    stage.send_signal(signal.SIGTERM)
+    assert stage.wait(60) == 75
+    result = json.loads((output / "result.json").read_text())
+    assert result["status"] == "interrupted" and result["error"]["retryable"]
+    again = run_sfm(survey.photos, output)
+    assert again.code == 0, again.said
+    assert f"going on from a checkpoint: {len(survey.poses)} photos" in again.said
+
+
+def test_an_abort_inside_pycolmap_becomes_an_error_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = tmp_path / "aborting.py"
+    # What pycolmap 4.2.1 does for features that its wheel was built without: it ends the process.
+    step.write_text(
+        "import pycolmap, sys\nsys.stdin.read()\n"
+        "o = pycolmap.FeatureExtractionOptions(type=pycolmap.FeatureExtractorType.ALIKED_N16ROT)\n"
+        "pycolmap.FeatureExtractor.create(o)\nimport os; os.abort()\n"
+    )
+    monkeypatch.setattr(colmap, "STEPS", step)
+    with pytest.raises(StepError) as caught:
+        run_step("features", {}, tmp_path / "log")
+    assert caught.value.code == "geometry_failed" and "pycolmap" in caught.value.cause
+
+
+@pytest.mark.parametrize(
+    ("ending", "code"), [("os.kill(os.getpid(), 9)", "out_of_memory"), ("os.abort()", "geometry_failed")]
+)
+def test_each_way_to_die_has_its_words(ending: str, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = tmp_path / "dying.py"
+    step.write_text(f"import os\nprint('check failed: here', flush=True)\n{ending}\n")
+    monkeypatch.setattr(colmap, "STEPS", step)
+    with pytest.raises(StepError) as caught:
+        run_step("matching", {}, tmp_path / "log")
+    assert caught.value.code == code and caught.value.fix
+    assert "check failed: here" in (tmp_path / "log").read_text()
+
+
+def test_a_missing_input_folder_is_named(tmp_path: Path) -> None:
+    run = run_sfm(tmp_path / "nowhere", tmp_path / "output")
+    assert run.code == 2 and "nowhere" in error_of(run)["cause"]

@@ -1,0 +1,104 @@
+"""The rendered survey end to end: the poses that sfm.py finds beside the exact ones."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pycolmap
+import pytest
+from conftest import REPOSITORY, Run, run_sfm
+from PIL import ExifTags, Image
+
+from local.survey import ALTITUDE, Survey
+from splatkit.georeference import robust_similarity
+
+PHOTOS = REPOSITORY.parent / "shared" / "data" / "photos"
+
+
+def model_of(run: Run) -> pycolmap.Reconstruction:
+    return pycolmap.Reconstruction(run.output / "sparse" / "0")
+
+
+def centres_and_rotations(run: Run, survey: Survey) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    truth, model = {pose.name: pose for pose in survey.poses}, model_of(run)
+    images = [model.images[i] for i in sorted(model.reg_image_ids())]
+    return (
+        np.array([image.projection_center() for image in images]),
+        np.array([image.cam_from_world().rotation.matrix() for image in images]),
+        np.array([truth[image.name].centre for image in images]),
+        np.array([truth[image.name].cam_from_world for image in images]),
+    )
+
+
+def test_every_photo_is_placed_and_the_result_says_so(reconstructed: Run, survey: Survey) -> None:
+    assert reconstructed.code == 0, reconstructed.said
+    result = json.loads((reconstructed.output / "result.json").read_text())
+    assert result["status"] == "done" and result["error"] is None
+    assert result["metrics"]["registered"] == result["metrics"]["photos"] == len(survey.poses)
+    assert result["metrics"]["reprojection_error_px"] < 0.5
+    assert json.loads((reconstructed.output / "progress.json").read_text())["fraction"] == 1.0
+
+
+def test_cameras_are_where_and_as_they_were(reconstructed: Run, survey: Survey) -> None:
+    centres, rotations, true_centres, true_rotations = centres_and_rotations(reconstructed, survey)
+    transform, errors = robust_similarity(centres, true_centres)
+    extent = np.linalg.norm(np.ptp(true_centres, axis=0))
+    assert np.median(errors) < 0.002 * extent
+    aligned = rotations @ transform.rotation.matrix().T
+    cosines = (np.einsum("nij,nij->n", aligned, true_rotations) - 1) / 2
+    assert np.median(np.degrees(np.arccos(cosines.clip(-1, 1)))) < 0.1
+
+
+def test_the_frame_is_metres_east_north_up(reconstructed: Run, survey: Survey) -> None:
+    centres, _, true_centres, _ = centres_and_rotations(reconstructed, survey)
+    told = json.loads((reconstructed.output / "georeference.json").read_text())
+    assert told["frame"] == "ENU" and told["residuals_m"]["median"] < 0.2
+    # Its origin is the median of the cameras' places, the survey's is the ground below.
+    shift = np.median(true_centres, axis=0)
+    assert np.median(np.linalg.norm(centres + shift - true_centres, axis=1)) < 0.3
+    heights = np.array([point.xyz[2] for point in model_of(reconstructed).points3D.values()]) + ALTITUDE
+    assert -1.5 < np.quantile(heights, 0.05) < 1.5 and 3 < np.quantile(heights, 0.99) < 30
+
+
+def test_scale_is_within_a_percent_with_a_metre_of_gps_noise(reconstructed: Run, survey: Survey) -> None:
+    centres, _, true_centres, _ = centres_and_rotations(reconstructed, survey)
+    exact, _ = robust_similarity(centres, true_centres)
+    noise = np.random.default_rng(5).normal(0, 1.0, true_centres.shape)
+    noisy, _ = robust_similarity(centres, true_centres + noise)
+    assert noisy.scale == pytest.approx(exact.scale, rel=0.01)
+
+
+def test_the_output_is_what_trainers_read(reconstructed: Run, survey: Survey) -> None:
+    model = model_of(reconstructed)
+    assert {camera.model_name for camera in model.cameras.values()} == {"PINHOLE"}
+    focal = next(iter(model.cameras.values())).mean_focal_length()
+    assert focal == pytest.approx(survey.focal, rel=0.005)
+    for image in model.images.values():
+        with Image.open(reconstructed.output / "images" / image.name) as photo:
+            camera = model.cameras[image.camera_id]
+            assert photo.size == (camera.width, camera.height)
+            exif = photo.getexif()
+            assert exif[ExifTags.Base.Model] == "Rendered survey" and exif.get_ifd(ExifTags.IFD.GPSInfo)
+
+
+def test_the_report_names_every_photo_and_every_gate(reconstructed: Run, survey: Survey) -> None:
+    report = json.loads((reconstructed.output / "report.json").read_text())
+    assert [photo["source"] for photo in report["photos"]] == [pose.name for pose in survey.poses]
+    assert {gate["name"] for gate in report["gates"]} >= {"registered", "focal_drift", "gps_residual"}
+    assert all(gate["passed"] and gate["value"] is not None for gate in report["gates"])
+    page = (reconstructed.output / "report.html").read_text()
+    assert page.count("<circle") == len(survey.poses) and "survey_0001.jpg" in page
+
+
+@pytest.mark.parametrize(("name", "photos", "focal"), [("brighton_beach", 18, 1117.9)])
+def test_real_photos_are_all_placed(name: str, photos: int, focal: float, tmp_path: Path) -> None:
+    folder = PHOTOS / name / "images"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is not there")
+    run = run_sfm(folder, tmp_path / "output")
+    assert run.code == 0, run.said
+    report = json.loads((run.output / "report.json").read_text())
+    assert report["metrics"]["registered"] == photos
+    assert report["cameras"][0]["focal_px"] == pytest.approx(focal, rel=0.05)
+    if name == "brighton_beach":
+        assert report["georeference"]["residuals_m"]["median"] < 3
