@@ -45,6 +45,7 @@ class EmbeddedAWS:
         concurrency: int = 2,
         log: Callable[[str], None] = print,
         port: int = 0,
+        runner: Path = ROOT / "docker" / "runner.py",
         hurry: float = 1.0,  # divides Batch's own waiting times (attempt timeouts, limits of stuck jobs), for tests
     ) -> None:
         self.folder = folder.resolve()
@@ -57,6 +58,7 @@ class EmbeddedAWS:
         self._port = port
         self._concurrency = concurrency
         self._hurry = hurry
+        self._runner = runner
         self._stack = ExitStack()
         self._clients: dict[str, Any] = {}
 
@@ -75,6 +77,7 @@ class EmbeddedAWS:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock()
         forget_everything()
+        self._stack.callback(forget_everything)
         hooks = Hooks()
         self._stack.callback(hooks.restore)
         moto_fixes.install(hooks)
@@ -85,7 +88,7 @@ class EmbeddedAWS:
         self._outbox = Outbox(self.outbox)
         self._services = Services(
             folder=self.folder,
-            runner=ROOT / "docker" / "runner.py",
+            runner=self._runner,
             region=REGION,
             environment=self.environment,
             outbox=self._outbox,

@@ -29,5 +29,8 @@ class Hooks:
 
         self.replace(owner, name, wrapped)
 
+    def on_restore(self, undo: Callable[..., Any], *args: Any) -> None:
+        self._originals.callback(undo, *args)
+
     def restore(self) -> None:
         self._originals.close()

@@ -15,6 +15,7 @@ from moto.batch.responses import BatchResponse
 from moto.core.config import default_user_config
 from moto.ec2.models import EC2Backend
 from moto.ec2.models.security_groups import SecurityGroupRule
+from moto.efs.responses import EFSResponse
 from moto.iam.access_control import IAMPolicyStatement, PermissionResult
 from moto.iam.exceptions import NotFoundException
 from moto.s3.models import FakeDeleteMarker
@@ -31,6 +32,7 @@ def install(hooks: Hooks) -> None:
         know_managed_policies,
         count_the_endpoint_as_tls,
         dispose_of_delete_markers,
+        delete_file_system_policies,
         keep_dead_letter_and_logging_of_functions,
         create_environments_without_service_role,
         keep_update_policy_of_environments,
@@ -42,8 +44,9 @@ def install(hooks: Hooks) -> None:
         fix(hooks)
 
 
-def know_managed_policies(_hooks: Hooks) -> None:
+def know_managed_policies(hooks: Hooks) -> None:
     """moto loads the policies that AWS manages only on request, for speed."""
+    hooks.on_restore(default_user_config["iam"].update, {"load_aws_managed_policies": False})
     default_user_config["iam"]["load_aws_managed_policies"] = True
 
 
@@ -63,6 +66,17 @@ def count_the_endpoint_as_tls(hooks: Hooks) -> None:
 def dispose_of_delete_markers(hooks: Hooks) -> None:
     """Deleting a versioned bucket disposes of every version; a delete marker has nothing to dispose of."""
     hooks.replace(FakeDeleteMarker, "dispose", lambda _marker: None)
+
+
+def delete_file_system_policies(hooks: Hooks) -> None:
+    """moto knows no DeleteFileSystemPolicy."""
+
+    def delete(response: EFSResponse) -> tuple[str, dict[str, str]]:
+        file_system = response.efs_backend.file_systems_by_id[response._get_param("FileSystemId")]
+        file_system.file_system_policy = None
+        return "", {"Content-Type": "application/json"}
+
+    hooks.replace(EFSResponse, "delete_file_system_policy", delete)
 
 
 def keep_dead_letter_and_logging_of_functions(hooks: Hooks) -> None:
