@@ -117,14 +117,14 @@ class Job:
             assert time.monotonic() < deadline, "waited 30 seconds in vain"
             time.sleep(0.05)
 
-    def keys(self, prefix: str | None = None) -> dict[str, Any]:
+    def objects(self, prefix: str | None = None) -> dict[str, Any]:
         """Objects in the output bucket by their key below the prefix."""
         prefix = self.prefix if prefix is None else prefix
         found = self.s3.list_objects_v2(Bucket=self.output_bucket, Prefix=prefix).get("Contents", [])
         return {each["Key"].removeprefix(prefix): each for each in found}
 
     def outputs(self) -> set[str]:
-        return set(self.keys()) - {"request.json", "job.json", "_SUCCESS"}
+        return set(self.objects()) - {"request.json", "job.json", "_SUCCESS"}
 
     def read(self, name: str, prefix: str | None = None) -> str | None:
         key = (self.prefix if prefix is None else prefix) + name

@@ -31,7 +31,7 @@ def test_a_job_reads_a_folder_writes_a_folder_and_success_comes_last(job: Any) -
 
     assert ended.exit_code == 0, ended.stderr
     assert json.loads(job.read("seen.json")) == {"a.txt": "A", "deeper/b.txt": "B"}
-    keys = job.keys()
+    keys = job.objects()
     assert set(keys) == {"request.json", "seen.json", "job.json", "_SUCCESS"}
     assert keys["_SUCCESS"]["LastModified"] >= max(each["LastModified"] for each in keys.values())
     report = job.report
@@ -92,11 +92,13 @@ def test_the_exit_code_is_the_scripts(job: Any, statement: str, exit_code: int, 
     job.script(f"import os, sys; {statement}")
     assert job.run().exit_code == exit_code
     assert (job.report["exit_code"], job.report["ended"]) == (exit_code, word)
-    assert ("_SUCCESS" in job.keys()) == (exit_code == 0)
+    assert ("_SUCCESS" in job.objects()) == (exit_code == 0)
 
 
 def test_a_failing_scripts_output_is_uploaded_and_its_last_line_is_the_cause(job: Any) -> None:
-    job.script("import os; open(os.environ['OUTPUT_DIR'] + '/half.txt', 'w').write('x'); raise ValueError('no focal length')")
+    job.script(
+        "import os; open(os.environ['OUTPUT_DIR'] + '/half.txt', 'w').write('x'); raise ValueError('no focal length')"
+    )
     ended = job.run()
     assert ended.exit_code == 1
     assert job.read("half.txt") == "x"
@@ -162,9 +164,8 @@ def test_an_object_is_preferred_to_a_folder_of_the_same_name(job: Any) -> None:
 def test_large_files_come_and_go_in_parts(job: Any) -> None:
     body = bytes(range(256)) * 80_000  # 20 MB: above what goes in one request
     job.put("photos/large.bin", body)
-    job.script(
-        "import os, shutil; shutil.copy(os.environ['INPUT_DIR'] + '/large.bin', os.environ['OUTPUT_DIR'] + '/large.sog')"
-    )
+    copy = "shutil.copy(os.environ['INPUT_DIR'] + '/large.bin', os.environ['OUTPUT_DIR'] + '/large.sog')"
+    job.script(f"import os, shutil; {copy}")
     job.request["input"] = [job.uri("photos/large.bin")]
     assert job.run().exit_code == 0
     answer = job.s3.get_object(Bucket=job.output_bucket, Key=f"{job.prefix}large.sog")
@@ -204,7 +205,7 @@ raise SystemExit(1)
     ended = job.run()
     assert ended.exit_code == 1
     assert job.outputs() == {"real.txt", "alias.txt"}
-    assert "_SUCCESS" not in job.keys()
+    assert "_SUCCESS" not in job.objects()
     assert "leads out of the output folder" in ended.stderr
 
 
@@ -232,8 +233,8 @@ def test_a_child_of_an_array_has_prefixes_of_its_own(job: Any) -> None:
     job.script(WRITE_ENVIRONMENT + "open(os.environ['CHECKPOINT_DIR'] + '/c', 'w').write('c')")
     assert job.run(AWS_BATCH_JOB_ARRAY_INDEX="3").exit_code == 0
     assert json.loads(job.read("3/seen.json"))["OUTPUT_PREFIX"] == f"{job.prefix}3/"
-    assert {"3/job.json", "3/_SUCCESS"} <= set(job.keys())
-    assert set(job.keys(job.checkpoints)) == {"3/c"}
+    assert {"3/job.json", "3/_SUCCESS"} <= set(job.objects())
+    assert set(job.objects(job.checkpoints)) == {"3/c"}
 
 
 def test_lines_come_out_while_the_script_runs(job: Any) -> None:

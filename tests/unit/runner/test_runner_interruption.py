@@ -1,0 +1,199 @@
+"""SIGTERM, lost hosts, checkpoints: a retry goes on where the attempt before was and ends with the same result."""
+
+import json
+import time
+from typing import Any
+
+QUICK = "progress=0.2, checkpoints=0.2, checkpoints_stopping=0.1, stop=1.5"
+
+# Counts to 20, a step each 0.1 s; stops politely with a checkpoint.
+COUNT = """
+import os, signal, sys, time
+from pathlib import Path
+state = Path(os.environ["CHECKPOINT_DIR"]) / "deep" / "state.txt"
+state.parent.mkdir(exist_ok=True)
+done = [int(line) for line in state.read_text().split()] if state.exists() else []
+print("begins at", len(done))
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))
+for step in range(len(done), 20):
+    time.sleep(0.1)
+    done.append(step)
+    beside = state.with_suffix(".tmp")
+    beside.write_text(" ".join(map(str, done)))
+    beside.replace(state)
+(Path(os.environ["OUTPUT_DIR"]) / "counted.txt").write_text(" ".join(map(str, done)))
+"""
+WHOLE = " ".join(map(str, range(20)))
+
+
+def test_a_retry_after_sigterm_goes_on_and_ends_with_the_same_result(job: Any) -> None:
+    job.script(COUNT)
+    process = job.start(timings=QUICK)
+    first = job.stop_when(process, lambda: (job.workspace / "checkpoints/deep/state.txt").exists())
+    assert first.exit_code == 75
+    report = job.report
+    assert (report["ended"], report["exit_code"], report["attempt"]) == ("interrupted", 75, 1)
+    assert report["error"]["retryable"] is True
+    assert "_SUCCESS" not in job.objects()
+
+    second = job.run(attempt=2)
+
+    assert second.exit_code == 0 and "begins at 0" not in second.stdout
+    assert job.read("counted.txt") == WHOLE
+    lost = job.report["interruptions"]
+    assert [each["attempt"] for each in lost] == [1]
+    assert lost[0]["seconds"] == report["seconds"]["total"] and lost[0]["ended_at"] == report["ended_at"]
+
+
+def test_a_host_lost_without_notice_costs_only_what_was_not_mirrored(job: Any) -> None:
+    job.script(COUNT)
+    process = job.start(timings=QUICK)
+    job.wait_until(lambda: "deep/state.txt" in job.objects(job.checkpoints))
+    process.kill()
+    job.finish(process)
+    assert job.read("job.json") is None
+
+    second = job.run(attempt=2)
+
+    assert second.exit_code == 0 and "begins at 0" not in second.stdout
+    assert job.read("counted.txt") == WHOLE
+    assert job.report["interruptions"] == [{"attempt": 1, "ended_at": None, "seconds": None}]
+
+
+def test_interruptions_add_up_over_attempts(job: Any) -> None:
+    job.script("raise SystemExit(75)")
+    job.run(attempt=1)
+    job.run(attempt=2)
+    job.run(attempt=4)
+    assert [(each["attempt"], each["seconds"] is None) for each in job.report["interruptions"]] == [
+        (1, False), (2, False), (3, True),
+    ]  # fmt: skip
+
+
+def test_another_jobs_report_under_the_same_prefix_is_not_taken_over(job: Any) -> None:
+    job.script("raise SystemExit(75)")
+    job.run(attempt=1, AWS_BATCH_JOB_ID="an-earlier-job")
+    job.run(attempt=2)
+    assert job.report["interruptions"] == [{"attempt": 1, "ended_at": None, "seconds": None}]
+
+
+def test_a_script_that_ignores_sigterm_is_killed_and_its_output_uploaded(job: Any) -> None:
+    job.script("""
+import os, signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+open(os.environ["OUTPUT_DIR"] + "/half.txt", "w").write("half")
+time.sleep(60)
+""")
+    process = job.start(timings=QUICK)
+    begun = time.monotonic()
+    ended = job.stop_when(process, lambda: (job.workspace / "output/half.txt").exists())
+    assert time.monotonic() - begun < 20
+    assert ended.exit_code == 137
+    assert job.report["ended"] == "interrupted" and job.report["oom_kill"] is False
+    assert job.read("half.txt") == "half"
+
+
+def test_sigterm_goes_to_the_script_and_not_to_its_workers(job: Any) -> None:
+    job.script("""
+import os, signal, subprocess, sys, time
+worker = subprocess.Popen([sys.executable, "-c", "import time; print('ready', flush=True); time.sleep(30)"], stdout=-1)
+worker.stdout.readline()
+def stop(*_):
+    time.sleep(0.5)
+    print("worker alive:", worker.poll() is None)
+    sys.exit(75)
+signal.signal(signal.SIGTERM, stop)
+open(os.environ["OUTPUT_DIR"] + "/ready", "w").close()
+time.sleep(60)
+""")
+    ended = job.stop_when(job.start(), lambda: (job.workspace / "output/ready").exists())
+    assert ended.exit_code == 75 and "worker alive: True" in ended.stdout
+
+
+def test_sigterm_during_the_installation_ends_at_once_with_75(job: Any, tmp_path: Any) -> None:
+    package = tmp_path / "slow"
+    package.mkdir()
+    build = '[build-system]\nrequires = []\nbuild-backend = "slow"\nbackend-path = ["."]\n'
+    (package / "pyproject.toml").write_text(f'{build}[project]\nname = "slow"\nversion = "1"\n')
+    (package / "slow.py").write_text(
+        f"import time\nopen({str(tmp_path / 'building')!r}, 'w').close()\ntime.sleep(60)\n"
+    )
+    job.put("jobs/script.requirements.txt", str(package))
+    job.script("print('never')")
+    process = job.start(timings=QUICK)
+    ended = job.stop_when(process, lambda: (tmp_path / "building").exists())
+    assert ended.exit_code == 75 and "never" not in ended.stdout
+    assert job.report["ended"] == "interrupted"
+
+
+def test_checkpoints_are_mirrored_while_the_script_runs_with_changes_and_deletions(job: Any) -> None:
+    job.script("""
+import os, time
+from pathlib import Path
+folder = Path(os.environ["CHECKPOINT_DIR"])
+(folder / "old.txt").write_text("1")
+(folder / "kept.txt").write_text("1")
+wait = lambda name: [time.sleep(0.05) for _ in iter(lambda: not (Path(os.environ["INPUT_DIR"]) / name).exists(), False)]
+wait("go on")
+(folder / "old.txt").unlink()
+(folder / "kept.txt").write_text("22")
+(folder / "new.txt").write_text("333")
+wait("end")
+""")
+    process = job.start(timings=QUICK)
+    job.wait_until(lambda: set(job.objects(job.checkpoints)) == {"old.txt", "kept.txt"})
+    (job.workspace / "input" / "go on").touch()
+    job.wait_until(lambda: set(job.objects(job.checkpoints)) == {"kept.txt", "new.txt"})
+    job.wait_until(lambda: job.read("kept.txt", job.checkpoints) == "22")
+    (job.workspace / "input" / "end").touch()
+    assert job.finish(process).exit_code == 0
+
+
+def test_the_last_checkpoint_is_mirrored_after_the_script_and_restored_ones_are_not_sent_again(job: Any) -> None:
+    job.s3.put_object(Bucket=job.output_bucket, Key=f"{job.checkpoints}big.bin", Body=b"restored")
+    before = job.objects(job.checkpoints)["big.bin"]["LastModified"]
+    time.sleep(1.1)  # S3 counts seconds
+    job.script(
+        "import os; os.chdir(os.environ['CHECKPOINT_DIR']); print(open('big.bin').read()); open('z', 'w').write('z')"
+    )
+    assert "restored" in job.run().stdout
+    after = job.objects(job.checkpoints)
+    assert set(after) == {"big.bin", "z"} and after["big.bin"]["LastModified"] == before
+
+
+def test_links_in_the_checkpoint_folder_are_not_followed(job: Any, tmp_path: Any) -> None:
+    (tmp_path / "private").write_text("private")
+    job.script(f"import os; os.symlink('{tmp_path}/private', os.environ['CHECKPOINT_DIR'] + '/link')")
+    assert job.run().exit_code == 0
+    assert job.objects(job.checkpoints) == {}
+
+
+def test_progress_is_in_s3_while_the_script_runs(job: Any) -> None:
+    job.script("""
+import json, os, time
+from pathlib import Path
+path = Path(os.environ["OUTPUT_DIR"]) / "progress.json"
+for fraction in (0.25, 0.75):
+    path.write_text(json.dumps({"fraction": fraction}))
+    while not (path.parent / str(fraction)).exists():
+        time.sleep(0.05)
+""")
+    process = job.start(timings=QUICK)
+    for fraction in (0.25, 0.75):
+        job.wait_until(lambda wanted=fraction: json.loads(job.read("progress.json") or "{}").get("fraction") == wanted)
+        assert job.outputs() == {"progress.json"}
+        (job.workspace / "output" / str(fraction)).touch()
+    assert job.finish(process).exit_code == 0
+
+
+def test_files_that_only_an_interrupted_attempt_wrote_are_not_in_the_result(job: Any) -> None:
+    job.script("""
+import os, sys
+attempt = os.environ["AWS_BATCH_JOB_ATTEMPT"]
+open(os.environ["OUTPUT_DIR"] + f"/of-{attempt}.txt", "w").write(attempt)
+sys.exit(75 if attempt == "1" else 0)
+""")
+    job.run(attempt=1)
+    assert job.outputs() == {"of-1.txt"}
+    job.run(attempt=2)
+    assert set(job.objects()) == {"of-2.txt", "request.json", "job.json", "_SUCCESS"}

@@ -1,0 +1,259 @@
+"""The runner's parts on their own: keys, lines, meters, the machine's facts."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
+from pathlib import Path
+
+import boto3
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from jobrunner.failures import InputError
+from jobrunner.keys import path_below, refuse_collisions
+from jobrunner.machine import MachineFacts, Price
+from jobrunner.meters import GpuMeter, MemoryMeter
+from jobrunner.process import REDRAW_SECONDS, LinePump, without_credentials
+
+FOLDER = Path("/workspace/input")
+
+
+@given(st.text(alphabet=st.sampled_from(["/", ".", "a", "\\", "\0", "~", " ", "é", "\n", "\ud800"]), max_size=12))
+@example("../x")
+@example("/etc/passwd")
+@example("a/../../x")
+@example("..")
+@example("")
+def test_a_key_becomes_a_path_below_the_folder_or_is_refused(name: str) -> None:
+    try:
+        path = path_below(FOLDER, name, "s3://bucket/key")
+    except InputError as error:
+        assert error.exit_code == 2 and "s3://bucket/key" in str(error)
+        return
+    # What the system would open, not what the text says.
+    assert Path(os.path.normpath(path)).is_relative_to(FOLDER) and os.path.normpath(path) == str(path)
+    assert path.relative_to(FOLDER).as_posix() == name
+
+
+@given(st.lists(st.lists(st.sampled_from(["a", "A", "b", "é", "e\u0301"]), min_size=1, max_size=3), max_size=5))
+def test_collisions_are_refused_and_nothing_else_is(names: list[list[str]]) -> None:
+    paths = [FOLDER.joinpath(*parts) for parts in names]
+    folded = [str(path).casefold().replace("e\u0301", "é") for path in paths]
+    collides = len(set(folded)) < len(folded) or any(
+        one != other and other.startswith(f"{one}/") for one in folded for other in folded
+    )
+    if collides:
+        with pytest.raises(InputError, match="cannot both become files"):
+            refuse_collisions((path, f"s3://b/{path}") for path in paths)
+    else:
+        refuse_collisions((path, f"s3://b/{path}") for path in paths)
+
+
+@given(st.lists(st.text(alphabet="ab é", max_size=5), max_size=6), st.sampled_from(["\n", "\r\n"]), st.data())
+def test_lines_are_the_same_however_the_pipe_cuts_them(lines: list[str], end: str, data: st.DataObject) -> None:
+    stream = "".join(line + end for line in lines).encode()
+    sink, tail = BytesIO(), deque[str](maxlen=20)
+    pump = LinePump(sink, tail)
+    while stream:
+        size = data.draw(st.integers(1, len(stream)))
+        pump.feed(stream[:size])
+        stream = stream[size:]
+    pump.finish()
+    assert sink.getvalue().decode().split("\n")[:-1] == lines
+
+
+def test_a_redrawn_progress_bar_becomes_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    sink = BytesIO()
+    now = [100.0]
+    monkeypatch.setattr("jobrunner.process.time.monotonic", lambda: now[0])
+    pump = LinePump(sink, deque())
+    for percent in range(100):
+        pump.feed(f"\r{percent}%".encode())
+        now[0] += REDRAW_SECONDS / 20
+    pump.feed(b"\rdone\n")
+    shown = sink.getvalue().decode().split("\n")[:-1]
+    assert 4 <= len(shown) <= 7 and shown[0] == "0%" and shown[-1] == "done"
+
+
+def test_a_line_without_end_does_not_fill_the_memory() -> None:
+    sink = BytesIO()
+    pump = LinePump(sink, deque())
+    for _ in range(10):
+        pump.feed(b"x" * 60_000)
+    assert len(sink.getvalue()) >= 480_000
+    pump.finish()
+    assert sink.getvalue().count(b"x") == 600_000
+
+
+def test_credentials_are_taken_out_and_users_own_variables_stay() -> None:
+    kept = {"PATH": "/bin", "HF_TOKEN": "users own", "AWS_DEFAULT_REGION": "x", "AWS_BATCH_JOB_ID": "1"}
+    taken = dict.fromkeys(
+        ["AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_ROLE_ARN",
+         "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_WEB_IDENTITY_TOKEN_FILE",
+         "AWS_CONTAINER_AUTHORIZATION_TOKEN", "ECS_CONTAINER_METADATA_URI_V4", "AWS_SHARED_CREDENTIALS_FILE"], "x"
+    )  # fmt: skip
+    assert without_credentials({**kept, **taken}) == kept
+
+
+def cgroup(folder: Path, processes: list[int], peak: int, kills: int) -> Path:
+    (folder / "cgroup.procs").write_text("".join(f"{each}\n" for each in processes))
+    (folder / "memory.peak").write_text(f"{peak}\n")
+    (folder / "memory.events").write_text(f"low 0\nhigh 0\nmax 3\noom 1\noom_kill {kills}\n")
+    return folder
+
+
+def test_memory_is_read_from_a_cgroup_of_ones_own(tmp_path: Path) -> None:
+    meter = MemoryMeter(cgroup(tmp_path, [os.getpid()], 812 * 2**20, kills=1))
+    assert meter.peak_mib() == 812
+    assert not meter.killed(137)
+    cgroup(tmp_path, [os.getpid(), 4711], 812 * 2**20, kills=2)
+    assert meter.killed(137) and meter.killed(1)  # also a killed worker that the script answered with 1
+
+
+def test_a_shared_cgroup_tells_nothing_about_this_job(tmp_path: Path) -> None:
+    meter = MemoryMeter(cgroup(tmp_path, [os.getpid(), 4711, 4712], 10**12, kills=0))
+    assert meter.peak_mib() != round(10**12 / 2**20)
+    cgroup(tmp_path, [os.getpid()], 10**12, kills=1)
+    assert not meter.killed(1) and meter.killed(137)
+
+
+def test_without_a_cgroup_the_largest_child_counts(tmp_path: Path) -> None:
+    meter = MemoryMeter(tmp_path / "absent")
+    assert not meter.killed(137)
+    subprocess.run([sys.executable, "-c", "x = bytearray(80 * 2**20)"], check=True)
+    assert 80 <= (meter.peak_mib() or 0) < 10**6
+
+
+def test_gpu_use_is_the_mean_of_samples_and_the_peak_of_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text('#!/bin/sh\ncase "$1" in *name) echo "NVIDIA A10G";; *) cat "$(dirname "$0")/now";; esac\n')
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    meter = GpuMeter()
+    assert meter.as_json() is None and meter.names() == ["NVIDIA A10G"]
+    for now in ("90, 9000\n", "[N/A], [N/A]\n", "80, 9120\n"):
+        (tmp_path / "now").write_text(now)
+        meter.sample()
+    assert meter.as_json() == {"utilization_percent": 85.0, "memory_peak_mib": 9120}
+    tool.write_text("#!/bin/sh\nexit 9\n")
+    meter.sample()
+    assert meter.as_json() == {"utilization_percent": 85.0, "memory_peak_mib": 9120}
+
+
+@pytest.fixture
+def aws(aws_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", aws_endpoint)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "x")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+
+
+@pytest.fixture
+def metadata() -> Iterator[tuple[str, list[object]]]:
+    """The ECS agent: its address, and what it answers last in a list."""
+    answers: list[object] = [{}]
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/v4/task" else 404)
+            self.end_headers()
+            self.wfile.write(json.dumps(answers[-1]).encode())
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/v4", answers
+    server.shutdown()
+
+
+def start_task() -> tuple[str, str]:
+    """An ECS task on an EC2 instance, as AWS Batch makes them: cluster and task."""
+    ec2, ecs = boto3.client("ec2"), boto3.client("ecs")
+    image = ec2.describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
+    placed = {"InstanceType": "g5.xlarge", "Placement": {"AvailabilityZone": "us-east-1a"}}
+    instance = ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1, **placed)["Instances"][0]["InstanceId"]
+    cluster = ecs.create_cluster(clusterName=f"batch-{instance}")["cluster"]["clusterArn"]
+    document = json.dumps({"instanceId": instance})
+    registered = ecs.register_container_instance(cluster=cluster, instanceIdentityDocument=document)
+    container = {"name": "job", "image": "x", "cpu": 4096, "memory": 15000}
+    ecs.register_task_definition(family="job", containerDefinitions=[container])
+    arn = registered["containerInstance"]["containerInstanceArn"]
+    task = ecs.start_task(cluster=cluster, taskDefinition="job", containerInstances=[arn])["tasks"][0]["taskArn"]
+    return cluster, task
+
+
+def find_out(address: str) -> MachineFacts:
+    facts = MachineFacts(address, lambda: ["NVIDIA A10G"])
+    facts.start()
+    facts.wait(30)
+    return facts
+
+
+@pytest.mark.usefixtures("aws")
+def test_machine_and_lifecycle_come_from_ecs_and_ec2(metadata: tuple[str, list[object]]) -> None:
+    address, answers = metadata
+    cluster, task = start_task()
+    answers.append({"Cluster": cluster, "TaskARN": task})
+    facts = find_out(address)
+    machine = facts.machine.as_json()
+    assert machine is not None
+    assert (machine["instance_type"], machine["lifecycle"], machine["availability_zone"], machine["gpus"]) == (
+        "g5.xlarge", "on-demand", "us-east-1a", ["NVIDIA A10G"],
+    )  # fmt: skip
+    assert facts.price is None  # only spot prices are public history; another is not guessed
+
+
+@pytest.mark.usefixtures("aws")
+@pytest.mark.parametrize("answer", [{}, {"Cluster": "none", "TaskARN": "none"}, ["odd"], "odd"])
+def test_what_cannot_be_found_out_stays_null(metadata: tuple[str, list[object]], answer: object) -> None:
+    address, answers = metadata
+    answers.append(answer)
+    facts = find_out(address)
+    assert facts.machine.as_json() == {
+        "instance_type": None, "lifecycle": None, "availability_zone": None, "vcpus": None, "memory_mib": None,
+        "gpus": ["NVIDIA A10G"],
+    }  # fmt: skip
+    assert facts.price is None
+
+
+def test_an_agent_that_does_not_answer_costs_nothing_but_the_facts() -> None:
+    assert find_out("http://127.0.0.1:9/v4").machine.instance_type is None
+
+
+class SpotEC2:
+    """EC2 as it answers for a spot instance; moto has neither InstanceLifecycle nor a price history for one zone."""
+
+    def describe_instances(self, InstanceIds: list[str]) -> dict:  # noqa: N803 (boto3's names)
+        placement = {"AvailabilityZone": "us-east-1c"}
+        instance = {"InstanceType": "g5.xlarge", "InstanceLifecycle": "spot", "Placement": placement}
+        return {"Reservations": [{"Instances": [instance]}]}
+
+    def describe_spot_price_history(self, **asked: object) -> dict:
+        assert asked["InstanceTypes"] == ["g5.xlarge"] and asked["AvailabilityZone"] == "us-east-1c"
+        return {"SpotPriceHistory": [{"SpotPrice": "0.5", "Timestamp": 1}, {"SpotPrice": "0.74", "Timestamp": 2}]}
+
+
+def test_a_spot_machines_cost_is_its_latest_price_times_the_seconds() -> None:
+    facts = MachineFacts(None, list)
+    facts._ask_ec2(SpotEC2(), "i-1")
+    assert facts.machine.lifecycle == "spot" and facts.price is not None
+    cost = facts.price.cost(1800)
+    assert (cost["usd"], cost["usd_per_hour"]) == (0.37, 0.74)
+    assert cost["source"].startswith("EC2 spot price history, us-east-1c, 20")
+
+
+def test_the_jobs_share_of_the_machine_is_noted() -> None:
+    facts = MachineFacts(None, list)
+    facts._note_share({"containers": [{"cpu": "4096", "memory": "15000"}]})
+    assert (facts.machine.vcpus, facts.machine.memory_mib) == (4, 15000)
+
+
+def test_prices_are_per_hour() -> None:
+    assert Price(3.6, "test").cost(1)["usd"] == 0.001
