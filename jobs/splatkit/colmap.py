@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from splatkit.errors import StageError
 
 STEPS = Path(__file__).with_name("colmap_steps.py")
 POLL_SECONDS = 0.5
-LAST_LINES = 30
+LAST_LINES = 200  # a stack trace may follow what matters
 OUT_OF_MEMORY = "Give the job more memory, or lower max_image_size and max_features."
 
 
@@ -103,7 +104,7 @@ def _end(child: subprocess.Popen[str]) -> None:
 
 
 def _failure(step: str, code: int, lines: deque[str]) -> StepError:
-    said = next((line for line in reversed(lines) if line.strip() and not line.startswith((" ", "*", "@"))), "nothing")
+    said = _last_words(lines)
     what = f"the {step.replace('_', ' ')} step"
     if code == -signal.SIGKILL:
         return StepError("out_of_memory", f"{what} was killed by the system, most likely for memory", OUT_OF_MEMORY)
@@ -116,6 +117,15 @@ def _failure(step: str, code: int, lines: deque[str]) -> StepError:
     return StepError(
         "geometry_failed", cause, "See logs/colmap.log in the output; try other photos or --help's options."
     )
+
+
+def _last_words(lines: deque[str]) -> str:
+    """An exception of C++ or Python, or a glog line of an error; else whatever came last before a stack trace."""
+    for line in reversed(lines):
+        if match := re.match(r"\s*what\(\):\s*(.+)|([A-Za-z_.]*Error: .+)|[EF]\d{8} \S+ \S+ (.+)", line):
+            return str(next(group for group in match.groups() if group))
+    plain = (line for line in reversed(lines) if line.strip() and not line.startswith((" ", "*", "@", "PC:")))
+    return next(plain, "nothing")
 
 
 def usable_threads(asked: int) -> int:

@@ -77,8 +77,9 @@ def judge(model: Model, photos: int, priors: Mapping[str, float], place: Georefe
             "focal_drift",
             focal_drift(reconstruction, priors),
             limits.max_focal_drift,
-            "the solved focal length is {value:.1f} times off what EXIF says: the model is bent",
-            "Add photos tilted by 20 to 40 degrees or from another height; a rolling shutter needs a slower flight.",
+            "the solved focal length is {value:.1f} times off what EXIF says: a bent model, or EXIF of an edited photo",
+            "Add photos tilted by 20 to 40 degrees or from another height; a rolling shutter needs a slower flight. If "
+            "EXIF is wrong, raise max_focal_drift.",
         ),
         _at_most(
             "gps_residual",

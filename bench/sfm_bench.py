@@ -1,0 +1,96 @@
+"""Structure from motion against pycolmap's own defaults on the same photos, in the same run."""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import pycolmap
+
+from bench.table import Row
+from local.survey import render_survey
+
+REPOSITORY = Path(__file__).parents[1]
+SHARED = REPOSITORY.parent / "shared" / "data" / "photos"
+DEFAULTS = "pycolmap defaults: full size, all pairs, incremental"
+FLIGHTS = (25, 50, 100, 200)  # photos of the rendered survey whose matching cost is compared
+
+
+def rows() -> list[Row]:
+    with tempfile.TemporaryDirectory(prefix="sfm-bench-") as folder:
+        work = Path(folder)
+        sets = {"survey of 24": render_survey(work / "survey").photos}
+        sets |= {path.name: path / "images" for path in sorted(SHARED.glob("*")) if (path / "images").is_dir()}
+        table = [row for name, photos in sets.items() for row in _against_defaults(name, photos, work / name)]
+        return table + _growth(work)
+
+
+def _against_defaults(name: str, photos: Path, work: Path) -> list[Row]:
+    report, seconds = _ours(photos, work / "ours")
+    peer_registered, peer_error, peer_seconds = _defaults(photos, work / "defaults")
+    metrics = report["metrics"]
+    return [
+        Row(f"sfm {name}: wall time", seconds, peer_seconds, "s", "at most 0.5 times", DEFAULTS),
+        Row(
+            f"sfm {name}: photos placed", metrics["registered"], peer_registered, "photos", "at least 1 times", DEFAULTS
+        ),
+        Row(
+            f"sfm {name}: reprojection error",
+            metrics["reprojection_error_px"],
+            peer_error,
+            "px",
+            "at most 1.1 times",
+            DEFAULTS,
+        ),
+    ]
+
+
+def _ours(photos: Path, output: Path, *options: str) -> tuple[dict[str, dict[str, float]], float]:
+    """--force: a set that fails a gate still has a time and an error."""
+    command = [sys.executable, str(REPOSITORY / "jobs" / "sfm.py"), "--input-dir", str(photos), "--output-dir"]
+    started = time.monotonic()
+    subprocess.run([*command, str(output), "--force", *options], check=True, capture_output=True)
+    return json.loads((output / "report.json").read_text()), time.monotonic() - started
+
+
+def _defaults(photos: Path, work: Path) -> tuple[int, float, float]:
+    work.mkdir(parents=True)
+    code = (
+        "import pycolmap, sys; from pathlib import Path; photos, work = map(Path, sys.argv[1:])\n"
+        "pycolmap.extract_features(work / 'db', photos, camera_mode=pycolmap.CameraMode.SINGLE)\n"
+        "pycolmap.match_exhaustive(work / 'db')\n"
+        "models = pycolmap.incremental_mapping(work / 'db', photos, work)\n"
+        "pycolmap.undistort_images(work / 'undistorted', work / '0', photos) if models else None\n"
+    )
+    started = time.monotonic()
+    subprocess.run([sys.executable, "-c", code, str(photos), str(work)], check=True, capture_output=True)
+    seconds = time.monotonic() - started
+    models = [pycolmap.Reconstruction(path.parent) for path in work.glob("[0-9]*/images.bin")]
+    best = max(models, key=lambda model: int(model.num_reg_images()), default=None)
+    if best is None:
+        return 0, float("nan"), seconds
+    return best.num_reg_images(), best.compute_mean_reprojection_error(), seconds
+
+
+def _growth(work: Path) -> list[Row]:
+    """Matching time and pairs of flights with GPS, each beside the flight of half its photos."""
+    cost: dict[int, tuple[float, float]] = {}
+    for photos in FLIGHTS:
+        survey = render_survey(work / f"flight-{photos}", photos=photos, width=480, height=320)
+        report, _ = _ours(survey.photos, work / f"flight-{photos}" / "ours", "--matching", "spatial")
+        cost[photos] = (report["seconds"]["matching"], report["metrics"]["pairs_compared"])
+    return [
+        Row(
+            f"sfm {large} photos with GPS: {what}",
+            cost[large][k],
+            cost[half][k],
+            unit,
+            "at most 2.5 times",
+            f"{half} photos",
+        )
+        for half, large in pairwise(FLIGHTS)
+        for k, (what, unit) in enumerate([("matching", "s"), ("pairs compared", "pairs")])
+    ]
