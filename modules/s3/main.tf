@@ -152,20 +152,16 @@ resource "aws_s3_bucket_lifecycle_configuration" "output" {
     }
   }
 
-  dynamic "rule" {
-    for_each = var.run_retention_days > 0 ? [var.run_retention_days] : []
+  rule {
+    id     = "runs"
+    status = var.run_retention_days > 0 ? "Enabled" : "Disabled"
 
-    content {
-      id     = "runs"
-      status = "Enabled"
+    filter {
+      prefix = "runs/"
+    }
 
-      filter {
-        prefix = "runs/"
-      }
-
-      expiration {
-        days = rule.value
-      }
+    expiration {
+      days = max(var.run_retention_days, 1) # S3 takes no 0, not even in a rule that is off
     }
   }
 }

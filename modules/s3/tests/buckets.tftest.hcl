@@ -66,7 +66,7 @@ run "old_data_ends" {
 
   assert {
     condition = {
-      for rule in aws_s3_bucket_lifecycle_configuration.output.rule : rule.filter[0].prefix => rule.expiration[0].days if length(rule.expiration) > 0
+      for rule in aws_s3_bucket_lifecycle_configuration.output.rule : rule.filter[0].prefix => rule.expiration[0].days if length(rule.expiration) > 0 && rule.status == "Enabled"
     } == { "checkpoints/" = 14, "runs/" = 180 }
     error_message = "Checkpoints and runs end after the days that were set."
   }
@@ -85,7 +85,7 @@ run "zero_days_keep_runs_forever" {
   }
 
   assert {
-    condition     = !contains([for rule in aws_s3_bucket_lifecycle_configuration.output.rule : rule.id], "runs")
+    condition     = [for rule in aws_s3_bucket_lifecycle_configuration.output.rule : rule.filter[0].prefix if length(rule.expiration) > 0 && rule.status == "Enabled"] == ["checkpoints/"]
     error_message = "0 means that no rule ends runs."
   }
 }
