@@ -2,6 +2,7 @@
 
 import json
 import mimetypes
+import re
 import shlex
 import shutil
 import sys
@@ -14,8 +15,9 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from local.embedded_aws import Email, EmbeddedAWS
+from local.embedded_aws import Email, EmbeddedAWS, FolderInUseError
 from local.survey import render_survey
+from local.terraform_project import TerraformError
 
 JOB_TIMEOUT = 3600  # seconds; the user's own photos may be many
 ENDED = ("SUCCEEDED", "FAILED")
@@ -36,8 +38,8 @@ def run_demo(photos: Path | None, folder: Path, console: Console) -> bool:
     photos = photos or render(folder / "survey", console)
 
     step(console, 2, "An AWS of your own, on this machine")
-    with EmbeddedAWS(folder / "aws", log=lambda line: console.print(f"  {line}", style="dim")) as aws:
-        outputs = aws.apply({"notification_emails": ["you@example.com"]})
+    with EmbeddedAWS(folder / "aws", log=TerraformBar(console)) as aws:
+        outputs = aws.apply()
 
         step(console, 3, "Upload the photos")
         upload(aws, outputs["ml_input_bucket"], photos, console)
@@ -97,6 +99,32 @@ def step(console: Console, number: int, title: str) -> None:
 def bars(console: Console) -> Progress:
     columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     return Progress(*columns, console=console)
+
+
+class TerraformBar:
+    """A log for the embedded AWS that turns its lines `3/133 <resource>` into a bar (in a file: every 20th line)."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bar: Progress | None = None
+
+    def __call__(self, line: str) -> None:
+        count = re.match(r"(\d+)/(\d+) ", line)
+        if not count:
+            self._console.print(f"  {line}", highlight=False)
+        elif self._console.is_terminal:
+            self._advance(int(count[1]), int(count[2]))
+        elif int(count[1]) % 20 == 0 or count[1] == count[2]:
+            self._console.print(f"  {line}", highlight=False)
+
+    def _advance(self, done: int, total: int) -> None:
+        if self._bar is None:
+            self._bar = bars(self._console)
+            self._bar.add_task("terraform apply", total=total)
+            self._bar.start()
+        self._bar.update(self._bar.task_ids[0], completed=done)
+        if done == total:
+            self._bar.stop()
 
 
 def render(folder: Path, console: Console) -> Path:
@@ -223,6 +251,6 @@ def main(photos: Path | None, folder: Path) -> int:
     console = Console(width=max(100, Console().width)) if not sys.stdout.isatty() else Console()
     try:
         return 0 if run_demo(photos, folder, console) else 1
-    except DemoError as error:
+    except (DemoError, TerraformError, FolderInUseError, TimeoutError) as error:
         console.print(f"[bold red]error:[/] {error}", highlight=False)
         return 2
