@@ -173,7 +173,7 @@ RULES = (
         "script error",
         _exited,
         "The script ended with exit code {exit_code}. {reason}",
-        "The last lines of its log are below.",
+        "Look at the last lines of its log.",
     ),
 )
 
@@ -198,6 +198,6 @@ def _words(facts: JobFacts) -> dict[str, str]:
         "double_memory": str((job.memory or 8192) * 2),
         "failed": str(job.array_summary.get("FAILED", "some")),
         "size": str(job.array_size or "its"),
-        "error_cause": str(facts.error.get("cause") or "It gave no cause; the last lines of its log are below."),
-        "error_fix": str(facts.error.get("fix") or "Look at the last lines of the log, below."),
+        "error_cause": str(facts.error.get("cause") or "It gave no cause; look at the last lines of its log."),
+        "error_fix": str(facts.error.get("fix") or "Look at the last lines of its log."),
     }

@@ -60,8 +60,8 @@ def _facts_lines(facts: JobFacts, settings: MonitorSettings) -> dict[str, str]:
         "Array": _array(facts),
         "Took": _took(facts),
         "Attempts": _attempts(facts),
-        "Machine": _machine(report),
-        "Cost": _cost(report),
+        "Machine": _machine(report) if job.attempts else "",
+        "Cost": _cost(report) if job.attempts else "",
         "Results": _metrics(facts.result),
     }
 
@@ -81,7 +81,7 @@ def _array(facts: JobFacts) -> str:
 def _took(facts: JobFacts) -> str:
     job = facts.job
     if job.ran_seconds is None:
-        return "never started"
+        return "" if job.array_size else "never started"  # an array's parts have their own times
     waited = f", after waiting {_duration(job.waited_seconds)}" if job.waited_seconds is not None else ""
     return _duration(job.ran_seconds) + waited
 

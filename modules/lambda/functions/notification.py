@@ -7,7 +7,8 @@ from aws_clients import client
 
 SUBJECT_LIMIT = 99  # ASCII characters on one line
 TEXT_LIMIT = 250_000  # bytes; SNS takes 262,144 of subject and text together
-NOT_TEXT = re.compile("[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# Patterns of so many characters take milliseconds to compile: at first use, not at each cold start.
+NOT_TEXT = "[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 
 def send_email(topic_arn: str, subject: str, text: str) -> None:
@@ -21,5 +22,5 @@ def subject_line(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    clean = NOT_TEXT.sub("\ufffd", text)
+    clean = re.sub(NOT_TEXT, "\ufffd", text)
     return clean.encode()[:TEXT_LIMIT].decode(errors="ignore")

@@ -6,9 +6,9 @@ from typing import Any
 
 import message
 import pytest
-from conftest import Platform
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from lambda_platform import Platform
 
 JOB = "4c7599ae-0a82-49aa-ba5a-4727fcce14a8"
 

@@ -6,7 +6,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from conftest import Platform
+from lambda_platform import Platform
 
 
 def message(**data: Any) -> dict[str, Any]:
@@ -97,15 +97,15 @@ def test_a_job_whose_record_was_lost_does_not_answer_for_another_body(platform: 
 
 
 def test_after_a_fault_the_next_delivery_submits(
-    platform: Platform, failing: Callable[[str, str, str, int], None]
+    platform: Platform, failing: Callable[[str, str, str, int], list[str]]
 ) -> None:
     import aws_clients
     import once
 
-    failing("batch", "SubmitJob", "ServerException", 500)
+    sent = failing("batch", "SubmitJob", "ServerException", 500)
     with pytest.raises(ClientError):
         platform.dispatch(message(), "same")
-    assert len(platform.submissions) == 1, "SubmitJob must not be repeated by the client: it is not idempotent"
+    assert sent == ["SubmitJob"], "SubmitJob is not idempotent: the client must not repeat it"
     aws_clients.client.cache_clear()
     once._store.cache_clear()
 

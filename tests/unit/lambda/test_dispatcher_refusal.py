@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from conftest import Platform
+from lambda_platform import Platform
 
 
 def batch_job(**data: Any) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def test_a_field_name_from_hell_still_makes_a_subject_that_sns_takes(platform: P
 )
 def test_a_fault_of_aws_is_raised_and_refuses_nothing(
     platform: Platform,
-    failing: Callable[[str, str, str, int], None],
+    failing: Callable[[str, str, str, int], list[str]],
     monkeypatch: pytest.MonkeyPatch,
     service: str,
     operation: str,
@@ -102,7 +102,7 @@ def test_a_fault_of_aws_is_raised_and_refuses_nothing(
 
 
 def test_a_fault_of_aws_does_not_hold_up_the_other_messages_of_its_event(
-    platform: Platform, failing: Callable[[str, str, str, int], None], monkeypatch: pytest.MonkeyPatch
+    platform: Platform, failing: Callable[[str, str, str, int], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("time.sleep", lambda _: None)
     failing("s3", "HeadObject", "SlowDown", 503)

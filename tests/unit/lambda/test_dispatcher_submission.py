@@ -6,7 +6,7 @@ from typing import Any
 
 import boto3
 import pytest
-from conftest import RETRY_RULES, Platform, environment_of, saved_event
+from lambda_platform import RETRY_RULES, Platform, environment_of, saved_event
 
 GPU = {"script_key": "stages/train.py"}
 
@@ -16,7 +16,7 @@ def message(**data: Any) -> dict[str, Any]:
 
 
 def test_the_saved_event_submits_one_job_with_its_overrides(platform: Platform) -> None:
-    from conftest import Context
+    from lambda_platform import Context
 
     import dispatcher
 

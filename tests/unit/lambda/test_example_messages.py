@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Platform, environment_of
+from lambda_platform import Platform, environment_of
 
 import dispatcher
 

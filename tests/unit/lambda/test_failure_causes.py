@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 from aws_lambda_powertools.utilities.data_classes import EventBridgeEvent
-from conftest import saved_event
 from failure_causes import RULES, Rule, failure_cause
 from job_facts import Attempt, Job, JobFacts, read_event
+from lambda_platform import saved_event
 
 ERROR = {"code": "too_few_photos", "cause": "2 usable photos, at least 3 are needed", "fix": "Take more photos."}
 

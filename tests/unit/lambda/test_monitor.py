@@ -10,7 +10,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from conftest import Platform, saved_event
+from lambda_platform import Platform, saved_event
 
 PREFIX = "runs/model-training/train-0123456789ab/train/"
 STREAM = "demo-ml-gpu-job/default/77e101"
@@ -252,7 +252,7 @@ def test_a_report_of_odd_shape_does_not_keep_the_email_back(platform: Platform, 
 
 
 def test_a_denied_file_is_a_fault_and_not_a_missing_file(
-    finished: Platform, failing: Callable[[str, str, str, int], None]
+    finished: Platform, failing: Callable[[str, str, str, int], list[str]]
 ) -> None:
     failing("s3", "GetObject", "AccessDenied", 403)
 
