@@ -21,7 +21,7 @@ def modules(tmp_path: Path) -> Path:
     module = tmp_path / "vpc"
     module.mkdir()
     (module / "variables.tf").write_text(
-        'variable "zones" {\n  description = "Zones | one subnet in each."\n  type = list(object({ name = string }))\n}\n'
+        'variable "zones" {\n  description = "Zones | one in each."\n  type = list(object({ name = string }))\n}\n'
     )
     (module / "outputs.tf").write_text('output "vpc_id" {\n  description = "The network."\n  value = 1\n}\n')
     (module / "README.md").write_text("# vpc\n\nBy hand.\n")
@@ -32,7 +32,7 @@ def test_tables_follow_what_was_written_by_hand(modules: Path) -> None:
     assert module_docs(modules).returncode == 0
     readme = (modules / "vpc" / "README.md").read_text()
     assert readme.startswith("# vpc\n\nBy hand.\n")
-    assert "| `zones` | `list(object)` | Zones \\| one subnet in each. |" in readme
+    assert "| `zones` | `list(object)` | Zones \\| one in each. |" in readme
     assert "| `vpc_id` | The network. |" in readme
 
 
