@@ -59,7 +59,7 @@ def rasterization(
     lists = []
     for c in range(len(viewmats)):
         numbers: Any = [x[c].detach().contiguous().numpy() for x in (means2d, conics, alphas, depths, radii)]
-        lists.append(tile_lists(*numbers, width, height))
+        lists.append(tile_lists(width, height, *numbers))
     holder = _AbsGradient() if absgrad else None
     for begin in range(0, features.shape[-1], CHANNELS):
         chunk = features[..., begin : begin + CHANNELS]

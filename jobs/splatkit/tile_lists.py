@@ -29,8 +29,8 @@ class TileLists:
 
 
 def tile_lists(
-    means2d: np.ndarray, conics: np.ndarray, opacities: np.ndarray, depths: np.ndarray, radii: np.ndarray,
     width: int, height: int,
+    means2d: np.ndarray, conics: np.ndarray, opacities: np.ndarray, depths: np.ndarray, radii: np.ndarray,
 ) -> TileLists:  # fmt: skip
     seen = np.flatnonzero((radii > 0).all(axis=1) & (opacities >= ALPHA_THRESHOLD))
     order = seen[np.argsort(depths[seen], kind="stable")]

@@ -157,7 +157,7 @@ def test_every_tile_list_holds_all_that_reaches_the_tile_and_little_else() -> No
     parts = [values[name] for name in ("means", "quats", "scales", "opacities", "viewmats", "Ks")]
     means2d, depths, conics, _, radii = Projection.apply(*parts, WIDTH, HEIGHT, 0.3, 0.01, 1e10, 0.0, False)
     arrays: Any = [x.numpy() for x in (means2d[0], conics[0], values["opacities"], depths[0], radii[0])]
-    lists = tile_lists(*arrays, WIDTH, HEIGHT)
+    lists = tile_lists(WIDTH, HEIGHT, *arrays)
     columns = -(-WIDTH // TILE)
     wanted, listed = 0, len(lists.members)
     for tile in range(len(lists.offsets) - 1):
