@@ -1,0 +1,167 @@
+"""Vector quantisation of spherical harmonics: a palette of at most 65,536 vectors and a label per splat.
+
+Plain k-means compares every vector with every entry, which takes hours at a million splats. Here a tree of splits gives
+the first palette, its leaves in the tree's order form groups, and Lloyd's steps compare a vector only with the entries
+of the groups nearest to its own (the inverted lists of similarity search).
+"""
+
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from splatkit.splats import Floats
+
+Labels = NDArray[np.int64]
+
+MAX_ENTRIES = 1 << 16
+GROUP = 256  # entries
+GROUPS_SEARCHED = 6
+LLOYD_STEPS = 4
+ROWS_AT_ONCE = 4096
+
+
+def palette_of(vectors: Floats, entries: int) -> tuple[Floats, Labels]:
+    """([k, d] palette, [n] labels), k at most `entries`; exact where there are no more distinct vectors than that."""
+    first, labels = distinct_rows(vectors)
+    if len(first) <= entries:
+        return vectors[first], labels
+    order, starts = _split(vectors, entries)
+    labels = np.empty(len(vectors), np.int64)
+    labels[order] = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(order))))
+    palette = _centroids(vectors, labels, np.zeros((len(starts), vectors.shape[1]), np.float32))
+    for _ in range(LLOYD_STEPS):
+        labels = _nearest(vectors, palette, labels)
+        palette = _centroids(vectors, labels, palette)
+    return palette, labels
+
+
+def by_first_appearance(labels: Labels, entries: int) -> tuple[Labels, Labels]:
+    """(entries in the order in which the labels name them first, the labels renamed): labels then mostly count upwards."""
+    used, first = np.unique(labels, return_index=True)
+    order = used[np.argsort(first)]
+    renamed = np.zeros(entries, np.int64)
+    renamed[order] = np.arange(len(order))
+    return order, renamed[labels]
+
+
+def distinct_rows(vectors: Floats) -> tuple[Labels, Labels]:
+    """(index of the first row of each kind, the kind of each row), told apart by a 64-bit hash."""
+    bits = np.ascontiguousarray(vectors + np.float32(0)).view(np.uint32).reshape(len(vectors), -1)  # -0 becomes 0
+    factors = np.random.default_rng(0).integers(1, 1 << 63, bits.shape[1], dtype=np.uint64) * np.uint64(2) + np.uint64(
+        1
+    )
+    hashes = np.zeros(len(bits), np.uint64)
+    for column, factor in enumerate(factors):
+        mixed = (hashes ^ bits[:, column]) * factor
+        hashes = mixed ^ (mixed >> np.uint64(29))
+    _, first, kinds = np.unique(hashes, return_index=True, return_inverse=True)
+    return first, kinds
+
+
+def _nearest(vectors: Floats, palette: Floats, labels: Labels) -> Labels:
+    """The nearest entry among those of the groups nearest to the group of the present label."""
+    groups = -(-len(palette) // GROUP)
+    members = np.arange(len(palette)) // GROUP
+    centres = _centroids(palette, members, np.zeros((groups, palette.shape[1]), np.float32))
+    nearby = np.argsort(_distances(centres, centres), axis=1)[:, :GROUPS_SEARCHED]
+    group_of = labels // GROUP
+    order = np.argsort(group_of, kind="stable")
+    bounds = np.searchsorted(group_of[order], np.arange(groups + 1))
+    found = np.empty_like(labels)
+    for group in range(groups):
+        candidates = (nearby[group][:, None] * GROUP + np.arange(GROUP)).ravel()
+        candidates = candidates[candidates < len(palette)]
+        entries = palette[candidates]
+        for start in range(bounds[group], bounds[group + 1], ROWS_AT_ONCE):
+            rows = order[start : min(start + ROWS_AT_ONCE, bounds[group + 1])]
+            found[rows] = candidates[_distances(vectors[rows], entries).argmin(axis=1)]
+    return found
+
+
+def _distances(vectors: Floats, entries: Floats) -> Floats:
+    """Squared, less the vectors' own squares, which no comparison along a row needs."""
+    return np.einsum("kd,kd->k", entries, entries) - 2 * (vectors @ entries.T)
+
+
+def _centroids(vectors: Floats, labels: Labels, present: Floats) -> Floats:
+    """Means of the vectors of each label; a label without vectors keeps what it had."""
+    counts = np.bincount(labels, minlength=len(present))
+    sums = _sums(vectors, labels, np.zeros(present.shape, np.float64))
+    means = sums / np.maximum(counts, 1)[:, None]
+    return np.where(counts[:, None] > 0, means, present).astype(np.float32)
+
+
+@numba.njit(cache=True)
+def _sums(vectors: Any, labels: Any, sums: Any) -> Any:  # pragma: no cover - compiled
+    for i in range(len(vectors)):
+        for column in range(vectors.shape[1]):
+            sums[labels[i], column] += vectors[i, column]
+    return sums
+
+
+@numba.njit(cache=True, fastmath=True)
+def _split(vectors: Any, entries: int) -> Any:  # pragma: no cover - compiled
+    """(the rows, leaf by leaf; the first row of each leaf), by splits at the mean along the widest direction."""
+    n, d = vectors.shape
+    order, starts, leaves = np.arange(n), np.zeros(entries, np.int64), 0
+    along, swap = np.empty(n, np.float32), np.empty(n, np.int64)
+    stack = np.zeros((4096, 3), np.int64)
+    stack[0] = (0, n, entries)
+    top = 1
+    while top > 0:
+        top -= 1
+        low, high, share = stack[top]
+        count = high - low
+        share = min(share, count)
+        if share == 1:
+            starts[leaves] = low
+            leaves += 1
+            continue
+        mean = np.zeros(d, np.float32)
+        for i in range(low, high):
+            mean += vectors[order[i]]
+        mean /= count
+        direction = vectors[order[low]] - mean
+        farthest = 0.0
+        for i in range(low, high, max(1, count // 64)):
+            offset = vectors[order[i]] - mean
+            length = (offset * offset).sum()
+            if length > farthest:
+                farthest, direction = length, offset
+        for _ in range(2):  # power iteration towards the first principal component, on a sample
+            turned = np.zeros(d, np.float32)
+            for i in range(low, high, max(1, count // 1024)):
+                offset = vectors[order[i]] - mean
+                turned += offset * (offset * direction).sum()
+            length = np.sqrt((turned * turned).sum())
+            if length > 0:
+                direction = turned / length
+        left = 0
+        for i in range(low, high):
+            along[i] = ((vectors[order[i]] - mean) * direction).sum()
+            left += along[i] <= 0
+        if left == 0 or left == count:  # all alike
+            starts[leaves] = low
+            leaves += 1
+            continue
+        spread_left, spread_right, at_left, at_right = 0.0, 0.0, low, low + left
+        for i in range(low, high):
+            if along[i] <= 0:
+                swap[at_left] = order[i]
+                at_left += 1
+                spread_left += along[i] * along[i]
+            else:
+                swap[at_right] = order[i]
+                at_right += 1
+                spread_right += along[i] * along[i]
+        order[low:high] = swap[low:high]
+        weight_left = np.sqrt(left * spread_left)
+        weight_right = np.sqrt((count - left) * spread_right)
+        wanted = int(np.rint(share * weight_left / (weight_left + weight_right)))
+        wanted = min(max(wanted, 1, share - (count - left)), share - 1, left)
+        stack[top] = (low + left, high, share - wanted)
+        stack[top + 1] = (low, low + left, wanted)
+        top += 2
+    return order, starts[:leaves]

@@ -1,0 +1,96 @@
+"""The meta.json of a SOG, checked."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from splatkit.splats import Floats
+
+MAX_SPLATS = 50_000_000
+
+
+@dataclass(frozen=True)
+class Palette:
+    count: int
+    bands: int
+    codebook: Floats
+    centroids_file: str
+    labels_file: str
+
+
+@dataclass(frozen=True)
+class SogMeta:
+    count: int
+    means_mins: Floats
+    means_maxs: Floats
+    means_files: tuple[str, str]
+    scales_codebook: Floats
+    scales_file: str
+    quats_file: str
+    sh0_codebook: Floats
+    sh0_file: str
+    palette: Palette | None
+
+
+def parse_meta(meta: Any) -> SogMeta:
+    """Raises ValueError naming the field, what was found and what is allowed."""
+    version = _field(meta, "version")
+    if version != 2:
+        raise ValueError(f"meta.json: version is {version!r}; only version 2 is read")
+    means = _field(meta, "means")
+    return SogMeta(
+        count=_integer(meta, "count", 1, MAX_SPLATS),
+        means_mins=_numbers(means, "means.mins", 3, 3),
+        means_maxs=_numbers(means, "means.maxs", 3, 3),
+        means_files=_files(means, "means.files", 2),  # type: ignore[arg-type]
+        scales_codebook=_numbers(_field(meta, "scales"), "scales.codebook", 1, 256),
+        scales_file=_files(meta["scales"], "scales.files", 1)[0],
+        quats_file=_files(_field(meta, "quats"), "quats.files", 1)[0],
+        sh0_codebook=_numbers(_field(meta, "sh0"), "sh0.codebook", 1, 256),
+        sh0_file=_files(meta["sh0"], "sh0.files", 1)[0],
+        palette=_palette(meta["shN"]) if meta.get("shN") else None,
+    )
+
+
+def _palette(shn: Any) -> Palette:
+    centroids, labels = _files(shn, "shN.files", 2)
+    count, bands = _integer(shn, "shN.count", 1, 65536), _integer(shn, "shN.bands", 1, 3)
+    return Palette(count, bands, _numbers(shn, "shN.codebook", 1, 256), centroids, labels)
+
+
+def _field(holder: Any, name: str) -> Any:
+    key = name.rpartition(".")[2]
+    if not isinstance(holder, dict) or key not in holder:
+        raise ValueError(f"meta.json: {name} is missing")
+    return holder[key]
+
+
+def _integer(holder: Any, name: str, least: int, most: int) -> int:
+    value = _field(holder, name)
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise ValueError(f"meta.json: {name} is {value!r}; it must be a whole number from {least} to {most:,}")
+    return value
+
+
+def _numbers(holder: Any, name: str, least: int, most: int) -> Floats:
+    values = _field(holder, name)
+    try:
+        numbers = np.array(values, dtype=np.float32)
+    except (TypeError, ValueError):
+        numbers = np.empty(0, np.float32)
+    if numbers.ndim != 1 or not least <= len(numbers) <= most or not np.isfinite(numbers).all():
+        raise ValueError(f"meta.json: {name} must be a list of {least} to {most} finite numbers")
+    return numbers
+
+
+def _files(holder: Any, name: str, count: int) -> tuple[str, ...]:
+    names = _field(holder, name)
+    if not isinstance(names, list) or len(names) != count or not all(_plain(entry) for entry in names):
+        raise ValueError(f"meta.json: {name} is {names!r}; it must be a list of {count} plain file names")
+    return tuple(names)
+
+
+def _plain(name: Any) -> bool:
+    """No way out of the folder or the zip."""
+    return isinstance(name, str) and bool(name) and not name.startswith(".") and not set("/\\:\0") & set(name)
