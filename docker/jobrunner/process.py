@@ -137,8 +137,12 @@ class LinePump:
                 return
             self._redrawn = now
         text = line.rstrip(b"\r\n")
-        self._sink.write(text + b"\n")
-        self._sink.flush()
+        try:
+            self._sink.write(text + b"\n")
+            self._sink.flush()
+        except BrokenPipeError:
+            # Nobody reads our log any more. Reading on, for a full pipe would stop the script.
+            pass
         if text.strip():
             self._tail.append(text.decode("utf-8", "replace"))
 

@@ -12,8 +12,8 @@ from typing import Any, BinaryIO
 import boto3
 from boto3.s3.transfer import TransferConfig, create_transfer_manager
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
-from s3transfer.exceptions import CancelledError
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from s3transfer.exceptions import CancelledError, RetriesExceededError
 
 from .content_types import content_type
 from .failures import Interrupted, RunnerError, error_code, reason
@@ -24,6 +24,8 @@ MIB = 1024 * 1024
 SMALL = 8 * MIB
 READ_SIZE = 1 * MIB
 DELETE_AT_ONCE = 1000  # the most that DeleteObjects takes
+
+STREAM_TRIES = 3  # the SDK retries a request, not a body that breaks off
 
 AWS_FAULTS = (ClientError, BotoCoreError, OSError)
 
@@ -164,10 +166,21 @@ class _Transfers:
         if source.size > SMALL:
             self._manager.download(source.bucket, source.key, str(file.target)).result()
             return
-        answer = self._client.get_object(Bucket=source.bucket, Key=source.key, IfMatch=source.etag)
         with file.target.open("xb") as target:
-            for chunk in answer["Body"].iter_chunks(READ_SIZE):
-                target.write(chunk)
+            for attempt in range(1, STREAM_TRIES + 1):
+                try:
+                    self._stream(source, target)
+                    return
+                except HTTPClientError:
+                    if attempt == STREAM_TRIES:
+                        raise
+                target.seek(0)
+                target.truncate()
+
+    def _stream(self, source: RemoteFile, target: BinaryIO) -> None:
+        answer = self._client.get_object(Bucket=source.bucket, Key=source.key, IfMatch=source.etag)
+        for chunk in answer["Body"].iter_chunks(READ_SIZE):
+            target.write(chunk)
 
     def put(self, bucket: str, file: Upload) -> os.stat_result:
         with open_regular(file.path) as content:
@@ -208,7 +221,7 @@ def _raise_first(verb: str, failures: list[tuple[str, BaseException]]) -> None:
     if not failures:
         return
     for _, error in failures:
-        if not isinstance(error, (*AWS_FAULTS, CancelledError)):
+        if not isinstance(error, (*AWS_FAULTS, CancelledError, RetriesExceededError)):
             raise error
     name, error = failures[0]
     raise RunnerError(

@@ -13,13 +13,15 @@ from pathlib import Path
 
 import boto3
 import pytest
+from botocore.exceptions import ResponseStreamingError
 from hypothesis import example, given
 from hypothesis import strategies as st
-from jobrunner.failures import InputError
+from jobrunner.failures import InputError, RunnerError
 from jobrunner.keys import path_below, refuse_collisions
 from jobrunner.machine import MachineFacts, Price
 from jobrunner.meters import GpuMeter, MemoryMeter
 from jobrunner.process import REDRAW_SECONDS, LinePump, without_credentials
+from jobrunner.store import Download, Store
 
 FOLDER = Path("/workspace/input")
 
@@ -99,6 +101,48 @@ def test_credentials_are_taken_out_and_users_own_variables_stay() -> None:
          "AWS_CONTAINER_AUTHORIZATION_TOKEN", "ECS_CONTAINER_METADATA_URI_V4", "AWS_SHARED_CREDENTIALS_FILE"], "x"
     )  # fmt: skip
     assert without_credentials({**kept, **taken}) == kept
+
+
+class BreakingBody:
+    def iter_chunks(self, size: int) -> Iterator[bytes]:
+        yield b"half"
+        raise ResponseStreamingError(error="connection reset")
+
+
+@pytest.mark.parametrize(("broken", "succeeds"), [(2, True), (3, False)])
+def test_a_download_that_breaks_off_is_tried_again(
+    aws_endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: int, succeeds: bool
+) -> None:
+    keys = {"aws_access_key_id": "x", "aws_secret_access_key": "x", "region_name": "us-east-1"}
+    client = boto3.client("s3", endpoint_url=aws_endpoint, **keys)
+    client.create_bucket(Bucket="breaking-off")
+    client.put_object(Bucket="breaking-off", Key="a", Body=b"the whole")
+    store = Store(client)
+    real, calls = client.get_object, []
+
+    def get_object(**asked: str) -> dict:
+        calls.append(asked)
+        return {"Body": BreakingBody()} if len(calls) <= broken else real(**asked)
+
+    monkeypatch.setattr(client, "get_object", get_object)
+    download = Download(store.list("breaking-off", "a")[0], tmp_path / "a")
+    if succeeds:
+        store.download([download], threading.Event())
+        assert (tmp_path / "a").read_bytes() == b"the whole"
+    else:
+        with pytest.raises(RunnerError, match="connection reset"):
+            store.download([download], threading.Event())
+
+
+def test_an_object_that_changes_while_it_is_downloaded_is_noticed(aws_endpoint: str, tmp_path: Path) -> None:
+    keys = {"aws_access_key_id": "x", "aws_secret_access_key": "x", "region_name": "us-east-1"}
+    client = boto3.client("s3", endpoint_url=aws_endpoint, **keys)
+    client.create_bucket(Bucket="changing")
+    client.put_object(Bucket="changing", Key="a", Body=b"one")
+    [listed] = Store(client).list("changing", "a")
+    client.put_object(Bucket="changing", Key="a", Body=b"two")
+    with pytest.raises(RunnerError, match="PreconditionFailed"):
+        Store(client).download([Download(listed, tmp_path / "a")], threading.Event())
 
 
 def cgroup(folder: Path, processes: list[int], peak: int, kills: int) -> Path:
