@@ -65,12 +65,11 @@ resource "aws_cloudwatch_log_group" "dispatcher" {
 # --- In: the trigger topic ---
 
 resource "aws_lambda_permission" "trigger_topic" {
-  statement_id   = "TriggerTopic"
-  action         = "lambda:InvokeFunction"
-  function_name  = aws_lambda_function.dispatcher.function_name
-  principal      = "sns.amazonaws.com"
-  source_arn     = var.trigger_topic_arn
-  source_account = var.account_id
+  statement_id  = "TriggerTopic"
+  action        = "lambda:InvokeFunction"
+  function_name = aws_lambda_function.dispatcher.function_name
+  principal     = "sns.amazonaws.com"
+  source_arn    = var.trigger_topic_arn
 }
 
 resource "aws_sns_topic_subscription" "dispatcher" {

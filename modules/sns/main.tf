@@ -118,6 +118,7 @@ data "aws_iam_policy_document" "notification_key" {
     }
   }
 
+  # No condition on the account here: the topic's policy has it, and not every service names itself towards KMS.
   statement {
     sid       = "Alarms"
     actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]
@@ -126,12 +127,6 @@ data "aws_iam_policy_document" "notification_key" {
     principals {
       type        = "Service"
       identifiers = ["cloudwatch.amazonaws.com"]
-    }
-
-    condition {
-      test     = "StringEquals"
-      variable = "aws:SourceAccount"
-      values   = [var.account_id]
     }
   }
 }

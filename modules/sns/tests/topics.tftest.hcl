@@ -42,20 +42,19 @@ run "alarms_of_this_account_may_publish" {
   command = plan
 
   assert {
-    condition = alltrue([
-      for document in [data.aws_iam_policy_document.notification_topic, data.aws_iam_policy_document.notification_key] : anytrue([
-        for statement in document.statement :
-        statement.sid == "Alarms" && one(statement.principals).identifiers == toset(["cloudwatch.amazonaws.com"]) && one(statement.condition[*].values) == tolist(["123456789012"])
-      ])
+    condition = anytrue([
+      for s in data.aws_iam_policy_document.notification_topic.statement :
+      s.sid == "Alarms" && one(s.principals[*].identifiers) == toset(["cloudwatch.amazonaws.com"]) && one(s.condition[*].values) == tolist(["123456789012"])
     ])
-    error_message = "CloudWatch needs the topic and the key, and only for alarms of this account."
+    error_message = "CloudWatch may publish, for alarms of this account."
   }
 
   assert {
     condition = toset(flatten([
-      for document in [data.aws_iam_policy_document.notification_key] : [for s in document.statement : s.actions if s.sid == "Alarms"]
+      for s in data.aws_iam_policy_document.notification_key.statement : tolist(s.actions)
+      if one(s.principals[*].identifiers) == toset(["cloudwatch.amazonaws.com"])
     ])) == toset(["kms:Decrypt", "kms:GenerateDataKey*"])
-    error_message = "CloudWatch uses the key and cannot manage it."
+    error_message = "CloudWatch uses the key, without which its alarms are lost, and cannot manage it."
   }
 }
 
