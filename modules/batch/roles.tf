@@ -36,7 +36,6 @@ resource "aws_iam_role" "execution" {
 }
 
 data "aws_iam_policy_document" "execution" {
-  #checkov:skip=CKV_AWS_356:GetAuthorizationToken has no resource; what it opens is bounded by the next statement.
   statement {
     sid       = "RegistryLogin"
     actions   = ["ecr:GetAuthorizationToken"]
@@ -78,7 +77,6 @@ locals {
 }
 
 data "aws_iam_policy_document" "job" {
-  #checkov:skip=CKV_AWS_356:The EC2 calls of "WhatMachineAmI" know no resources; they only read.
   statement {
     sid       = "List"
     actions   = ["s3:ListBucket"]

@@ -16,7 +16,6 @@ locals {
 
 resource "aws_efs_file_system" "models" {
   #checkov:skip=CKV_AWS_184:Encrypted with the AWS-managed key; a key of our own would cost more than the cache is worth.
-  #checkov:skip=CKV2_AWS_18:A cache needs no backup.
   creation_token  = "${var.project_name}-ml-models"
   encrypted       = true
   throughput_mode = "elastic"

@@ -57,7 +57,6 @@ locals {
 
 resource "aws_cloudwatch_log_group" "dispatcher" {
   #checkov:skip=CKV_AWS_158:CloudWatch encrypts all logs; a key of our own would add a price and a way to lose them.
-  #checkov:skip=CKV_AWS_338:Logs cost by the month; log_retention_days can be raised to ten years.
   name              = "/aws/lambda/${var.project_name}-ml-trigger-dispatcher"
   retention_in_days = var.log_retention_days
 }
@@ -137,7 +136,6 @@ locals {
 }
 
 data "aws_iam_policy_document" "dispatcher" {
-  #checkov:skip=CKV_AWS_356:ListJobs and DescribeJobs know no resources; they only read.
   statement {
     sid       = "Submit"
     actions   = ["batch:SubmitJob"]

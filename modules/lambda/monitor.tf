@@ -41,7 +41,6 @@ resource "aws_lambda_function" "monitor" {
 
 resource "aws_cloudwatch_log_group" "monitor" {
   #checkov:skip=CKV_AWS_158:CloudWatch encrypts all logs; a key of our own would add a price and a way to lose them.
-  #checkov:skip=CKV_AWS_338:Logs cost by the month; log_retention_days can be raised to ten years.
   name              = "/aws/lambda/${var.project_name}-ml-job-monitor"
   retention_in_days = var.log_retention_days
 }
@@ -149,7 +148,6 @@ resource "aws_iam_role" "monitor" {
 }
 
 data "aws_iam_policy_document" "monitor" {
-  #checkov:skip=CKV_AWS_356:DescribeJobs knows no resources; it only reads.
   statement {
     sid       = "DescribeJobs"
     actions   = ["batch:DescribeJobs"]

@@ -23,7 +23,6 @@ locals {
 }
 
 resource "aws_s3_object" "script" {
-  #checkov:skip=CKV_AWS_186:The bucket encrypts with SSE-S3, as its own skip explains.
   for_each = local.scripts
 
   bucket       = aws_s3_bucket.data["input"].id

@@ -49,7 +49,6 @@ resource "aws_internet_gateway" "main" {
 }
 
 resource "aws_subnet" "public" {
-  #checkov:skip=CKV_AWS_130:Without a NAT gateway a public address is the way out; no security group lets anything in.
   for_each = local.zones
 
   vpc_id                  = aws_vpc.main.id
@@ -89,7 +88,6 @@ resource "aws_subnet" "private" {
 }
 
 resource "aws_eip" "nat" {
-  #checkov:skip=CKV2_AWS_19:It belongs to the NAT gateway below.
   count = var.private_subnets ? 1 : 0
 
   domain = "vpc"
