@@ -111,3 +111,9 @@ def test_a_fault_of_aws_does_not_hold_up_the_other_messages_of_its_event(
         platform.dispatch_all([(batch_job(), "a"), ("{", "b")])
 
     assert [subject for subject, _ in platform.emails()] == ["[demo] Message refused: message"]
+
+
+def test_a_folder_made_in_the_console_with_nothing_in_it_is_no_input(platform: Platform) -> None:
+    platform.put("demo-input", "photos/empty/", b"")
+
+    assert "Nothing is there" in platform.dispatch(batch_job(input="photos/empty/"))["refused"]
