@@ -15,7 +15,7 @@ from bench.table import Row
 ROOT = Path(__file__).parents[1]
 BUILD = ROOT / "modules" / "lambda" / "build.py"
 RUNTIME = ("boto3", "botocore", "s3transfer", "dateutil", "urllib3", "six.py", "jmespath")  # what Lambda has itself
-IMPORTS = 11  # of each kind, in turns, so that both sides see the same machine
+IMPORTS = 7  # of each kind, in turns, so that both sides see the same machine
 
 IMPORT = """
 import sys, time
