@@ -49,7 +49,7 @@ class LambdaRuntime:
         self._async = Background("lambda", 8, log)
 
     def install(self, hooks: Hooks) -> None:
-        hooks.replace(LambdaFunction, "invoke", self._answer_request)
+        hooks.replace(LambdaFunction, "invoke", lambda function, *args: self._answer_request(function, *args))
 
     def _answer_request(self, function: LambdaFunction, body: Any, headers: Any, response_headers: Any) -> str | bytes:
         """In the place of moto's LambdaFunction.invoke, which knows one kind of invocation."""

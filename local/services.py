@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from moto.batch.models import batch_backends
+from moto.cloudwatch.models import cloudwatch_backends
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.ec2.models import ec2_backends
 from moto.ecs.models import ecs_backends
 from moto.logs.models import logs_backends
+from moto.sqs.models import sqs_backends
 
 from local.batch_api import BatchAPI
 from local.batch_events import job_state_change
@@ -23,6 +25,7 @@ from local.job_scheduler import JobScheduler
 from local.lambda_runtime import LambdaRuntime
 from local.log_lines import LogStreams
 from local.outbox import Outbox
+from local.queue_alarms import QueueAlarms
 from local.sns_delivery import SNSDelivery
 
 
@@ -48,6 +51,9 @@ class Services:
         self._functions = LambdaRuntime(folder, aws, logs, log)
         self._events = EventBus(self._functions, log)
         self.sns = SNSDelivery(self._functions, outbox, log)
+        self._alarms = QueueAlarms(
+            cloudwatch_backends[DEFAULT_ACCOUNT_ID][region], sqs_backends[DEFAULT_ACCOUNT_ID][region], log, hurry=hurry
+        )
         starter = AttemptStarter(runner=runner, folder=folder, environment=aws, machines=self._machines, logs=logs)
         self.scheduler = JobScheduler(starter, self._job_changed, concurrency=concurrency, hurry=hurry, log=log)
 
@@ -68,5 +74,6 @@ class Services:
     def close(self) -> None:
         """Jobs first, while functions can still report them."""
         self.scheduler.close()
+        self._alarms.close()
         self._events.close()
         self._functions.close()

@@ -96,7 +96,7 @@ def test_the_runner_is_told_which_machine_it_runs_on_and_no_price(platform: Embe
     )["Body"]
     report = json.load(body)
     assert report["machine"]["lifecycle"] == "spot"
-    assert report["machine"]["instance_type"] == "m6i.large"
+    assert report["machine"]["instance_type"] in ("m6i.large", "m7i.large")
     assert report["cost"] is None
 
 
@@ -195,11 +195,30 @@ def test_a_message_that_the_function_cannot_handle_ends_in_the_dead_letter_queue
         text = json.dumps(message(script(WRITE_OUTPUT)))
         platform.publish(text)
         letter = platform.wait_until(lambda: dead_letter(platform, text), timeout=60, what="the dead letter")
+        platform.client("sqs").delete_message(
+            QueueUrl=platform.outputs["trigger_dlq_url"], ReceiptHandle=letter["ReceiptHandle"]
+        )
     finally:
         functions.update_function_configuration(FunctionName=name, Environment={"Variables": variables})
     attributes = {name: item["StringValue"] for name, item in letter["MessageAttributes"].items()}
     assert set(attributes) == {"RequestID", "ErrorCode", "ErrorMessage"}
-    assert invocations(platform, name, attributes["RequestID"]) == 3
+    platform.wait_until(lambda: invocations(platform, name, attributes["RequestID"]) == 3, what="three invocations")
+
+
+def test_a_monitor_queue_that_is_not_empty_sends_an_email_once(platform: EmbeddedAWS) -> None:
+    url = platform.outputs["monitor_dlq_url"]
+    platform.client("sqs").send_message(QueueUrl=url, MessageBody="{}")
+    email = platform.wait_for_email("ml-monitor-dlq-not-empty")
+    assert email.subject.startswith("ALARM")
+    assert "aws sqs receive-message" in email.body
+    platform.client("sqs").purge_queue(QueueUrl=url)
+    alarms = platform.client("cloudwatch")
+
+    def calm() -> bool:
+        found = alarms.describe_alarms(AlarmNames=[f"{platform.project_name}-ml-monitor-dlq-not-empty"])
+        return bool(found["MetricAlarms"][0]["StateValue"] == "OK")
+
+    platform.wait_until(calm, what="the alarm to be over")
 
 
 def dead_letter(platform: EmbeddedAWS, text: str) -> dict[str, Any] | None:
