@@ -8,6 +8,7 @@ progress.json. Exit codes: 0 done; 2 the photos or the options are at fault; 75 
 
 import hashlib
 import json
+import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -31,6 +32,7 @@ from splatkit.stage import Progress, run_stage, write_json
 from splatkit.undistorted import write_undistorted
 
 MIN_PHOTOS = 3
+OURS = "georeference.json"  # written before images/ and sparse/: where it lies, those two are an earlier run's
 STEPS = {"photos": 8, "features": 30, "matching": 30, "mapping": 25, "undistorting": 7}
 
 # (max_image_size, max_features, first_octave). Octave 0 instead of -1 saves most of the time, and on three real sets
@@ -103,6 +105,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def reconstruct(options: SfmOptions) -> dict[str, Any]:
     """The metrics of result.json. Raises StageError where the photos do not make a model that can be trusted."""
+    clear_output(options)
     progress = Progress("sfm", options.output_dir, STEPS)
     log = options.output_dir / "logs" / "colmap.log"
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -120,14 +123,31 @@ def reconstruct(options: SfmOptions) -> dict[str, Any]:
         model = build_model(options, work, photos, groups, graph, database, log, progress)
         place = georeference(model.reconstruction, [p.name for p in photos], places)
         gates = judge(model, len(photos), _priors(groups), place, options.limits)
+        write_json(options.output_dir / OURS, place.as_json())
         progress.begin("undistorting", "undistorting photos")
         request = {"max_size": options.output_image_size or -1, "threads": usable_threads(options.threads)}
         write_undistorted(model.reconstruction, work / "photos", work, options.output_dir, request, log)
         progress.finish()
         report = build_report(photos, left_out, groups, plan, graph, model, place, gates, progress.seconds)
-    write_json(options.output_dir / "georeference.json", place.as_json())
     write_report(report, model, options.output_dir)
     return conclude(report, gates, options.force, progress)
+
+
+def clear_output(options: SfmOptions) -> None:
+    """Removes what an earlier run left, so that no failure looks like its success."""
+    source, output = options.input_dir.resolve(), options.output_dir.resolve()
+    results = [output / "images", output / "sparse"]
+    if output.is_relative_to(source) or any(source.is_relative_to(folder) for folder in results):
+        cause = f"the output folder {output} and the input folder {source} lie in each other"
+        raise input_error("bad_option", cause, "Give an output folder elsewhere.")
+    strangers = [folder for folder in results if folder.exists() and not (output / OURS).exists()]
+    if strangers:
+        cause = f"{strangers[0]} exists and no earlier run of this stage wrote it"
+        raise input_error("bad_option", cause, "Give another output folder, or move it away.")
+    for folder in results:
+        shutil.rmtree(folder, ignore_errors=True)
+    for name in ("report.json", "report.html", OURS):
+        (output / name).unlink(missing_ok=True)
 
 
 def find_photos(options: SfmOptions, work: Path, progress: Progress) -> tuple[list[Photo], list[LeftOut]]:

@@ -42,7 +42,8 @@ def map_photos(
     """The best model, or None when no photos fit together.
 
     connected: photos in the largest part of the match graph. priors: EXIF focal in pixels by photo name.
-    Global mapping is faster and kept sets whole that incremental mapping split (docs/decisions); so it goes first.
+    Global mapping goes first: on three real sets it took a third less time than incremental mapping or as much, and
+    kept whole what that split in two.
     """
     methods = ["global", "incremental"] if mapper == "auto" else [mapper]
     models: list[Model] = []
@@ -69,7 +70,9 @@ def _map(method: str, request: dict[str, Any], log: Path, on_progress: Callable[
     output = Path(request["output"]) / method
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)
-    run_step(f"{method}_mapping", {**request, "output": str(output)}, log, on_progress=on_progress)
+    alive = (lambda: on_progress(0, 0)) if method == "global" else None  # global mapping counts nothing itself
+    step, asked = f"{method}_mapping", {**request, "output": str(output)}
+    run_step(step, asked, log, on_progress=on_progress, on_poll=alive)
     return largest_model(method, output)
 
 

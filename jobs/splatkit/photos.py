@@ -77,7 +77,7 @@ def collect(
 
 def _candidates(input_dir: Path, unpacked: Path, left_out: list[LeftOut]) -> Iterator[tuple[str, Path]]:
     for path in _files(input_dir):
-        source = path.relative_to(input_dir).as_posix()
+        source = _readable(path.relative_to(input_dir).as_posix())
         if path.suffix.lower() != ".zip":
             if reason := _not_a_photo(path.name):
                 left_out.append(LeftOut(source, reason))
@@ -87,13 +87,18 @@ def _candidates(input_dir: Path, unpacked: Path, left_out: list[LeftOut]) -> Ite
         target = unpacked / source
         for entry, reason in unpack_zip(path, target, lambda name: _not_a_photo(name) is None):
             left_out.append(LeftOut(f"{source}/{entry}".rstrip("/"), reason))
-        yield from ((f"{source}/{inner.relative_to(target).as_posix()}", inner) for inner in _files(target))
+        yield from ((f"{source}/{_readable(inner.relative_to(target).as_posix())}", inner) for inner in _files(target))
 
 
 def _files(folder: Path) -> Iterator[Path]:
     for parent, folders, files in os.walk(folder):  # does not follow links to folders
         folders[:] = sorted(f for f in folders if not f.startswith(".") and f != "__MACOSX")
         yield from (Path(parent, name) for name in sorted(files) if not name.startswith("."))
+
+
+def _readable(name: str) -> str:
+    """File names are bytes; what is not UTF-8 in them could not be written into a report."""
+    return name.encode("utf-8", "replace").decode()
 
 
 def _not_a_photo(name: str) -> str | None:

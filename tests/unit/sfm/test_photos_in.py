@@ -1,6 +1,7 @@
 """Which photos are taken, which are left out and why, and how they arrive."""
 
 import io
+import os
 import zipfile
 from pathlib import Path
 
@@ -121,6 +122,12 @@ def test_zips_are_unpacked_but_never_out_of_their_folder(folder: Path, tmp_path:
     assert "leave the folder" in left_out["photos.zip//absolute.jpg"]
     assert "bomb" in left_out["photos.zip/zeros.jpg"] and left_out["photos.zip/link.jpg"] == "a link"
     assert not list(tmp_path.rglob("escaped.jpg")) and not list(tmp_path.rglob("*windows.jpg"))
+
+
+def test_a_name_that_is_not_utf8_can_still_be_reported(folder: Path, tmp_path: Path) -> None:
+    Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.jpg")).write_bytes(jpeg(1))
+    (photo,), _ = taken(folder, tmp_path / "work")
+    assert photo.source.encode() == b"caf?.jpg" and photo.name == "caf_.jpg"
 
 
 def test_a_damaged_zip_is_named(folder: Path, tmp_path: Path) -> None:

@@ -113,3 +113,29 @@ def test_each_way_to_die_has_its_words(ending: str, code: str, tmp_path: Path, m
 def test_a_missing_input_folder_is_named(tmp_path: Path) -> None:
     run = run_sfm(tmp_path / "nowhere", tmp_path / "output")
     assert run.code == 2 and "nowhere" in error_of(run)["cause"]
+
+
+def test_the_output_may_not_lie_in_the_input(survey: Survey) -> None:
+    run = run_sfm(survey.photos, survey.photos / "output")
+    assert run.code == 2 and "lie in each other" in error_of(run)["cause"]
+    shutil.rmtree(run.output)
+
+
+def test_a_folder_of_somebody_else_is_not_replaced(survey: Survey, tmp_path: Path) -> None:
+    mine = tmp_path / "output" / "images" / "mine.jpg"
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(b"precious")
+    run = run_sfm(survey.photos, tmp_path / "output")
+    assert run.code == 2 and "no earlier run" in error_of(run)["cause"]
+    assert mine.read_bytes() == b"precious"
+
+
+def test_a_failed_run_leaves_nothing_of_an_earlier_success(survey: Survey, tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    (output / "sparse" / "0").mkdir(parents=True)
+    for name in ("georeference.json", "report.json", "result.json"):
+        (output / name).write_text("{}")
+    (tmp_path / "empty").mkdir()
+    run = run_sfm(tmp_path / "empty", output)
+    assert run.code == 2 and error_of(run)["code"] == "too_few_photos"
+    assert not (output / "sparse").exists() and not (output / "report.json").exists()
