@@ -20,7 +20,7 @@ def canonical(splats: Splats) -> Splats:
     """
     turns, sources = _octahedral_turns()
     quats = unit_quats(splats.quats)
-    real = quats @ (turns * np.float32([1, -1, -1, -1])).T  # the real part of each product, linear in quats
+    real = quats @ (turns * np.array([1, -1, -1, -1], np.float32)).T  # the real part of each product, linear in quats
     chosen = np.abs(real).argmax(axis=1)
     quats = _multiply(quats, turns[chosen])
     quats *= np.where(quats[:, :1] < 0, np.float32(-1), np.float32(1))
@@ -55,8 +55,8 @@ def _multiply(a: Floats, b: Floats) -> Floats:
 def _octahedral_turns() -> tuple[Floats, NDArray[np.int64]]:
     """The 24 turns of a cube as quaternions [24, 4], and for each which old axis becomes the new x, y and z [24, 3]."""
     half = np.sqrt(0.5)
-    quarter_turns = np.float32([[half, half, 0, 0], [half, 0, half, 0], [half, 0, 0, half]])
-    turns = np.float32([[1, 0, 0, 0]])
+    quarter_turns = np.array([[half, half, 0, 0], [half, 0, half, 0], [half, 0, 0, half]], np.float32)
+    turns = np.array([[1, 0, 0, 0]], np.float32)
     while len(turns) < 24:
         grown = np.concatenate([turns, *(_multiply(turns, turn[None].repeat(len(turns), 0)) for turn in quarter_turns)])
         same = np.abs(grown @ grown.T) > 1 - 1e-4

@@ -38,7 +38,7 @@ def palette_of(vectors: Floats, entries: int) -> tuple[Floats, Labels]:
 
 
 def by_first_appearance(labels: Labels, entries: int) -> tuple[Labels, Labels]:
-    """(entries in the order in which the labels name them first, the labels renamed): labels then mostly count upwards."""
+    """(entries in the order in which the labels name them first, the labels renamed): labels then count upwards."""
     used, first = np.unique(labels, return_index=True)
     order = used[np.argsort(first)]
     renamed = np.zeros(entries, np.int64)

@@ -1,4 +1,4 @@
-"""SOG version 2, PlayCanvas' format: meta.json and lossless WebP pictures, one pixel per splat, bundled in a zip or not.
+"""SOG version 2, PlayCanvas' format: meta.json and lossless WebP pictures, a pixel per splat, bundled in a zip or not.
 
 Specification: developer.playcanvas.com, user manual, Gaussian splatting, formats, SOG.
 """
@@ -77,7 +77,7 @@ class SogFiles:
 
 
 def read_sog(path: Path) -> Splats:
-    """`path` is a bundle, a folder, or the meta.json in a folder. Raises StageError (input_error) when it is damaged."""
+    """`path` is a bundle, a folder, or the meta.json in one. Raises StageError (input_error) when it is damaged."""
     try:
         if path.is_dir() or path.name == META:
             folder = path if path.is_dir() else path.parent
