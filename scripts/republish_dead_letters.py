@@ -37,8 +37,8 @@ def republish(queue_url: str, topic_arn: str, *, refused_too: bool) -> tuple[int
     sqs, sns = boto3.client("sqs"), boto3.client("sns")
     published = left = 0
     for letter in letters(sqs, queue_url):
-        reason = letter.get("MessageAttributes", {}).get("reason", {}).get("StringValue")
-        messages = [letter["Body"]] if reason else messages_in(letter["Body"])
+        reason = attribute(letter, "reason")
+        messages = [refused_text(letter)] if reason else messages_in(letter["Body"])
         if reason and not refused_too:
             print(f"left: refused, {reason} (publish it again with --refused)")
             left += 1
@@ -73,6 +73,17 @@ def letters(sqs: Any, queue_url: str) -> Iterator[dict[str, Any]]:
             return
         seen.update(letter["MessageId"] for letter in new_to_us)
         yield from new_to_us
+
+
+def attribute(letter: dict[str, Any], name: str) -> str | None:
+    value: str | None = letter.get("MessageAttributes", {}).get(name, {}).get("StringValue")
+    return value
+
+
+def refused_text(letter: dict[str, Any]) -> str:
+    """As it was published: the dispatcher writes a text that SQS would not take as a JSON string."""
+    body: str = letter["Body"]
+    return str(json.loads(body)) if attribute(letter, "body_encoding") == "json-string" else body
 
 
 def messages_in(body: str) -> list[str]:

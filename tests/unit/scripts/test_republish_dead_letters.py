@@ -74,6 +74,14 @@ def test_a_refused_message_is_published_unchanged_when_asked_for(platform: Platf
     assert platform.arrived() == ["not even JSON"]
 
 
+def test_a_text_that_the_queue_could_not_hold_is_published_as_it_was(platform: Platform) -> None:
+    platform.dead(
+        json.dumps("a bell \a"), {**REFUSED, "body_encoding": {"DataType": "String", "StringValue": "json-string"}}
+    )
+    assert load().republish(platform.dlq, platform.topic, refused_too=True) == (1, 0)
+    assert platform.arrived() == ["a bell \a"]
+
+
 def test_a_dead_letter_survives_when_publishing_fails(platform: Platform) -> None:
     platform.dead("kept")
     with pytest.raises(platform.sns.exceptions.NotFoundException):
