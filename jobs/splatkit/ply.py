@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from plyfile import PlyData, PlyElement, PlyElementParseError, PlyParseError
 
+from splatkit.compressed_ply import is_compressed, read_compressed_ply
 from splatkit.errors import StageError, input_error
 from splatkit.splats import SH_COEFFICIENTS, Floats, Splats
 
@@ -20,8 +21,14 @@ TRAINED = "Give the splat.ply that a trainer of 3D Gaussians writes (train.py, g
 
 
 def read_ply(path: Path) -> Splats:
-    """Raises StageError (input_error) for anything that is not a whole splat PLY. NaN and infinity are let through."""
-    vertex = vertex_element(open_ply(path), path)
+    """Plain or PlayCanvas' compressed PLY. NaN and infinity are let through.
+
+    Raises StageError (input_error) for anything else.
+    """
+    ply = open_ply(path)
+    vertex = vertex_element(ply, path)
+    if is_compressed(ply):
+        return read_compressed_ply(ply, path)
     names = [prop.name for prop in vertex.properties]
     missing = [name for name in WANTED if name not in names]
     if missing:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from splatkit.errors import StageError, input_error
+from splatkit.packing import smallest_three
 from splatkit.sog_meta import SogMeta, parse_meta
 from splatkit.splats import SH_COEFFICIENTS, Floats, Splats, logit
 from splatkit.webp import Pixels, read_webp
@@ -22,7 +23,6 @@ from splatkit.webp import Pixels, read_webp
 META = "meta.json"
 MAX_ENTRY_BYTES = 1 << 30
 MAX_META_BYTES = 1 << 20
-OTHER_COMPONENTS = np.array([[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2]])
 INDEX_BASE = 252  # alpha of a quaternion's pixel, plus the number of the component that was left out
 PALETTE_COLUMNS = 64  # entries of the palette in one row of its picture
 OPAQUE = 1 - 1e-6  # nearest to 1 that still has a logit
@@ -125,11 +125,7 @@ def _quats(pixels: Pixels, name: str) -> Floats:
     if dropped.min() < 0:
         raise ValueError(f"{name}: alpha {pixels[:, 3].min()} is no number of a component; allowed are 252 to 255")
     three = (pixels[:, :3] / 255.0 - 0.5) * np.sqrt(2.0)
-    quats = np.empty((len(pixels), 4), np.float32)
-    np.put_along_axis(quats, OTHER_COMPONENTS[dropped], three.astype(np.float32), axis=1)
-    largest = np.sqrt(np.maximum(0, 1 - (three**2).sum(axis=1)))
-    np.put_along_axis(quats, dropped[:, None], largest[:, None].astype(np.float32), axis=1)
-    return quats
+    return smallest_three(three, dropped)
 
 
 def _harmonics(meta: SogMeta, load: Load, pixels: Callable[[str], Pixels]) -> Floats:

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from splatkit.codebook import ENTRIES, best_codebook, indices_of, stepped_codebook
 from splatkit.curves import hilbert_order, morton_order
 from splatkit.orientation import canonical
+from splatkit.packing import OTHER_COMPONENTS
 from splatkit.palette import MAX_ENTRIES, by_first_appearance, palette_of
-from splatkit.sog import INDEX_BASE, OTHER_COMPONENTS, PALETTE_COLUMNS, SogFiles
+from splatkit.sog import INDEX_BASE, PALETTE_COLUMNS, SogFiles
 from splatkit.splats import Floats, Splats
 from splatkit.webp import Pixels, lossless_webp
 

@@ -9,7 +9,7 @@ from PIL import Image, UnidentifiedImageError
 Pixels = NDArray[np.uint8]  # [height, width, 4]
 
 MAX_SIDE = 16383
-# (method, quality) of libwebp. More effort does not pay on these pictures: method 6 at quality 100 takes 60 times longer
+# (method, quality) of libwebp. More effort does not pay here: method 6 at quality 100 takes 60 times longer
 # and saves nothing.
 EFFORTS = ((1, 50), (2, 25), (4, 25))
 
