@@ -1,0 +1,74 @@
+"""Checkpoints of a training: appear whole or not at all, are checked when read, and the one before is kept."""
+
+import hashlib
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+KEEP = 2
+NAME = re.compile(r"step-(\d{8})-([0-9a-f]{16})\.pt")
+
+
+class _Hashing:
+    """A file that torch.save writes to, hashed on the way."""
+
+    def __init__(self, path: Path) -> None:
+        self._file, self._digest = path.open("wb"), hashlib.sha256()
+
+    def write(self, data: Any) -> int:
+        self._digest.update(data)
+        return self._file.write(data)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def finish(self) -> str:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        return self._digest.hexdigest()[:16]
+
+
+def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
+    """The hash is in the name, so that no second file can be lost or stale."""
+    folder.mkdir(parents=True, exist_ok=True)
+    beside = folder / f".writing-{os.getpid()}"
+    try:
+        file = _Hashing(beside)
+        torch.save(state, file)
+        path = folder / f"step-{step:08d}-{file.finish()}.pt"
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+    for old in _by_age(folder)[KEEP:]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def load_checkpoint(folder: Path, fingerprint: str, say: Callable[[str], None]) -> dict[str, Any] | None:
+    """The newest that is whole and of this training. Says why it passes over one."""
+    for path in _by_age(folder):
+        match = NAME.fullmatch(path.name)
+        if not match or _hash(path) != match[2]:
+            say(f"{path.name} is damaged or was cut off; trying the one before")
+            continue
+        # weights_only: a checkpoint comes from a bucket, and unpickling must not run code.
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        if state.get("fingerprint") == fingerprint:
+            return state
+        say(f"{path.name} is of other photos or options and is not used")
+    return None
+
+
+def _by_age(folder: Path) -> list[Path]:
+    """Newest first."""
+    return sorted((p for p in folder.glob("step-*.pt")), key=lambda p: p.name, reverse=True)
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
