@@ -24,7 +24,7 @@ RUN python3 -m venv /opt/venv \
     && python -c "import boto3, faster_whisper, numba, pyannote.audio, pycolmap, torch"
 
 # Jobs run as root: the workspace is the instance's disk, /opt/models belongs to what the EFS access point says, and
-# the container has no privileges beyond its own files. Scripts get no credentials (docker/jobrunner/process.py).
+# the container has no privileges beyond its own files. Stages get no credentials (docker/runner.py).
 COPY docker/runner.py /opt/runner/
 COPY docker/jobrunner /opt/runner/jobrunner
 RUN mkdir -p /workspace /opt/models

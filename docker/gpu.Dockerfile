@@ -45,7 +45,7 @@ COPY --from=build /opt/venv /opt/venv
 RUN python -c "import boto3, gsplat, numba, plas, pycolmap, tensorflow, torch"
 
 # Jobs run as root: the workspace is the instance's disk, /opt/models belongs to what the EFS access point says, and
-# the container has no privileges beyond its own files. Scripts get no credentials (docker/jobrunner/process.py).
+# the container has no privileges beyond its own files. Stages get no credentials (docker/runner.py).
 COPY docker/runner.py /opt/runner/
 COPY docker/jobrunner /opt/runner/jobrunner
 RUN mkdir -p /workspace /opt/models

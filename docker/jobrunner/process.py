@@ -95,7 +95,7 @@ class Interruption:
 
 
 def without_credentials(environment: Mapping[str, str]) -> dict[str, str]:
-    """What a script gets of the runner's environment: nothing that leads to the job role's credentials."""
+    """The runner's environment without all that leads to the job role's credentials."""
     return {
         name: value
         for name, value in environment.items()

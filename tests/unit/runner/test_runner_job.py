@@ -42,8 +42,8 @@ def test_a_job_reads_a_folder_writes_a_folder_and_success_comes_last(job: Any) -
     assert report["machine"] is None and report["cost"] is None and report["gpu"] is None
 
 
-def test_the_script_sees_the_contracts_environment_and_no_credentials(job: Any) -> None:
-    job.script(WRITE_ENVIRONMENT)
+def test_a_stage_sees_the_contracts_environment_and_no_credentials(job: Any) -> None:
+    job.script(WRITE_ENVIRONMENT, "stages/script.py")
     job.request.update(parameters={"quality": "high", "steps": 5, "ratio": 0.5, "fast": True}, operation="tidy")
     secrets = {
         "AWS_SESSION_TOKEN": "t",
@@ -67,6 +67,12 @@ def test_the_script_sees_the_contracts_environment_and_no_credentials(job: Any) 
         "AWS_DEFAULT_REGION"
     }
     assert not any("secret" in value for value in seen.values())
+
+
+def test_a_users_script_may_use_the_job_role(job: Any) -> None:
+    job.script(WRITE_ENVIRONMENT)
+    assert job.run(AWS_CONTAINER_CREDENTIALS_RELATIVE_URI="/v2/x").exit_code == 0
+    assert json.loads(job.read("seen.json"))["AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"] == "/v2/x"
 
 
 def test_arguments_reach_the_script_and_its_folder_is_the_working_directory(job: Any) -> None:
