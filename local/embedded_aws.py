@@ -46,6 +46,7 @@ class EmbeddedAWS:
         log: Callable[[str], None] = print,
         port: int = 0,
         runner: Path = ROOT / "docker" / "runner.py",
+        enforce_iam: bool = True,  # functions and jobs may do what their roles allow, and no more
         hurry: float = 1.0,  # divides Batch's own waiting times (attempt timeouts, limits of stuck jobs), for tests
     ) -> None:
         self.folder = folder.resolve()
@@ -59,6 +60,7 @@ class EmbeddedAWS:
         self._concurrency = concurrency
         self._hurry = hurry
         self._runner = runner
+        self._enforce_iam = enforce_iam
         self._stack = ExitStack()
         self._clients: dict[str, Any] = {}
 
@@ -94,6 +96,7 @@ class EmbeddedAWS:
             outbox=self._outbox,
             concurrency=self._concurrency,
             hurry=self._hurry,
+            enforce_iam=self._enforce_iam,
             log=self._log,
         )
         self._stack.callback(self._services.close)
@@ -208,6 +211,10 @@ class EmbeddedAWS:
     def _situation(self) -> str:
         jobs = [f"{job['jobName']}: {job['status']}" for job in self.jobs()[:5]]
         return f"Jobs: {', '.join(jobs) or 'none'}. E-mails: {[email.subject for email in self.emails()[-5:]]}"
+
+    def denials(self) -> list[str]:
+        """What functions and jobs were not allowed to do, in AWS's words."""
+        return self._services.denials
 
     def emails(self) -> list[Email]:
         return self._outbox.emails

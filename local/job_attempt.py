@@ -17,6 +17,7 @@ from local.job_process import JobProcess
 from local.log_lines import LogStream, LogStreams
 from local.retry_rules import AttemptEnd
 
+Credentials = Callable[[str, str], dict[str, str]]  # variables for (role ARN, session name)
 MAX_OVERRIDES = 8192  # characters; ECS refuses the task, long after Batch accepted the job
 
 
@@ -93,12 +94,14 @@ class AttemptStarter:
         environment: dict[str, str],
         machines: MachineRegistry,
         logs: LogStreams,
+        credentials: Credentials,
     ) -> None:
         self._runner = runner
         self._folder = folder
         self._environment = environment  # endpoint, region and credentials
         self._machines = machines
         self._logs = logs
+        self._credentials = credentials
 
     def start(self, job: Job, host: Host, number: int) -> Attempt:
         check_overrides(job)
@@ -107,6 +110,7 @@ class AttemptStarter:
         machine = self._machines.launch(job, host, task_id)
         environment = {
             **self._environment,
+            **self._role_credentials(job, task_id),
             **job.environment,
             **batch_environment(job, host, number),
             "ECS_CONTAINER_METADATA_URI_V4": f"{self._environment['AWS_ENDPOINT_URL']}/v4/{task_id}",
@@ -126,6 +130,10 @@ class AttemptStarter:
         return Attempt(
             process, machine, log, self._machines.stop_timeout(host), release=lambda: self._machines.terminate(machine)
         )
+
+    def _role_credentials(self, job: Job, task_id: str) -> dict[str, str]:
+        role = job.definition.container_properties.get("jobRoleArn")
+        return self._credentials(role, task_id) if role else {}
 
     def _open_log(self, job: Job, task_id: str) -> LogStream:
         group, stream = job.log_target(task_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -101,8 +102,8 @@ class JobProcess:
                 if process_tree_mib(self._process.pid) > limit_mib:
                     self.killed_because = OUT_OF_MEMORY
                     self.kill()
-                    return
                 time.sleep(MEMORY_SECONDS)
+            self._end_leftovers()
 
         threading.Thread(target=watch, name="job-memory", daemon=True).start()
 
@@ -118,6 +119,11 @@ class JobProcess:
             self._killed.set()
             self._signal(self._pid, signal.SIGKILL)
             self._signal(-self._process.pid, signal.SIGKILL)
+
+    def _end_leftovers(self) -> None:
+        """What the runner left behind ends with it, as in a container; else its open output would keep the job alive."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     def remove_workspace(self) -> None:
         """The disk of a container is gone with it."""

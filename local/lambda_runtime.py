@@ -25,6 +25,9 @@ BACKOFF_SECONDS = (0.5, 1.0)  # AWS waits one minute, then two
 CONCURRENCY = 4  # processes of one function at a time
 
 
+Credentials = Callable[[str, str], dict[str, str]]  # variables for (role ARN, session name)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Invocation:
     request_id: str
@@ -38,10 +41,18 @@ class Invocation:
 
 
 class LambdaRuntime:
-    def __init__(self, folder: Path, environment: dict[str, str], logs: LogStreams, log: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        environment: dict[str, str],
+        logs: LogStreams,
+        log: Callable[[str], None],
+        credentials: Credentials,
+    ) -> None:
         self._folder = folder
         self._environment = environment
         self._logs = logs
+        self._credentials = credentials
         self._idle: list[FunctionProcess] = []
         self._busy: list[FunctionProcess] = []
         self._changed = threading.Condition()
@@ -147,7 +158,8 @@ class LambdaRuntime:
     def _new(self, function: LambdaFunction, wanted: Configuration) -> FunctionProcess:
         version = wanted.code_sha256.replace("/", "_").replace("+", "-").rstrip("=")
         code = unpack(function.code_bytes, self._folder / "functions" / f"{wanted.name}-{version[:16]}")
-        return FunctionProcess(wanted, code, self._folder, self._logs, self._environment)
+        aws = {**self._environment, **self._credentials(function.role, wanted.name)}
+        return FunctionProcess(wanted, code, self._folder, self._logs, aws)
 
     def _drop_stale(self, wanted: Configuration) -> None:
         """After an update of the function's code or configuration its old processes serve no more."""

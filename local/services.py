@@ -14,6 +14,7 @@ from moto.ecs.models import ecs_backends
 from moto.logs.models import logs_backends
 from moto.sqs.models import sqs_backends
 
+from local.access_control import AccessControl
 from local.batch_api import BatchAPI
 from local.batch_events import job_state_change
 from local.batch_jobs import Job, detail
@@ -40,6 +41,7 @@ class Services:
         outbox: Outbox,
         concurrency: int,
         hurry: float,
+        enforce_iam: bool,
         log: Callable[[str], None],
     ) -> None:
         aws = {name: value for name, value in environment.items() if name != "PROJECT_NAME"}
@@ -48,17 +50,22 @@ class Services:
             ec2_backends[DEFAULT_ACCOUNT_ID][region], ecs_backends[DEFAULT_ACCOUNT_ID][region]
         )
         self._batch = batch_backends[DEFAULT_ACCOUNT_ID][region]
-        self._functions = LambdaRuntime(folder, aws, logs, log)
+        self._access = AccessControl(log)
+        credentials = self._access.credentials if enforce_iam else administrator
+        self._functions = LambdaRuntime(folder, aws, logs, log, credentials)
         self._events = EventBus(self._functions, log)
         self.sns = SNSDelivery(self._functions, outbox, log)
         self._alarms = QueueAlarms(
             cloudwatch_backends[DEFAULT_ACCOUNT_ID][region], sqs_backends[DEFAULT_ACCOUNT_ID][region], log, hurry=hurry
         )
-        starter = AttemptStarter(runner=runner, folder=folder, environment=aws, machines=self._machines, logs=logs)
+        starter = AttemptStarter(
+            runner=runner, folder=folder, environment=aws, machines=self._machines, logs=logs, credentials=credentials
+        )
         self.scheduler = JobScheduler(starter, self._job_changed, concurrency=concurrency, hurry=hurry, log=log)
 
     def install(self, hooks: Hooks) -> None:
-        for part in (self._machines, self._functions, self._events, self.sns, BatchAPI(self.scheduler)):
+        parts = (self._access, self._machines, self._functions, self._events, self.sns, BatchAPI(self.scheduler))
+        for part in parts:
             part.install(hooks)
 
     def _job_changed(self, job: Job) -> None:
@@ -71,9 +78,18 @@ class Services:
         jobs = [job for job in reversed(list(self.scheduler.jobs.values())) if job.parent is None]
         return [detail(job, self._tags(job)) for job in jobs]
 
+    @property
+    def denials(self) -> list[str]:
+        return list(self._access.denials)
+
     def close(self) -> None:
-        """Jobs first, while functions can still report them."""
+        """Jobs first: what they still ask for must be answered."""
         self.scheduler.close()
         self._alarms.close()
         self._events.close()
         self._functions.close()
+
+
+def administrator(_role: str, _session: str) -> dict[str, str]:
+    """No credentials but those that everyone here has."""
+    return {}

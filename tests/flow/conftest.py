@@ -17,11 +17,12 @@ HURRY = 20  # an attempt timeout of a minute is over in three seconds
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Unit tests first: some use moto in this process, whose state is global. What destroys the platform comes last."""
+    """Unit tests first: some use moto in this process, whose state is global. What looks back on all comes last."""
     folder = Path(__file__).parent
+    last = ("test_roles_allow", "test_destroy")
 
-    def order(item: pytest.Item) -> tuple[bool, bool]:
-        return folder in item.path.parents, item.name.startswith("test_destroy")
+    def order(item: pytest.Item) -> tuple[bool, int]:
+        return folder in item.path.parents, max(item.name.startswith(name) * (1 + last.index(name)) for name in last)
 
     items.sort(key=order)
 

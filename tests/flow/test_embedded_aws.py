@@ -249,6 +249,37 @@ def test_a_function_can_be_invoked_and_its_error_is_told(platform: EmbeddedAWS) 
     assert answer["LogResult"]
 
 
+FORBIDDEN = """
+import os, boto3
+from botocore.exceptions import ClientError
+s3, outside = boto3.client("s3"), os.environ["ML_INPUT_BUCKET"]
+attempts = {
+    "write an input": lambda: s3.put_object(Bucket=outside, Key="jobs/mine.py", Body=b""),
+    "write a model": lambda: s3.put_object(Bucket=os.environ["ML_MODELS_BUCKET"], Key="model", Body=b""),
+    "write elsewhere": lambda: s3.put_object(Bucket=os.environ["ML_OUTPUT_BUCKET"], Key="elsewhere", Body=b""),
+    "submit a job": lambda: boto3.client("batch").submit_job(jobName="a", jobQueue="b", jobDefinition="c"),
+    "read a queue": lambda: boto3.client("sqs").list_queues(),
+    "see the roles": lambda: boto3.client("iam").list_roles(),
+}
+for name, call in attempts.items():
+    try:
+        call()
+        print(name, "allowed", flush=True)
+    except ClientError as error:
+        print(name, error.response["Error"]["Code"], flush=True)
+"""
+
+
+def test_a_job_can_do_what_its_role_allows_and_no_more(platform: EmbeddedAWS, script: Script) -> None:
+    data = script(FORBIDDEN)
+    platform.publish(message(data))
+    job = platform.wait_for_job(data["job_name"])
+    assert job["status"] == "SUCCEEDED", job
+    said = [line for line in job_lines(platform, job) if "AccessDenied" in line or "allowed" in line]
+    assert len(said) == 6
+    assert all("AccessDenied" in line for line in said), said
+
+
 def test_the_models_folder_is_shared_and_the_workspace_is_not(platform: EmbeddedAWS, script: Script) -> None:
     first = script("import pathlib\npathlib.Path('/opt/models/shared').write_text('kept')\n")
     second = script("import pathlib\nprint(pathlib.Path('/opt/models/shared').read_text(), pathlib.Path.cwd())\n")
@@ -257,6 +288,14 @@ def test_the_models_folder_is_shared_and_the_workspace_is_not(platform: Embedded
         job = platform.wait_for_job(data["job_name"])
         assert job["status"] == "SUCCEEDED", job_lines(platform, job)
     assert "kept /workspace/code" in job_lines(platform, job)
+
+
+def test_roles_allow_all_that_the_platform_itself_did_in_the_other_tests(platform: EmbeddedAWS) -> None:
+    """Nearly last. What the script FORBIDDEN tried is all that was ever denied."""
+    tried = ("s3:PutObject", "batch:SubmitJob", "sqs:ListQueues", "iam:ListRoles")
+    by_script = [f"role/{platform.project_name}-ml-job is not authorized to perform: {action} " for action in tried]
+    others = [denial for denial in platform.denials() if not any(known in denial for known in by_script)]
+    assert others == []
 
 
 def test_destroy_leaves_nothing_behind(platform: EmbeddedAWS) -> None:

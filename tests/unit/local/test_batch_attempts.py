@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from local import job_container
+
 TWO = {"attempts": 2}
 
 
@@ -113,6 +115,25 @@ def test_a_job_sees_no_credentials_or_settings_of_the_user(queue: Any, monkeypat
     environment = json.loads(queue.log(job)[1])
     assert not {"AWS_PROFILE", "AWS_SESSION_TOKEN", "GITHUB_TOKEN"} & set(environment)
     assert environment["HOME"].startswith(str(queue.aws.folder))
+
+
+def test_without_bubblewrap_the_runner_is_told_its_folders_and_leftovers_end_with_it(
+    queue: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_container, "available_isolation", lambda: job_container.Isolation(False, False))
+    job = queue.ended(queue.submit("environment"))
+    environment = json.loads(queue.log(job)[1])
+    assert environment["MODELS_DIR"] == str(queue.aws.folder / "models")
+    assert environment["WORKSPACE_DIR"].startswith(str(queue.aws.folder / "jobs"))
+    job_id = queue.submit("ignore-sigterm")
+    queue.running(job_id)
+    queue.batch.terminate_job(jobId=job_id, reason="enough")
+    assert queue.ended(job_id, timeout=15)["container"]["exitCode"] == 137
+
+
+def test_the_workspace_is_gone_with_the_job(queue: Any) -> None:
+    queue.ended(queue.submit("exit", "0"))
+    assert list((queue.aws.folder / "jobs").iterdir()) == []
 
 
 def test_overrides_that_ecs_refuses_fail_the_job_after_it_was_accepted(queue: Any) -> None:
