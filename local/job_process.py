@@ -121,7 +121,7 @@ class JobProcess:
             self._signal(-self._process.pid, signal.SIGKILL)
 
     def _end_leftovers(self) -> None:
-        """What the runner left behind ends with it, as in a container; else its open output would keep the job alive."""
+        """What the runner left behind ends with it, as in a container; its open output would keep the job alive."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
