@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -28,6 +29,9 @@ ROOT = Path(__file__).parents[1]
 REGION = "us-east-1"
 ENDED = ("SUCCEEDED", "FAILED")
 DEFAULT_EMAIL = "you@example.com"
+
+
+ONE_PER_PROCESS = threading.Lock()
 
 
 class FolderInUseError(Exception):
@@ -76,6 +80,9 @@ class EmbeddedAWS:
         self._stack.close()
 
     def _start(self) -> None:
+        if not ONE_PER_PROCESS.acquire(blocking=False):
+            raise RuntimeError("an embedded AWS runs in this process already: leave its `with` block first")
+        self._stack.callback(ONE_PER_PROCESS.release)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock()
         forget_everything()
@@ -102,6 +109,7 @@ class EmbeddedAWS:
         self._stack.callback(self._services.close)
         self._services.install(hooks)
         self._terraform = TerraformProject(ROOT, self.folder / "terraform", self.environment, self._log)
+        self._terraform.forget_state()
         write_shell_environment(self.folder / "env", self.environment, self._terraform)
 
     def _lock(self) -> None:

@@ -116,7 +116,11 @@ class JobScheduler:
     def _run(self) -> None:
         with self._changed:
             while not self._closing:
-                self._advance_all()
+                try:
+                    self._advance_all()
+                except Exception:
+                    # Told, and tried again at the next tick: one odd job must not stop all others.
+                    self._log(f"batch scheduler: {traceback.format_exc()}")
                 self._changed.wait(timeout=TICK)
 
     def _advance_all(self) -> None:
@@ -175,6 +179,7 @@ class JobScheduler:
     def _attempt(self, job: Job, host: Host) -> None:
         number = len(job.attempts) + 1
         with self._changed:
+            job.started_at = None
             self._move(job, "STARTING")
         try:
             attempt = self._starter.start(job, host, number)

@@ -49,8 +49,13 @@ class TerraformProject:
         self._environment = environment
         self._cli = cli_configuration(folder.parent)
 
+    def forget_state(self) -> None:
+        """What an earlier embedded AWS held is gone with it; a state that remembers it would only be in the way."""
+        for path in self.folder.glob("terraform.tfstate*"):
+            path.unlink()
+
     def prepare(self, variables: dict[str, Any]) -> None:
-        """A fresh copy of the root module, the state and the providers of an earlier one kept."""
+        """A fresh copy of the root module; the state and the providers of an earlier one are kept."""
         check_installed()
         self.folder.mkdir(parents=True, exist_ok=True)
         for name in FOLDERS:

@@ -114,3 +114,12 @@ def test_a_given_cli_configuration_is_respected_and_a_missing_one_replaced(
     monkeypatch.setenv("TF_CLI_CONFIG_FILE", str(tmp_path / "gone.rc"))
     assert cli_configuration(tmp_path) == {"TF_CLI_CONFIG_FILE": str(tmp_path / "terraform.rc")}
     assert (tmp_path / "terraform.rc").is_file()
+
+
+def test_a_state_of_an_earlier_embedded_aws_is_forgotten_and_the_providers_are_kept(tmp_path: Path) -> None:
+    folder = tmp_path / "terraform"
+    (folder / ".terraform").mkdir(parents=True)
+    for name in ("terraform.tfstate", "terraform.tfstate.backup"):
+        (folder / name).write_text("{}")
+    TerraformProject(tmp_path, folder, {"AWS_ENDPOINT_URL": "http://127.0.0.1:5000"}, print).forget_state()
+    assert [path.name for path in folder.iterdir()] == [".terraform"]
