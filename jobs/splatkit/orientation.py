@@ -39,6 +39,19 @@ def rotation_matrices(quats: Floats) -> Floats:
     return np.moveaxis(np.array(rows, dtype=np.float32), -1, 0)
 
 
+def quats_of(matrices: NDArray[np.floating]) -> Floats:
+    """Unit quaternions [N, 4] of rotation matrices [N, 3, 3], by whichever component is largest (Shepperd, 1978)."""
+    m = matrices.astype(np.float64)
+    xx, yy, zz = m[:, 0, 0], m[:, 1, 1], m[:, 2, 2]
+    squares = np.stack([1 + xx + yy + zz, 1 + xx - yy - zz, 1 - xx + yy - zz, 1 - xx - yy + zz], axis=1)
+    wx, wy, wz = m[:, 2, 1] - m[:, 1, 2], m[:, 0, 2] - m[:, 2, 0], m[:, 1, 0] - m[:, 0, 1]
+    xy, xz, yz = m[:, 1, 0] + m[:, 0, 1], m[:, 0, 2] + m[:, 2, 0], m[:, 2, 1] + m[:, 1, 2]
+    w2, x2, y2, z2 = squares.T
+    rows = np.stack([[w2, wx, wy, wz], [wx, x2, xy, xz], [wy, xy, y2, yz], [wz, xz, yz, z2]])  # 4 q_i q_j
+    chosen = np.moveaxis(rows, -1, 0)[np.arange(len(m)), squares.argmax(axis=1)]
+    return unit_quats(chosen.astype(np.float32))
+
+
 def _multiply(a: Floats, b: Floats) -> Floats:
     aw, ax, ay, az = a.T
     bw, bx, by, bz = b.T

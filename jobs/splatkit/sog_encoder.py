@@ -31,8 +31,8 @@ class Precision:
     alpha_step: int = 2  # of 255
     scales_step: float = 0.03  # of the natural logarithm
     sh0_step: float = 0.0125
-    palette_entries: int = MAX_ENTRIES  # at most; a scene of n splats gets n / 2 at most
-    palette_noise: float = 0.01  # variance that rounding may add to harmonics, of their own variance
+    palette_growth: float = 1.0  # entries of the palette, times what is usual for so many splats
+    palette_noise: float = 0.003  # variance that rounding may add to harmonics, of their own variance
     sh_degree: int = 3  # bands above are left out
     keep_coded: bool = True  # what has at most 256 distinct values (a SOG that was decoded) is not rounded again
 
@@ -67,6 +67,11 @@ def encode_sog(splats: Splats, precision: Precision, order: Order = "hilbert") -
         meta["shN"], harmonics = _harmonics(splats, precision)
         layers |= harmonics
     return Encoded(SogFiles(meta, _compressed(layers)), splats)
+
+
+def usual_entries(count: int) -> int:
+    """Of the palette: as other encoders choose it, 1,024 times a power of two between n / 2 and n."""
+    return min(MAX_ENTRIES, 1024 << max(0, (count // 1024).bit_length() - 1))
 
 
 def log_means(means: Floats) -> NDArray[np.float64]:
@@ -132,7 +137,8 @@ def _coded(values: Floats, step: float, keep_coded: bool) -> tuple[Floats, NDArr
 
 def _harmonics(splats: Splats, precision: Precision) -> tuple[dict[str, Any], dict[str, Pixels]]:
     vectors = splats.shN.reshape(len(splats), -1)
-    palette, labels = palette_of(vectors, min(precision.palette_entries, MAX_ENTRIES))
+    entries = round(usual_entries(len(splats)) * precision.palette_growth)
+    palette, labels = palette_of(vectors, min(max(entries, 64), MAX_ENTRIES))
     order, labels = by_first_appearance(labels, len(palette))
     palette = palette[order]
     variance = float(vectors.var())

@@ -17,7 +17,5 @@ def read_splats(path: Path) -> Splats:
     reader = read_sog if path.name == META else READERS.get(path.suffix.lower())
     if reader is None:
         known = ", ".join([*READERS, META])
-        raise input_error(
-            "unknown_format", f"{path.name} is none of the formats that are read", f"Give one of {known}."
-        )
+        raise input_error("unknown_format", f"{path.name} is of no format that is read", f"Give one of {known}.")
     return reader(path)

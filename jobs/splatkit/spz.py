@@ -57,7 +57,7 @@ def _read(content: bytes) -> Splats:
         means=_positions(positions, fraction_bits) * AXES,
         scales=(scales / np.float32(16) - np.float32(10)).astype(np.float32),
         quats=_rotations(rotations) * np.concatenate([[1], AXES]).astype(np.float32),
-        opacities=logit(alphas[:, 0] / np.float32(255)),
+        opacities=logit((alphas[:, 0] / 255).astype(np.float32)),
         sh0=((colours / np.float32(255) - np.float32(0.5)) / np.float32(COLOUR_SCALE)).astype(np.float32),
         shN=_harmonics(columns[5], degree) if degree else np.zeros((count, 0, 3), np.float32),
     )
@@ -115,4 +115,4 @@ def _rotations(columns: Bytes) -> Floats:
 def _harmonics(columns: Bytes, degree: int) -> Floats:
     coefficients = SH_COEFFICIENTS[degree]
     values = (columns.astype(np.float32) - 128) / 128
-    return values.reshape(-1, coefficients, 3) * HARMONICS[:coefficients, None]
+    return (values.reshape(-1, coefficients, 3) * HARMONICS[:coefficients, None]).astype(np.float32)

@@ -1,0 +1,53 @@
+"""Splats that cannot or need not be kept: broken numbers, and Gaussians that no picture shows."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from splatkit.errors import input_error
+from splatkit.splats import Splats
+
+MOST_BROKEN = 0.05  # of all splats; beyond, the training is at fault
+OPAQUE_LOGIT = 13.8  # what +infinity, an opacity of exactly one, becomes
+LEAST_ALPHA = 1 / 255  # rasterizers skip what is fainter, and 8 bits cannot hold it
+FAR = 100  # times the median distance from the median centre: a splat there is a training's stray
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    splats: Splats
+    dropped: dict[str, int]  # by reason
+
+
+def without_broken(splats: Splats) -> Cleaned:
+    """Raises StageError (input_error) when more than 5 % have NaN, infinite or impossible values, or none is left."""
+    splats = replace(splats, opacities=np.minimum(splats.opacities, np.float32(OPAQUE_LOGIT)))
+    broken: dict[str, NDArray[np.bool_]] = {}
+    for name in ("means", "scales", "quats", "opacities", "sh0", "shN"):
+        values = getattr(splats, name).reshape(len(splats), -1)
+        broken[name] = ~np.isfinite(values).all(axis=1)
+    # -infinity is an honest opacity of zero, but nothing can be stored of it.
+    broken["quats"] |= ~(np.abs(splats.quats).max(axis=1) > 1e-12)
+    broken["scales"] |= (splats.scales > 40).any(axis=1)  # e^40: no scene is so large
+    any_broken = np.logical_or.reduce(list(broken.values()))
+    counts = {name: int(rows.sum()) for name, rows in broken.items() if rows.any()}
+    if any_broken.sum() > MOST_BROKEN * len(splats):
+        which = ", ".join(f"{name} of {count:,}" for name, count in counts.items())
+        cause = f"{any_broken.sum():,} of {len(splats):,} splats have NaN, infinite or impossible values: {which}"
+        raise input_error("broken_splats", cause, "The training diverged: train again, with lower learning rates.")
+    dropped = {"broken": int(any_broken.sum())} if any_broken.any() else {}
+    return Cleaned(splats.take(~any_broken) if dropped else splats, dropped)
+
+
+def without_invisible(splats: Splats) -> Cleaned:
+    """Drops what is fainter than 8 bits can show, and strays far outside the scene."""
+    faint = splats.alphas < LEAST_ALPHA
+    centre = np.median(splats.means, axis=0)
+    distance = np.linalg.norm(splats.means - centre, axis=1)
+    far = distance > FAR * max(float(np.median(distance)), 1e-12)
+    gone = faint | far
+    if gone.all():
+        raise input_error("no_splats", "not one splat is visible", "Look at the training's report and train again.")
+    counts = {"faint": int(faint.sum()), "outside": int((far & ~faint).sum())}
+    return Cleaned(splats.take(~gone), {reason: count for reason, count in counts.items() if count})
