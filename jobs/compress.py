@@ -28,10 +28,10 @@ from splatkit.precision_steps import Attempt, within_loss, within_size
 from splatkit.quality import Judge, attribute_errors
 from splatkit.rendering import Renderer
 from splatkit.shots import Shot, framing, held_out_shots, ring
-from splatkit.sog import META
+from splatkit.sog import META, read_sog
 from splatkit.sog_orders import OrderChoice, in_order
 from splatkit.splat_files import READERS, read_splats
-from splatkit.splats import Splats
+from splatkit.splats import Splats, join
 from splatkit.stage import Progress, run_stage, write_json
 from splatkit.turntable import HEIGHT, WIDTH, write_thumbnail, write_turntable
 from splatkit.viewer_page import About, first_look, standalone_page, streaming_page
@@ -60,8 +60,8 @@ class CompressOptions:
 
     def __post_init__(self) -> None:
         ranges = {
-            "max_loss_db": (0.001, 20), "target_mb": (0, 100_000), "sh_degree": (0, 3), "levels": (1, 8), "views": (1, 200),
-            "view_size": (64, 4096), "held_out_every": (1, 1000), "turntable_frames": (0, 2000),
+            "max_loss_db": (0.001, 20), "target_mb": (0, 100_000), "sh_degree": (0, 3), "levels": (1, 8),
+            "views": (1, 200), "view_size": (64, 4096), "held_out_every": (1, 1000), "turntable_frames": (0, 2000),
         }  # fmt: skip
         for name, (least, most) in ranges.items():
             if not least <= getattr(self, name) <= most:
@@ -94,7 +94,7 @@ def compress(options: CompressOptions) -> dict[str, Any]:
         result = attempt.encoded.files.decode()
         bundle = options.output_dir / "scene.sog"
         attempt.encoded.files.write_bundle(bundle)
-        levels = write_detail(options, result, attempt, judge, progress)
+        levels = write_detail(options, attempt, judge, progress)
     title = options.title or os.environ.get("TRIGGER_EXPERIMENT") or path.stem
     deliver(options, title, result, bundle, progress)
     report = {
@@ -179,20 +179,18 @@ def encode(options: CompressOptions, splats: Splats, judge: Judge, progress: Pro
     return attempt
 
 
-def write_detail(
-    options: CompressOptions, splats: Splats, attempt: Attempt, judge: Judge, progress: Progress
-) -> list[dict[str, Any]]:
+def write_detail(options: CompressOptions, attempt: Attempt, judge: Judge, progress: Progress) -> list[dict[str, Any]]:
     """The levels of detail as streamed SOG, and what each is worth."""
     progress.begin("levels", "merging splats")
-    levels = levels_of_detail(splats, options.levels)
+    levels = levels_of_detail(attempt.encoded.kept, options.levels)
     folder = options.output_dir / "lod"
     between = partial(progress.update, message="writing levels of detail")
     sizes = write_levels(folder, levels, STEPS_OF_PRECISION[attempt.step], between)
     described = []
     for number, level in enumerate(levels):
         size = sum(bytes_ for name, bytes_ in sizes.items() if name.startswith(f"{number}_"))
-        quality = judge.compare(level).summary
-        described.append({"level": number, "splats": len(level), "bytes": size, **quality})
+        written = join([read_sog(part) for part in sorted(folder.glob(f"{number}_*"))])
+        described.append({"level": number, "splats": len(level), "bytes": size, **judge.compare(written).summary})
     return described
 
 

@@ -25,7 +25,7 @@ def levels_of_detail(splats: Splats, count: int) -> list[Splats]:
 
 
 def merged(splats: Splats, count: int) -> Splats:
-    """At most `count` Gaussians: neighbours along a Hilbert curve become one of the same moments, cheapest pairs first."""
+    """At most `count` Gaussians: neighbours on a Hilbert curve become one of the same moments, cheapest first."""
     while len(splats) > count:
         splats = splats.take(hilbert_order(log_means(splats.means).astype(np.float32)))
         order = np.argsort(_costs(splats), kind="stable")

@@ -53,9 +53,8 @@ def within_loss(splats: Splats, judge: Judge, max_loss_db: float, order: Order, 
         encoded = encode_sog(splats, STEPS[step], order)
         quality = judge.compare(encoded.files.decode())
         held = quality.loss_db <= max_loss_db
-        say(
-            f"precision {step}: {encoded.files.size / 1e6:.2f} MB, {quality.loss_db:.3f} dB lost of {max_loss_db:g} allowed"
-        )
+        lost = f"{quality.loss_db:.3f} dB lost of {max_loss_db:g} allowed"
+        say(f"precision {step}: {encoded.files.size / 1e6:.2f} MB, {lost}")
         if held:
             break
     return Attempt(step, encoded, quality, held)

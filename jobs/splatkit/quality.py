@@ -53,7 +53,7 @@ class Judge:
         for i, shot in enumerate(shots):
             between(i, len(shots))
             self._before.append(renderer.render(shot))
-        self._photos = [read_photo(shot) if shot.photo else None for shot in shots]
+        self._photos = [read_photo(s.photo, s.width, s.height) if s.photo else None for s in shots]
 
     def compare(self, result: Splats) -> Quality:
         renderer = Renderer(result)

@@ -1,5 +1,7 @@
 """Pictures of splats, for reports: the rasterizer that training uses on a CPU, without gradients."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from PIL import Image
@@ -44,11 +46,10 @@ def ssim(image: Floats, target: Floats) -> float:
     return float(ssim_cpu(torch.from_numpy(image), torch.from_numpy(np.ascontiguousarray(target))))
 
 
-def read_photo(shot: Shot) -> Floats:
-    assert shot.photo is not None
-    with Image.open(shot.photo) as photo:
-        resized = photo.convert("RGB").resize((shot.width, shot.height), Image.Resampling.BOX)
-        return np.asarray(resized, np.float32) / 255
+def read_photo(photo: Path, width: int, height: int) -> Floats:
+    with Image.open(photo) as opened:
+        resized = opened.convert("RGB").resize((width, height), Image.Resampling.BOX)
+        return np.asarray(resized, np.float32) / np.float32(255)
 
 
 def to_bytes(image: Floats) -> np.ndarray:

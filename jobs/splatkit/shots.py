@@ -57,7 +57,7 @@ def ring(frame: Framing, count: int, width: int, height: int, elevations: tuple[
 
 
 def distance(frame: Framing, width: int, height: int) -> float:
-    """From which a sphere of the frame's radius just fits the picture's shorter side. viewer/page.html does the same."""
+    """From which a sphere of the frame's radius just fits the picture's shorter side. viewer/page.html does so too."""
     narrow = math.tan(math.radians(FIELD_OF_VIEW / 2)) * min(width, height) / max(width, height)
     return frame.radius / math.sin(math.atan(narrow))
 

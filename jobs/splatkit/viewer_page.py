@@ -1,4 +1,4 @@
-"""The web page of a scene: one file with viewer and scene inside, or one that streams the levels of detail beside it."""
+"""The web page of a scene: one file with viewer and scene inside, or one that streams the levels of detail."""
 
 import base64
 import html
@@ -22,7 +22,7 @@ EFFECTS_OFF: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class FirstLook:
-    """In the scene's own axes; the page turns them into the viewer's and moves back until the sphere fits the window."""
+    """In the scene's own axes; the page turns them into the viewer's and moves back until the sphere fits."""
 
     target: tuple[float, float, float]
     towards: tuple[float, float, float]  # unit vector from the target to the camera
@@ -89,9 +89,12 @@ def _settings(look: FirstLook) -> dict[str, Any]:
         "annotations": [],
         "startMode": "default",
         "camera": {
-            "target": _turned(look.target), "towards": _turned(look.towards), "radius": look.radius, "fov": FIELD_OF_VIEW,
+            "target": _turned(look.target),
+            "towards": _turned(look.towards),
+            "radius": look.radius,
+            "fov": FIELD_OF_VIEW,
         },
-    }  # fmt: skip
+    }
 
 
 def _turned(vector: tuple[float, float, float]) -> list[float]:

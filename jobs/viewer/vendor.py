@@ -1,4 +1,4 @@
-"""Fetches SuperSplat Viewer from npm, checks it against its pinned hash and packs it for the pages that compress.py writes.
+"""Fetches SuperSplat Viewer from npm, checks it against its pinned hash and packs it for compress.py's pages.
 
     python jobs/viewer/vendor.py
 
