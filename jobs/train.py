@@ -1,9 +1,9 @@
-"""Training: a COLMAP dataset in; a 3D Gaussian splat, its quality on held-out photos, plots, renders and a fly-through out.
+"""Training: a COLMAP dataset in; a 3D Gaussian splat, its quality on held-out photos, plots and a fly-through out.
 
     python jobs/train.py --input-dir SFM_OUTPUT --output-dir OUT --preset draft
 
-Writes OUT/splat.ply, metrics.json, metrics.csv, loss.png, psnr.png, held_out/, flythrough.mp4, preview.jpg, result.json and
-progress.json. Exit codes: 0 done; 2 the input or the options are at fault; 75 interrupted, run again to go on.
+Writes OUT/splat.ply, metrics.json, metrics.csv, loss.png, psnr.png, held_out/, flythrough.mp4, preview.jpg, result.json
+and progress.json. Exit codes: 0 done; 2 the input or the options are at fault; 75 interrupted, run again to go on.
 """
 
 import math
@@ -38,7 +38,7 @@ from splatkit.train_outputs import (
     write_metrics,
     write_preview,
 )
-from splatkit.training import Diverged, Training, fingerprint, largest_cap
+from splatkit.training import DivergedError, Training, fingerprint, largest_cap
 from splatkit.warm_up import warm_up
 
 STEPS = {"reading": 2, "training": 90, "evaluating": 3, "flythrough": 5}
@@ -59,7 +59,7 @@ def train(options: TrainOptions) -> dict[str, Any]:
     """The metrics of result.json. Raises StageError where no good splat can come of it."""
     progress = Progress("train", options.output_dir, STEPS)
     progress.begin("reading", "reading the scene")
-    backend = choose_backend(options.device)
+    backend = choose_backend(options.device, options.threads)
     progress.say(f"rendering with {backend.name}")
     with tempfile.TemporaryDirectory(prefix="train-") as work:
         scene = read_scene(options.input_dir, Path(work), options.output_dir / "logs" / "colmap.log")
@@ -152,7 +152,7 @@ def optimise(
                 started = time.monotonic()
             try:
                 training.train_step()
-            except Diverged as problem:
+            except DivergedError as problem:
                 raise diverged(training, problem, folder) from problem
             progress.update(training.step, total, progress_line(training))
         training.seconds += time.monotonic() - started
@@ -195,7 +195,7 @@ def plateau(training: Training, options: TrainOptions) -> bool:
     return bool(before and within) and max(within) - max(before) < options.plateau_gain
 
 
-def diverged(training: Training, problem: Diverged, folder: Path) -> StageError:
+def diverged(training: Training, problem: DivergedError, folder: Path) -> StageError:
     cause = f"the training diverged: {problem}. The last good checkpoint is kept in {folder}"
     fix = "Look at the photos' poses (report.html of sfm); else lower grow_gradient or cap_max, or try another seed."
     return StageError("diverged", cause, fix, metrics={"step": training.step, "gaussians": training.count})
@@ -203,9 +203,11 @@ def diverged(training: Training, problem: Diverged, folder: Path) -> StageError:
 
 @contextmanager
 def stop_signal() -> Iterator[list[int]]:
-    """SIGTERM fills the list instead of raising: a step must not be cut in the middle, or its state could not be saved."""
+    """SIGTERM fills the list instead of raising: a step that is cut in the middle leaves nothing that could be saved."""
     arrived: list[int] = []
-    handlers = {name: signal.signal(name, lambda number, _: arrived.append(number)) for name in (signal.SIGTERM, signal.SIGINT)}
+    handlers = {
+        name: signal.signal(name, lambda number, _: arrived.append(number)) for name in (signal.SIGTERM, signal.SIGINT)
+    }
     try:
         yield arrived
     finally:
@@ -223,7 +225,7 @@ def conclude(training: Training, options: TrainOptions, photos: PhotoCache, prog
     folder = options.output_dir
     splats = to_splats(training.values, training.scene.frame)
     if not len(splats):
-        raise diverged(training, Diverged("no Gaussian is left"), checkpoint_folder(options))
+        raise diverged(training, DivergedError("no Gaussian is left"), checkpoint_folder(options))
     write_ply(folder / "splat.ply", splats)
     progress.begin("evaluating", "rendering held-out photos", len(training.held_out))
     lpips = load_lpips(options.models_dir, training.backend.device)

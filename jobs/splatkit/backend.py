@@ -26,22 +26,25 @@ class Backend:
     peak_bytes: Callable[[], int]
 
 
-def choose_backend(wanted: DeviceName, environment: Mapping[str, str] = os.environ) -> Backend:
+def choose_backend(wanted: DeviceName, threads: int = 0, environment: Mapping[str, str] = os.environ) -> Backend:
     """auto: what COMPUTE_TYPE says, else CUDA where it is. Raises StageError where a GPU is wanted and absent."""
     if wanted == "auto":
         wanted = {"gpu": "cuda", "cpu": "cpu"}.get(environment.get("COMPUTE_TYPE", ""), "auto")  # type: ignore[assignment]
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    return _cuda() if wanted == "cuda" else _cpu()
+    return _cuda() if wanted == "cuda" else _cpu(threads)
 
 
-def _cpu() -> Backend:
+def _cpu(threads: int) -> Backend:
     from splatkit.rasterize import rasterization
     from splatkit.ssim import ssim_cpu
-    from splatkit.threads import cores
+    from splatkit.threads import cores, limit_cores
 
+    limit_cores(threads)
     use_cpu_operations()
-    torch.set_num_threads(cores())
+    # The work is in our own kernels. torch's threads would spin between its small operations and take the cores from
+    # them, and with one thread its sums do not depend on the machine.
+    torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     name = f"splatkit on {cores()} cores"
     return Backend(name, torch.device("cpu"), rasterization, ssim_cpu, free_memory, _peak_of_process)

@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import torch
 
@@ -39,7 +39,7 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
     beside = folder / f".writing-{os.getpid()}"
     try:
         file = _Hashing(beside)
-        torch.save(state, file)
+        torch.save(state, cast(IO[bytes], file))
         path = folder / f"step-{step:08d}-{file.finish()}.pt"
         beside.replace(path)
     finally:

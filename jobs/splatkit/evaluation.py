@@ -21,8 +21,7 @@ class Score:
     psnr: float
     ssim: float
     lpips: float | None
-    # PSNR after one affine colour change per photo: what is left when the camera's exposure is not held against the scene
-    psnr_corrected: float
+    psnr_corrected: float  # after one gain and offset per channel: without what the camera's exposure does
 
 
 @torch.no_grad()
@@ -44,12 +43,10 @@ def score_views(
             continue
         seen, wanted = image * mask[..., None], target * mask[..., None]
         distance = None if lpips is None else float(lpips(_as_batch(seen), _as_batch(wanted)).mean())
-        scores.append(
-            Score(
-                training.scene.views[index].name, psnr(image[mask], target[mask]), float(training.backend.ssim(seen, wanted)),
-                distance, psnr(_color_corrected(image[mask], target[mask]), target[mask]),
-            )  # fmt: skip
-        )
+        alike = float(training.backend.ssim(seen, wanted))
+        corrected = psnr(_color_corrected(image[mask], target[mask]), target[mask])
+        name = training.scene.views[index].name
+        scores.append(Score(name, psnr(image[mask], target[mask]), alike, distance, corrected))
         if on_image:
             on_image(index, image, target)
     return scores
@@ -74,7 +71,7 @@ def load_lpips(models_dir: Path | None, device: torch.device) -> Any:
     """A TorchScript module of (image, image) [1, 3, H, W] in -1..1, or None where there is none."""
     if models_dir is None or not (models_dir / LPIPS_FILE).is_file():
         return None
-    return torch.jit.load(models_dir / LPIPS_FILE, map_location=device).eval()  # type: ignore[no-untyped-call]
+    return torch.jit.load(models_dir / LPIPS_FILE, map_location=device).eval()
 
 
 def _as_batch(image: Tensor) -> Tensor:

@@ -15,7 +15,9 @@ from splatkit.errors import input_error
 from splatkit.scene import View, unreadable
 
 MEMORY_SHARE = 0.35  # of what is free when training starts
-Image.MAX_IMAGE_PIXELS = 500_000_000  # aerial cameras have 150 megapixels; beyond this Pillow warns, at twice this it refuses
+Image.MAX_IMAGE_PIXELS = (
+    500_000_000  # aerial cameras have 150 megapixels; beyond this Pillow warns, at twice this it refuses
+)
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,9 @@ class PhotoCache:
         mask = None
         if view.mask:
             mask = np.where(np.asarray(_open(view.mask, "L", (view.width, view.height), size)) > 127, 255, 0)
-        return Shot(pixels, None if mask is None else mask.astype(np.uint8), (view.intrinsics * scale).astype(np.float32))
+        return Shot(
+            pixels, None if mask is None else mask.astype(np.uint8), (view.intrinsics * scale).astype(np.float32)
+        )
 
     def _keep(self, key: Key, shot: Shot) -> None:
         with self._lock:
@@ -97,9 +101,13 @@ def _open(path: Path, mode: str, expected: tuple[int, int], size: tuple[int, int
         with Image.open(path) as image:
             if abs(image.width / image.height - expected[0] / expected[1]) > 0.01 * expected[0] / expected[1]:
                 cause = f"{path.name} is {image.width}x{image.height}, its camera {expected[0]}x{expected[1]}"
-                raise input_error("wrong_size", cause, "Give the photos that the model was made of, unturned and uncropped.")
+                raise input_error(
+                    "wrong_size", cause, "Give the photos that the model was made of, unturned and uncropped."
+                )
             image.draft(mode, size)  # JPEGs are decoded at a fraction of their size where that is enough
-            return image.convert(mode).resize(size, Image.Resampling.BOX if image.width > size[0] else Image.Resampling.BICUBIC)
+            return image.convert(mode).resize(
+                size, Image.Resampling.BOX if image.width > size[0] else Image.Resampling.BICUBIC
+            )
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as problem:
         raise unreadable(path, problem) from problem
 

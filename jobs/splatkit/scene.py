@@ -64,7 +64,7 @@ class Scene:
 
 
 def read_scene(folder: Path, work: Path, log: Path) -> Scene:
-    """Undistorts into `work` where cameras are not pinhole. Raises StageError (input_error) for what cannot be trained."""
+    """Undistorts into `work` where cameras are not pinhole. Raises StageError for what cannot be trained."""
     model_folder, photos = find_model(folder), find_photos(folder)
     model = read_model(model_folder)
     if not all(camera.model.name in PINHOLE for camera in model.cameras.values()):
@@ -140,7 +140,11 @@ def _check_views(images: Sequence[pycolmap.Image], left_out: tuple[str, ...], ph
 
 
 def _normalised(
-    images: Sequence[pycolmap.Image], left_out: tuple[str, ...], model: pycolmap.Reconstruction, photos: Path, masks: Path
+    images: Sequence[pycolmap.Image],
+    left_out: tuple[str, ...],
+    model: pycolmap.Reconstruction,
+    photos: Path,
+    masks: Path,
 ) -> Scene:
     poses = np.stack([np.vstack([image.cam_from_world().matrix(), [0, 0, 0, 1]]) for image in images])
     if bad := [image.name for image, pose in zip(images, poses, strict=True) if not np.isfinite(pose).all()]:
@@ -159,7 +163,7 @@ def _normalised(
     for image, pose, centre in zip(images, poses, centres, strict=True):
         moved = pose.copy()
         moved[:3, 3] = -pose[:3, :3] @ frame.to_normalised(centre)
-        camera = image.camera
+        camera = model.cameras[image.camera_id]
         lens = np.asarray(camera.calibration_matrix())
         if not (np.isfinite(lens).all() and lens[0, 0] > 0 and lens[1, 1] > 0):
             raise input_error("bad_camera", f"the camera of {image.name} has the intrinsics {lens.tolist()}", RUN_SFM)
@@ -169,7 +173,7 @@ def _normalised(
 
 
 def _frame(centres: np.ndarray, points: np.ndarray) -> Frame:
-    """Around the cameras; one unit is how far they reach, or a fifth of their distance to the points where they stand close."""
+    """Around the cameras. One unit is how far they reach, or a fifth of the points' distance where that is more."""
     origin = centres.mean(axis=0)
     reach = float(np.linalg.norm(centres - origin, axis=1).max())
     distance = float(np.median(np.linalg.norm(points - origin, axis=1)))

@@ -15,7 +15,9 @@ StrategyName = Literal["default", "mcmc"]
 REFINEMENTS = 145  # over a training, as in the papers' 30,000 steps: one each 100 from step 500 to 15,000
 MCMC_UNTIL, DEFAULT_UNTIL = 0.83, 0.5  # share of the steps after which the set of Gaussians stays
 FIRST_REFINEMENT = 0.0167  # share of the steps
-RESET_EVERY = 0.1  # share of the steps, default strategy: opacities are lowered, so that floaters must earn theirs again
+RESET_EVERY = (
+    0.1  # share of the steps, default strategy: opacities are lowered, so that floaters must earn theirs again
+)
 
 
 @dataclass
@@ -40,7 +42,14 @@ class Refinement:
 
 
 def refinement(
-    name: StrategyName, *, steps: int, cap: int, refine_every: int, grow_gradient: float, absgrad: bool, min_opacity: float
+    name: StrategyName,
+    *,
+    steps: int,
+    cap: int,
+    refine_every: int,
+    grow_gradient: float,
+    absgrad: bool,
+    min_opacity: float,
 ) -> Refinement:
     start = round(FIRST_REFINEMENT * steps)
     every = refine_every or max(10, round(steps / 300))
@@ -51,10 +60,14 @@ def refinement(
         )
         return Refinement(name, mcmc, mcmc.initialize_state(), cap)
     default = DefaultStrategy(
-        prune_opa=min_opacity, grow_grad2d=grow_gradient, refine_start_iter=start,
-        refine_stop_iter=round(DEFAULT_UNTIL * steps), refine_every=every, reset_every=max(every, round(RESET_EVERY * steps)),
+        prune_opa=min_opacity,
+        grow_grad2d=grow_gradient,
+        refine_start_iter=start,
+        refine_stop_iter=round(DEFAULT_UNTIL * steps),
+        refine_every=every,
+        reset_every=max(every, round(RESET_EVERY * steps)),
         absgrad=absgrad,
-    )  # fmt: skip
+    )
     return Refinement(name, default, default.initialize_state(scene_scale=1.0), cap)
 
 
@@ -79,7 +92,9 @@ def relocation(opacities: Tensor, scales: Tensor, ratios: Tensor, binoms: Tensor
     exact = opacities.double().clamp(max=1 - 1e-7)
     fresh = 1 - (1 - exact) ** (1 / counts)
     terms = torch.arange(1, int(counts.max()) + 1, dtype=torch.float64)
-    table = torch.tensor([[comb(n, k) for k in range(1, len(terms) + 1)] for n in range(largest + 1)], dtype=torch.float64)
+    table = torch.tensor(
+        [[comb(n, k) for k in range(1, len(terms) + 1)] for n in range(largest + 1)], dtype=torch.float64
+    )
     signs = torch.where(terms % 2 == 1, 1.0, -1.0) / terms.sqrt()
     below = (table[counts] * signs * fresh[:, None] ** terms).sum(1)
     return fresh.to(opacities), (scales.double() * (exact / below)[:, None]).to(scales)

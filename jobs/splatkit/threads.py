@@ -12,9 +12,18 @@ from functools import cache
 CHUNKS_PER_THREAD = 8  # small enough pieces that no core waits long for another at the end
 
 
+_limit = [0]
+
+
 def cores() -> int:
     """What this process may use, which in a container is less than what the machine has."""
-    return len(os.sched_getaffinity(0))
+    available = len(os.sched_getaffinity(0))
+    return min(available, _limit[0]) if _limit[0] else available
+
+
+def limit_cores(count: int) -> None:
+    """Use at most so many; 0: all. To be called before the first kernel."""
+    _limit[0] = count
 
 
 def in_parallel(count: int, kernel: Callable[..., None], *arguments: object) -> None:

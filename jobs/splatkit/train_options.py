@@ -41,7 +41,7 @@ class TrainOptions:
     scale_weight: float = -1.0  # regularisation, mean scale; -1: 0.01 with mcmc, 0 with default
     coarse_until: float = 0.35  # share of the steps with smaller and blurred photos, in three levels; 0: none
     antialiased: bool = False  # Mip-Splatting's filter: better from afar; the viewer must know of it
-    exposure: bool = True  # fit brightness and contrast per photo, as drones and phones change them
+    exposure: bool = False  # fit gain and offset per photo, for sets whose camera changed its exposure on the way
     background: Literal["black", "white", "random"] = "black"  # random makes Gaussians cover what should be covered
     sky: bool = False  # add a far dome of Gaussians, for scenes that show the sky
     hold_out_every: int = 8  # every so-many-th photo is for evaluation only; 0: none, all are trained on
@@ -58,7 +58,13 @@ class TrainOptions:
     def __post_init__(self) -> None:
         least = {"gpus": 1, "max_steps": 0, "max_size": 0, "sh_degree": -1, "cap_max": 0, "refine_every": 0}
         least |= {"hold_out_every": 0, "evaluate_every": 0, "seed": 0, "threads": 0}
-        positive = {"checkpoint_seconds": 0, "flythrough_seconds": 0, "plateau_gain": 0, "grow_gradient": 0, "min_psnr": 0}
+        positive = {
+            "checkpoint_seconds": 0,
+            "flythrough_seconds": 0,
+            "plateau_gain": 0,
+            "grow_gradient": 0,
+            "min_psnr": 0,
+        }
         for name, minimum in {**least, **positive}.items():
             if getattr(self, name) < minimum:
                 raise ValueError(f"{name} is {getattr(self, name)}; allowed is {minimum} or more")

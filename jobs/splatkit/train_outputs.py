@@ -39,7 +39,16 @@ def write_plots(folder: Path, training: Training) -> None:
     plots = [("loss.png", "step", "loss", np.arange(1, len(training.losses) + 1), np.asarray(training.losses), True)]
     if rows:
         values = np.array([row["psnr"] for row in rows])
-        plots.append(("psnr.png", "seconds of training", "held-out PSNR, dB", np.array([r["seconds"] for r in rows]), values, False))
+        plots.append(
+            (
+                "psnr.png",
+                "seconds of training",
+                "held-out PSNR, dB",
+                np.array([r["seconds"] for r in rows]),
+                values,
+                False,
+            )
+        )
     for name, across, up, x, y, logarithmic in plots:
         figure = Figure(figsize=(7, 4), dpi=120, layout="constrained")
         FigureCanvasAgg(figure)
@@ -122,7 +131,9 @@ def flight(poses: Sequence[np.ndarray], frames: int) -> list[np.ndarray]:
     back = keys[0].copy()
     back[3:] *= math.copysign(1, float(keys[-1, 3:] @ keys[0, 3:]))
     turned = not np.allclose(back, keys[0])  # a closed spline must end in the very numbers it began with
-    spline = CubicSpline(np.arange(len(keys) + 1), np.vstack([keys, back]), bc_type="not-a-knot" if turned else "periodic")
+    spline = CubicSpline(
+        np.arange(len(keys) + 1), np.vstack([keys, back]), bc_type="not-a-knot" if turned else "periodic"
+    )
     path = []
     for at in np.linspace(0, len(keys), frames, endpoint=False):
         value = spline(at)

@@ -30,6 +30,7 @@ COARSE = ((0.4, 4, 5), (0.75, 2, 5), (1.0, 1, 10))
 SH_STEP = 1 / 30  # share of the steps after which one more degree of spherical harmonics is used
 MEMORY_SHARE = 0.6  # of what is free, for Gaussians
 EXPOSURE_RATE = 1e-3
+START = {"mcmc": (0.5, 1.0), "default": (0.1, 1.0)}  # opacity of the first Gaussians, and width in neighbour distances
 SKY_GAUSSIANS, SKY_DISTANCE = 4_000, 60.0  # units of the normalised scene
 DIVERGED = 6.0  # a loss so many times the recent one's, for a while, is no accident
 
@@ -41,7 +42,7 @@ class Render:
     info: dict[str, Any]
 
 
-class Diverged(Exception):
+class DivergedError(Exception):
     """The loss is NaN or has left all bounds."""
 
 
@@ -60,11 +61,16 @@ class Training:
         self.losses: list[float] = []
         self.history: list[dict[str, float]] = []  # evaluations
         self.seconds = 0.0  # of training, over all attempts
-        mcmc = options.strategy == "mcmc"
+        opacity, scale = START[options.strategy]
         start = from_points(
-            scene.points, scene.colors, sh_degree=self.sh_degree, opacity=0.5 if mcmc else 0.1, scale=0.5 if mcmc else 1.0,
-            cap=cap, seed=options.seed,
-        )  # fmt: skip
+            scene.points,
+            scene.colors,
+            sh_degree=self.sh_degree,
+            opacity=opacity,
+            scale=scale,
+            cap=cap,
+            seed=options.seed,
+        )
         if options.sky:
             start = _with_sky(start, self.sh_degree)
         self._take(start)
@@ -87,7 +93,9 @@ class Training:
     def render(self, index: int, shot: Shot, background: Tensor | None = None, sh_degree: int | None = None) -> Render:
         """The view of photo `index` at the scale of `shot`."""
         height, width = shot.pixels.shape[:2]
-        return self.render_from(self._cameras[index], torch.tensor(shot.intrinsics), width, height, background, sh_degree)
+        return self.render_from(
+            self._cameras[index], torch.tensor(shot.intrinsics), width, height, background, sh_degree
+        )
 
     def render_from(
         self, camera: Tensor, intrinsics: Tensor, width: int, height: int, background: Tensor | None = None,
@@ -106,7 +114,7 @@ class Training:
         return Render(images[0], alphas[0], info)
 
     def train_step(self) -> float:
-        """One photo, one update. Returns the loss. Raises Diverged before anything is changed by a bad gradient."""
+        """One photo, one update. Returns the loss. Raises DivergedError before anything is changed by a bad gradient."""
         shrink, blur = coarseness(self.step / self.max_steps, self.options.coarse_until)
         index = self._next_view(shrink, blur)
         shot = self.photos.get(index, shrink, blur)
@@ -116,7 +124,7 @@ class Training:
         loss = self._loss(index, shot, rendered.image)
         value = float(loss.detach())
         self._watch(value)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         rate = set_means_rate(self.tools, self.step / self.max_steps)
         for tool in self.tools.values():
             tool.step()
@@ -162,9 +170,11 @@ class Training:
 
     def _watch(self, value: float) -> None:
         if not math.isfinite(value):
-            raise Diverged(f"the loss became {value} at step {self.step}")
+            raise DivergedError(f"the loss became {value} at step {self.step}")
         if self.step > 50 and value > DIVERGED * max(self._recent, 0.02):
-            raise Diverged(f"the loss rose to {value:.3g} at step {self.step}, {value / self._recent:.0f} times what it was")
+            raise DivergedError(
+                f"the loss rose to {value:.3g} at step {self.step}, {value / self._recent:.0f} times what it was"
+            )
         self._recent = value if self.step == 0 else 0.98 * self._recent + 0.02 * value
 
     def _next_view(self, shrink: int, blur: int) -> int:
@@ -273,5 +283,3 @@ def _with_sky(start: dict[str, Tensor], sh_degree: int) -> dict[str, Tensor]:
     colors = np.broadcast_to([0.65, 0.75, 0.9], points.shape)
     sky = from_points(points, colors, sh_degree=sh_degree, opacity=0.3, scale=1.0, cap=SKY_GAUSSIANS, seed=0)
     return {name: torch.cat([value, sky[name]]) for name, value in start.items()}
-
-

@@ -1,0 +1,298 @@
+"""The stage as it is run: what it writes, what it refuses, and that it goes on where it was cut off."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+import torch
+import train
+from little_scene import OFFSET, UNIT, write_scene
+from PIL import Image
+
+from splatkit.errors import FAILED, INPUT_ERROR, INTERRUPTED
+from splatkit.ply import read_ply
+from splatkit.training import Training
+
+STEPS = 120
+SMALL = ("--max-steps", str(STEPS), "--cap-max", "600", "--flythrough-seconds", "0", "--hold-out-every", "4", "--device", "cpu")
+TRAIN = Path(train.__file__)
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_scene(tmp_path_factory.mktemp("scene"))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(scene: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The splat of each strategy when nothing gets in the way."""
+    splats = {}
+    for strategy in ("mcmc", "default"):
+        out = tmp_path_factory.mktemp("undisturbed") / "out"
+        assert run(scene, out, "--strategy", strategy) == 0
+        splats[strategy] = (out / "splat.ply").read_bytes()
+    return splats
+
+
+def run(scene: Path, out: Path, *more: str) -> int:
+    return train.main(["--input-dir", str(scene), "--output-dir", str(out), "--preset", "draft", *SMALL, *more])
+
+
+def result(out: Path) -> dict[str, Any]:
+    return dict(json.loads((out / "result.json").read_text()))
+
+
+def test_a_training_writes_a_splat_in_the_frame_of_the_input_and_all_that_tells_of_it(scene: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    code = run(scene, out, "--max-steps", "500", "--cap-max", "1500", "--flythrough-seconds", "0.5")
+    assert code == 0, result(out)
+    splats = read_ply(out / "splat.ply")
+    middle = np.median(splats.means, axis=0)
+    assert np.abs(middle - OFFSET).max() < 0.3 * UNIT
+    widths = np.exp(splats.scales)
+    assert 0.01 * UNIT < np.median(widths) < 0.5 * UNIT
+    metrics = result(out)["metrics"]
+    assert metrics["psnr"] > 23 and metrics["ssim"] > 0.75
+    assert metrics["gaussians"] == len(splats) and metrics["sh_degree"] == 1
+    assert metrics["held_out"] == 6 and metrics["photos"] == 18
+    rows = (out / "metrics.csv").read_text().splitlines()
+    assert len(rows) > 10 and rows[0].startswith("step,seconds,psnr")
+    first, last = rows[1].split(","), rows[-1].split(",")
+    assert float(last[2]) > float(first[2]) + 5, "PSNR rises"
+    for name in ("loss.png", "psnr.png", "preview.jpg"):
+        with Image.open(out / name) as image:
+            image.load()
+            assert np.asarray(image).std() > 5, f"{name} shows something"
+    beside = sorted((out / "held_out").iterdir())
+    assert [p.name for p in beside] == [f"view_{n:02d}.jpg" for n in range(0, 24, 4)]
+    photo, render = np.split(np.asarray(Image.open(beside[0]), float), 2, axis=1)
+    assert np.abs(photo - render).mean() < 12 < photo.std()
+    with av.open(str(out / "flythrough.mp4")) as video:
+        frames = [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
+    assert len(frames) == 12 and frames[0].shape == (64, 96, 3)
+    assert np.abs(frames[0].astype(float) - frames[6]).mean() > 3, "the camera moves"
+    progress = json.loads((out / "progress.json").read_text())
+    assert progress["stage"] == "train" and progress["fraction"] == 1.0
+
+
+@pytest.mark.parametrize("strategy", ["mcmc", "default"])
+def test_a_run_that_is_told_to_stop_goes_on_bit_for_bit(
+    strategy: str, scene: Path, undisturbed: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = sorted(random.Random(strategy).sample(range(1, STEPS), 3))
+    original = Training.train_step
+
+    def interrupted(self: Training) -> float:
+        loss = original(self)
+        if at and self.step == at[0]:
+            at.pop(0)
+            os.kill(os.getpid(), signal.SIGTERM)
+        return loss
+
+    monkeypatch.setattr(Training, "train_step", interrupted)
+    out = tmp_path / "out"
+    for _ in range(3):
+        assert run(scene, out, "--strategy", strategy) == INTERRUPTED
+        assert result(out)["status"] == "interrupted" and result(out)["error"]["retryable"]
+    assert run(scene, out, "--strategy", strategy) == 0
+    assert not at
+    assert (out / "splat.ply").read_bytes() == undisturbed[strategy]
+
+
+def test_a_killed_run_goes_on_bit_for_bit_even_from_the_checkpoint_before(
+    scene: Path, undisturbed: dict[str, bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, kept = tmp_path / "out", tmp_path / "kept"
+    often = ("--checkpoint-dir", str(kept), "--checkpoint-seconds", "0.01")
+    command = [sys.executable, str(TRAIN), "--input-dir", str(scene), "--output-dir", str(out), "--preset", "draft"]
+    child = subprocess.Popen([*command, *SMALL, *often], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while len(list(kept.glob("step-*.pt"))) < 2 and child.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    child.kill()
+    assert child.wait() == -signal.SIGKILL
+    newest = max(kept.glob("step-*.pt"), key=lambda p: p.name)
+    newest.write_bytes(newest.read_bytes()[: newest.stat().st_size // 2])
+    assert run(scene, out, *often) == 0
+    said = capsys.readouterr().out
+    assert f"{newest.name} is damaged" in said and "going on from step" in said
+    assert (out / "splat.ply").read_bytes() == undisturbed["mcmc"]
+
+
+def test_sigterm_ends_the_process_with_75_within_seconds(scene: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = [sys.executable, str(TRAIN), "--input-dir", str(scene), "--output-dir", str(out), "--preset", "draft"]
+    child = subprocess.Popen([*command, *SMALL, "--max-steps", "100000"], stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while "training" not in (out / "progress.json").read_text() if (out / "progress.json").exists() else True:
+        assert time.monotonic() < deadline and child.poll() is None
+        time.sleep(0.05)
+    time.sleep(0.5)
+    asked = time.monotonic()
+    child.terminate()
+    assert child.wait(20) == INTERRUPTED
+    assert time.monotonic() - asked < 20
+    assert list((tmp_path / "out.checkpoint").glob("step-*.pt"))
+
+
+def test_another_option_starts_anew(scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert run(scene, out, "--max-steps", "10") == 0
+    assert run(scene, out, "--max-steps", "11") == 0
+    assert "is of other photos or options" in capsys.readouterr().out
+
+
+def test_a_diverging_loss_stops_the_stage_and_keeps_the_last_good_checkpoint(
+    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Training._loss
+
+    def poisoned(self: Training, *arguments: Any) -> torch.Tensor:
+        return original(self, *arguments) * (float("nan") if self.step >= 60 else 1)
+
+    monkeypatch.setattr(Training, "_loss", poisoned)
+    out = tmp_path / "out"
+    assert run(scene, out, "--checkpoint-seconds", "0.05") == FAILED
+    error = result(out)["error"]
+    assert error["code"] == "diverged" and "nan at step 60" in error["cause"]
+    assert result(out)["metrics"]["step"] == 60
+    assert max((tmp_path / "out.checkpoint").glob("step-*.pt")).name < "step-00000061"
+
+
+def test_a_gpu_that_is_full_is_answered_by_fewer_gaussians(
+    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    original = Training.train_step
+
+    def full(self: Training) -> float:
+        if self.step > 20 and self.count > 400:
+            raise torch.OutOfMemoryError("tried to allocate 2 GiB")
+        return original(self)
+
+    monkeypatch.setattr(Training, "train_step", full)
+    out = tmp_path / "out"
+    assert run(scene, out, "--checkpoint-seconds", "0.05") == 0
+    assert result(out)["metrics"]["gaussians"] <= 400
+    assert "trying again with at most" in capsys.readouterr().out
+
+
+def test_a_psnr_under_the_gate_fails_with_advice(scene: Path, tmp_path: Path) -> None:
+    assert run(scene, tmp_path / "out", "--max-steps", "5", "--min-psnr", "60") == FAILED
+    error = result(tmp_path / "out")["error"]
+    assert error["code"] == "low_psnr" and "60 dB" in error["cause"] and "overlapping" in error["fix"]
+    assert (tmp_path / "out" / "splat.ply").exists()
+
+
+def test_photos_through_a_distorting_lens_are_undistorted_first(tmp_path: Path) -> None:
+    scene = write_scene(tmp_path / "in", views=6, k1=0.05)
+    assert run(scene, tmp_path / "out", "--max-steps", "20") == 0, result(tmp_path / "out")
+    assert len(read_ply(tmp_path / "out" / "splat.ply")) > 100
+
+
+def remove(*names: str) -> Callable[[Path], None]:
+    def change(scene: Path) -> None:
+        for name in names:
+            for path in scene.glob(name):
+                path.unlink()
+
+    return change
+
+
+def edit(name: str, old: str, new: str) -> Callable[[Path], None]:
+    def change(scene: Path) -> None:
+        path = scene / "sparse" / "0" / name
+        assert old in path.read_text()
+        path.write_text(path.read_text().replace(old, new, 1))
+
+    return change
+
+
+def two_views(scene: Path) -> None:
+    path = scene / "sparse" / "0" / "images.txt"
+    path.write_text("\n".join(path.read_text().split("\n")[:4]) + "\n")
+
+
+def break_photo(scene: Path) -> None:
+    photo = scene / "images" / "view_01.png"
+    photo.write_bytes(photo.read_bytes()[:500])
+
+
+def turn_photo(scene: Path) -> None:
+    photo = scene / "images" / "view_01.png"
+    Image.open(photo).transpose(Image.Transpose.ROTATE_90).save(photo)
+
+
+def empty_points(scene: Path) -> None:
+    (scene / "sparse" / "0" / "points3D.txt").write_text("")
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "said"),
+    [
+        (remove("sparse/0/*"), "no_model", "no COLMAP model"),
+        (remove("images/*"), "no_photos", "none of the model's 24 photos"),
+        (empty_points, "no_points", "0 usable points"),
+        (edit("images.txt", " 1 view_03.png", " 1 ../../etc/passwd"), "bad_model", "outside"),
+        (edit("cameras.txt", "PINHOLE", "WINDOW"), "bad_model", "cannot be read"),
+        (edit("cameras.txt", "80.0 80.0", "nan 80.0"), "bad_model", "camera.VerifyParams"),
+        (two_views, "too_few_views", "2 photos with a pose, at least 3"),
+        (break_photo, "bad_photo", "view_01.png cannot be read"),
+        (turn_photo, "wrong_size", "view_01.png is 64x96"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_with_the_fix(
+    change: Callable[[Path], None], code: str, said: str, tmp_path: Path
+) -> None:
+    scene = write_scene(tmp_path / "in", points=50)
+    change(scene)
+    assert run(scene, tmp_path / "out") == INPUT_ERROR
+    error = result(tmp_path / "out")["error"]
+    assert error["code"] == code and said in error["cause"] and error["fix"]
+
+
+def test_poses_of_nan_are_refused(tmp_path: Path) -> None:
+    scene = write_scene(tmp_path / "in", points=50)
+    path = scene / "sparse" / "0" / "images.txt"
+    lines = path.read_text().split("\n")
+    fields = lines[2].split()
+    lines[2] = " ".join([*fields[:5], "nan", *fields[6:]])
+    path.write_text("\n".join(lines))
+    assert run(scene, tmp_path / "out") == INPUT_ERROR
+    assert result(tmp_path / "out")["error"]["code"] in ("bad_poses", "bad_model")
+
+
+def test_a_gpu_job_without_a_gpu_is_refused(scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    monkeypatch.setenv("COMPUTE_TYPE", "gpu")
+    assert run(scene, tmp_path / "out", "--device", "auto") == INPUT_ERROR
+    error = result(tmp_path / "out")["error"]
+    assert error["code"] == "no_gpu" and "--device cpu" in error["fix"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--max-steps", "-1", "max_steps is -1; allowed is 0 or more"),
+        ("--sh-degree", "4", "allowed is 0 to 3"),
+        ("--hold-out-every", "1", "leaves nothing to train on"),
+        ("--preset", "best", "allowed is one of draft, standard, high"),
+        ("--ssim-weight", "1.5", "allowed is 0 to 1"),
+    ],
+)
+def test_an_impossible_option_is_named(
+    option: str, value: str, said: str, scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(scene, tmp_path / "out", option, value) == INPUT_ERROR
+    assert said in capsys.readouterr().err
