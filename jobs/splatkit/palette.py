@@ -34,6 +34,16 @@ def palette_of(vectors: Floats, entries: int) -> tuple[Floats, Labels]:
     for _ in range(LLOYD_STEPS):
         labels = _nearest(vectors, palette, labels)
         palette = _centroids(vectors, labels, palette)
+        palette, labels = _with_idle_used(vectors, palette, labels)
+    return palette, labels
+
+
+def _with_idle_used(vectors: Floats, palette: Floats, labels: Labels) -> tuple[Floats, Labels]:
+    """Entries that no vector names any more are given to the vectors that are farthest from theirs."""
+    idle = np.flatnonzero(np.bincount(labels, minlength=len(palette)) == 0)
+    if len(idle):
+        farthest = np.argpartition(-_errors(vectors, palette, labels), len(idle) - 1)[: len(idle)]
+        palette[idle], labels[farthest] = vectors[farthest], idle
     return palette, labels
 
 
@@ -91,6 +101,15 @@ def _centroids(vectors: Floats, labels: Labels, present: Floats) -> Floats:
     sums = _sums(vectors, labels, np.zeros(present.shape, np.float64))
     means = sums / np.maximum(counts, 1)[:, None]
     return np.where(counts[:, None] > 0, means, present).astype(np.float32)
+
+
+@numba.njit(cache=True)
+def _errors(vectors: Any, palette: Any, labels: Any) -> Any:  # pragma: no cover - compiled
+    errors = np.zeros(len(vectors), np.float32)
+    for i in range(len(vectors)):
+        for column in range(vectors.shape[1]):
+            errors[i] += (vectors[i, column] - palette[labels[i], column]) ** 2
+    return errors
 
 
 @numba.njit(cache=True)

@@ -1,0 +1,181 @@
+"""SOG: precision, size, order, the format's rules, and files from strangers."""
+
+import json
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from splatkit.errors import INPUT_ERROR, StageError
+from splatkit.quality import attribute_errors, covariances
+from splatkit.sog import read_sog
+from splatkit.sog_encoder import Precision, encode_sog, log_means
+from splatkit.splat_files import read_splats
+from splatkit.splats import Splats
+from splatkit.webp import read_webp
+
+
+def write(path: Path, splats: Splats) -> Path:
+    encode_sog(splats, Precision()).files.write_bundle(path)
+    return path
+
+
+def test_every_attribute_comes_back_within_its_step(scene: Splats) -> None:
+    encoded = encode_sog(scene, Precision())
+    result = encoded.files.decode()
+    extent = np.ptp(log_means(scene.means), axis=0)
+    off = np.abs(log_means(result.means) - log_means(encoded.kept.means)) / extent * 65535
+    assert off.max() < 1.02
+    assert np.abs(result.alphas - encoded.kept.alphas).max() <= 1.01 / 255
+    assert np.abs(result.scales - encoded.kept.scales).max() <= 0.03
+    assert np.abs(result.sh0 - encoded.kept.sh0).max() <= 0.0125 * 1.5
+    turn = 2 * np.arccos(np.clip(np.abs((result.quats * encoded.kept.quats).sum(axis=1)), 0, 1))
+    assert np.degrees(turn).max() < 1.5
+
+
+def test_the_splats_are_the_same_set_in_another_order_and_orientation(scene: Splats) -> None:
+    kept = encode_sog(scene, Precision()).kept
+    by_place = np.lexsort(kept.means.T), np.lexsort(scene.means.T)
+    np.testing.assert_array_equal(kept.means[by_place[0]], scene.means[by_place[1]])
+    np.testing.assert_allclose(
+        covariances(kept.take(by_place[0])), covariances(scene.take(by_place[1])), rtol=1e-3, atol=1e-8
+    )
+
+
+def test_a_scene_without_a_volume_is_kept_flat() -> None:
+    flat = Splats(
+        *(np.zeros(shape, np.float32) for shape in ((5, 3), (5, 3))),
+        np.tile(np.float32([1, 0, 0, 0]), (5, 1)),
+        np.zeros(5, np.float32), np.zeros((5, 3), np.float32), np.zeros((5, 0, 3), np.float32),
+    )  # fmt: skip
+    result = encode_sog(flat, Precision()).files.decode()
+    np.testing.assert_array_equal(result.means, 0)
+    np.testing.assert_allclose(result.quats[:, 0], 1, atol=1e-4)
+
+
+@pytest.mark.parametrize("count", [1, 2, 17, 300])
+def test_few_splats_fill_pictures_whose_sides_are_multiples_of_four(scene: Splats, count: int) -> None:
+    files = encode_sog(scene.take(slice(0, count)), Precision()).files
+    for name, content in files.pictures.items():
+        height, width = read_webp(content, name).shape[:2]
+        assert (width % 4, height % 4) == (0, 0) and width * height >= count
+    assert len(files.decode()) == count
+
+
+def test_harmonics_cost_little_and_stay_close(shiny_scene: Splats) -> None:
+    encoded = encode_sog(shiny_scene, Precision())
+    errors = attribute_errors(encoded.kept, encoded.files.decode())
+    assert errors["shN"]["rmse"] ** 2 < 0.5 * shiny_scene.shN.var()
+    finest = encode_sog(shiny_scene, Precision(palette_growth=64, palette_noise=1e-4))
+    assert attribute_errors(finest.kept, finest.files.decode())["shN"]["rmse"] ** 2 < 2e-4 * shiny_scene.shN.var()
+    assert encoded.files.size < finest.files.size
+
+
+def test_lower_degrees_leave_the_higher_bands_out(shiny_scene: Splats) -> None:
+    files = encode_sog(shiny_scene, replace(Precision(), sh_degree=1)).files
+    assert files.meta["shN"]["bands"] == 1
+    assert files.decode().sh_degree == 1
+
+
+def test_coding_a_decoded_sog_again_loses_nothing_of_colour_scale_and_opacity(scene: Splats) -> None:
+    once = encode_sog(scene, Precision()).files.decode()
+    again = encode_sog(once, Precision(), "given")
+    result = again.files.decode()
+    for name in ("scales", "sh0"):
+        np.testing.assert_array_equal(getattr(result, name), getattr(again.kept, name))
+    np.testing.assert_allclose(result.alphas, again.kept.alphas, atol=1e-6)
+
+
+def test_opaque_stays_opaque_at_any_step(scene: Splats) -> None:
+    opaque = replace(scene, opacities=np.full(len(scene), 13.8, np.float32))
+    for step in (1, 2, 7):
+        precision = Precision(alpha_step=step, keep_coded=False)
+        assert encode_sog(opaque, precision).files.decode().alphas.min() > 0.9999
+
+
+def test_the_same_splats_make_the_same_bytes(tmp_path: Path, shiny_scene: Splats) -> None:
+    assert write(tmp_path / "a.sog", shiny_scene).read_bytes() == write(tmp_path / "b.sog", shiny_scene).read_bytes()
+
+
+def test_bundle_and_folder_read_the_same(tmp_path: Path, shiny_scene: Splats) -> None:
+    files = encode_sog(shiny_scene, Precision()).files
+    files.write_bundle(tmp_path / "scene.sog")
+    files.write_folder(tmp_path / "folder")
+    for path in (tmp_path / "folder", tmp_path / "folder" / "meta.json"):
+        np.testing.assert_array_equal(read_splats(path).shN if path.suffix else read_sog(path).shN, files.decode().shN)
+    np.testing.assert_array_equal(read_splats(tmp_path / "scene.sog").quats, files.decode().quats)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "scene.sog"]
+
+
+def test_the_peers_own_sog_is_read(real_splats: Path) -> None:
+    splats = read_splats(real_splats / "playbot_lod1_sog" / "meta.json")
+    assert (len(splats), splats.sh_degree) == (250_000, 2)
+
+
+BREAKS: dict[str, Any] = {
+    "version": lambda meta: meta.update(version=1),
+    "count": lambda meta: meta.update(count=10**10),
+    "sh0.codebook": lambda meta: meta["sh0"].update(codebook=[0.0] * 300),
+    "means.mins": lambda meta: meta["means"].update(mins=[0, float("inf"), 0]),
+    "quats.files": lambda meta: meta["quats"].update(files=["../../etc/passwd"]),
+    "scales": lambda meta: meta.pop("scales"),
+    "pixels for": lambda meta: meta.update(count=meta["count"] * 2),
+    "codebook of": lambda meta: meta["scales"].update(codebook=[1.0, 2.0]),
+    "nothing.webp": lambda meta: meta["sh0"].update(files=["nothing.webp"]),
+}
+
+
+@pytest.mark.parametrize("words", BREAKS)
+def test_a_description_that_does_not_fit_is_refused_by_field(tmp_path: Path, scene: Splats, words: str) -> None:
+    files = encode_sog(scene, Precision()).files
+    meta = json.loads(files.meta_bytes)
+    BREAKS[words](meta)
+    with zipfile.ZipFile(tmp_path / "bad.sog", "w") as bundle:
+        bundle.writestr("meta.json", json.dumps(meta))
+        for name, content in files.pictures.items():
+            bundle.writestr(name, content)
+    with pytest.raises(StageError) as caught:
+        read_sog(tmp_path / "bad.sog")
+    assert caught.value.exit_code == INPUT_ERROR
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["meta.json", "quats.webp", "means_u.webp"])
+@pytest.mark.parametrize("content", [b"", b"RIFF\x00\x00\x00\x00WEBPVP8L", b"\x89PNG\r\n\x1a\n" + b"x" * 100])
+def test_a_damaged_entry_is_an_error_and_no_traceback(
+    tmp_path: Path, scene: Splats, name: str, content: bytes
+) -> None:  # fmt: skip
+    write(tmp_path / "good.sog", scene)
+    with zipfile.ZipFile(tmp_path / "good.sog") as good, zipfile.ZipFile(tmp_path / "bad.sog", "w") as bad:
+        for entry in good.namelist():
+            bad.writestr(entry, content if entry == name else good.read(entry))
+    with pytest.raises(StageError) as caught:
+        read_sog(tmp_path / "bad.sog")
+    assert caught.value.code == "bad_sog"
+
+
+def test_a_truncated_bundle_and_one_that_is_no_zip_are_refused(tmp_path: Path, scene: Splats) -> None:
+    whole = write(tmp_path / "good.sog", scene).read_bytes()
+    for content in (whole[:-100], whole[: len(whole) // 2], b"not a zip at all"):
+        (tmp_path / "bad.sog").write_bytes(content)
+        with pytest.raises(StageError, match="cannot be read as SOG"):
+            read_sog(tmp_path / "bad.sog")
+
+
+def test_surprising_entries_are_neither_read_nor_unpacked(tmp_path: Path, scene: Splats) -> None:
+    path = write(tmp_path / "scene.sog", scene)
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as bundle:
+        bundle.writestr("../../outside.txt", "x")
+        bundle.writestr("bomb.bin", b"\0" * 10_000_000)
+    assert len(read_sog(path)) == len(scene)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["scene.sog"]
+
+
+def test_a_description_that_unpacks_to_gigabytes_is_not_unpacked(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "bomb.sog", "w", zipfile.ZIP_DEFLATED) as bundle:
+        bundle.writestr("meta.json", b" " * 20_000_000)
+    with pytest.raises(StageError, match="20,000,000 bytes"):
+        read_sog(tmp_path / "bomb.sog")
