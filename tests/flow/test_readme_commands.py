@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -12,6 +11,12 @@ from local.embedded_aws import EmbeddedAWS
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"(?:<!-- (?P<mark>[^>]*) -->\n)?```bash\n(?P<text>.*?)```", re.DOTALL)
+
+SCRIPT = """
+import os
+from pathlib import Path
+(Path(os.environ["OUTPUT_DIR"]) / "ran-on.txt").write_text(os.environ["COMPUTE_TYPE"])
+"""
 
 pytestmark = pytest.mark.flow
 
@@ -36,7 +41,7 @@ def check(done: subprocess.CompletedProcess[str]) -> str:
 def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what the README's commands mention: script.py, photos/, examples/."""
     folder = tmp_path_factory.mktemp("readme")
-    shutil.copy(ROOT / "examples" / "cpu_processing.py", folder / "script.py")
+    (folder / "script.py").write_text(SCRIPT)
     (folder / "photos").mkdir()
     (folder / "photos" / "notes.txt").write_text("no photo")  # the stage must say so, and cost nothing more
     for name in ("examples", "scripts", ".venv"):
@@ -87,17 +92,16 @@ def test_dead_letter_command_shows_the_refused_message_unchanged(platform: Embed
 
 
 def test_dead_letters_are_published_again_by_the_documented_command(platform: EmbeddedAWS, work: Path) -> None:
-    url = platform.outputs["trigger_dlq_url"]
-    message = (
-        '{"trigger_type": "batch_job", "data": {"script_key": "examples/cpu_processing.py", "compute_type": "cpu"}}'
-    )
+    url, bucket = platform.outputs["trigger_dlq_url"], platform.outputs["ml_input_bucket"]
+    platform.client("s3").put_object(Bucket=bucket, Key="jobs/dead_letter.py", Body=SCRIPT.encode())
+    message = '{"trigger_type": "batch_job", "data": {"script_key": "jobs/dead_letter.py", "compute_type": "cpu"}}'
     envelope = json.dumps({"Records": [{"Sns": {"Message": message}}]})
     platform.client("sqs").send_message(QueueUrl=url, MessageBody=envelope)
 
     ((_, command),) = blocks("docs/operations.md")
     assert "published again: 1" in check(run_bash(command, platform, work))
 
-    assert platform.wait_for_job("cpu_processing-", timeout=60)["status"] == "SUCCEEDED"
+    assert platform.wait_for_job("dead_letter-", timeout=60)["status"] == "SUCCEEDED"
 
 
 def test_terminate_command_stops_a_running_job_with_the_reason(platform: EmbeddedAWS, work: Path) -> None:
