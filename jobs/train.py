@@ -203,7 +203,7 @@ def diverged(training: Training, problem: DivergedError, folder: Path) -> StageE
 
 @contextmanager
 def stop_signal() -> Iterator[list[int]]:
-    """SIGTERM fills the list instead of raising: a step that is cut in the middle leaves nothing that could be saved."""
+    """SIGTERM fills the list instead of raising: a step that is cut in the middle leaves nothing to save."""
     arrived: list[int] = []
     handlers = {
         name: signal.signal(name, lambda number, _: arrived.append(number)) for name in (signal.SIGTERM, signal.SIGINT)

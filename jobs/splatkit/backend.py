@@ -24,6 +24,7 @@ class Backend:
     ssim: Callable[[Tensor, Tensor], Tensor]  # of two [H, W, 3]
     free_bytes: Callable[[], int]  # memory that Gaussians may still take
     peak_bytes: Callable[[], int]
+    look_every: int  # steps between two looks at the loss, each of which waits for a GPU to finish
 
 
 def choose_backend(wanted: DeviceName, threads: int = 0, environment: Mapping[str, str] = os.environ) -> Backend:
@@ -47,7 +48,7 @@ def _cpu(threads: int) -> Backend:
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     name = f"splatkit on {cores()} cores"
-    return Backend(name, torch.device("cpu"), rasterization, ssim_cpu, free_memory, _peak_of_process)
+    return Backend(name, torch.device("cpu"), rasterization, ssim_cpu, free_memory, _peak_of_process, 1)
 
 
 def _cuda() -> Backend:
@@ -66,7 +67,8 @@ def _cuda() -> Backend:
     torch.cuda.set_device(device)
     name = f"gsplat {gsplat.__version__} on {torch.cuda.get_device_name(device)}"
     rasterize = partial(gsplat.rasterization, packed=False)
-    return Backend(name, device, rasterize, ssim_torch, lambda: _free_cuda(device), torch.cuda.max_memory_allocated)
+    peak = torch.cuda.max_memory_allocated
+    return Backend(name, device, rasterize, ssim_torch, lambda: _free_cuda(device), peak, 10)
 
 
 def _free_cuda(device: torch.device) -> int:

@@ -68,6 +68,9 @@ def read_scene(folder: Path, work: Path, log: Path) -> Scene:
     model_folder, photos = find_model(folder), find_photos(folder)
     model = read_model(model_folder)
     if not all(camera.model.name in PINHOLE for camera in model.cameras.values()):
+        if (folder / MASK_FOLDER).is_dir():
+            fix = "Undistort photos and masks together, or run sfm.py, which undistorts, and mask its images."
+            raise input_error("masks_of_distorted", "masks cannot go with photos that are still distorted", fix)
         log.parent.mkdir(parents=True, exist_ok=True)
         flat = work / "undistorted"
         flat.mkdir(parents=True, exist_ok=True)

@@ -10,10 +10,12 @@ from splatkit.strategy import StrategyName
 Preset = Literal["draft", "standard", "high"]
 # What 0 (or "preset") stands for. A draft is minutes on a CPU; standard is the papers' setting; high takes its time.
 PRESETS: dict[str, dict[str, float]] = {
-    "draft": {"max_steps": 2_000, "max_size": 400, "sh_degree": 1, "cap_max": 40_000},
-    "standard": {"max_steps": 30_000, "max_size": 1600, "sh_degree": 3, "cap_max": 1_000_000},
-    "high": {"max_steps": 45_000, "max_size": 3200, "sh_degree": 3, "cap_max": 4_000_000},
+    "draft": {"max_steps": 2_000, "max_size": 400, "sh_degree": 1, "cap_max": 25_000, "opacity_weight": 0.05},
+    "standard": {"max_steps": 30_000, "max_size": 1600, "sh_degree": 3, "cap_max": 1_000_000, "opacity_weight": 0.01},
+    "high": {"max_steps": 45_000, "max_size": 3200, "sh_degree": 3, "cap_max": 4_000_000, "opacity_weight": 0.01},
 }
+
+SCALE_WEIGHT = 0.01  # with mcmc, as in its paper
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +28,6 @@ class TrainOptions:
     models_dir: Path | None = field(default=None, metadata={"environment": True})
     preset: Preset = "standard"  # sets max_steps, max_size, sh_degree and cap_max, where they are 0 or -1
     device: DeviceName = "auto"  # auto: what COMPUTE_TYPE says, else a GPU where one is
-    gpus: int = 1  # on one machine; each holds its share of the Gaussians and renders its own photo
     max_steps: int = 0  # optimisation steps; training may stop earlier on a plateau; 0: by preset
     max_size: int = 0  # longest side of the photos in training, pixels; 0: by preset
     sh_degree: int = -1  # of the spherical harmonics, 0 to 3; -1: by preset
@@ -37,7 +38,7 @@ class TrainOptions:
     absgrad: bool = False  # strategy default: absolute gradients (AbsGS); wants grow_gradient 0.0008
     min_opacity: float = 0.005  # less opaque Gaussians are removed or moved
     ssim_weight: float = 0.2  # share of 1 - SSIM in the loss; the rest is the mean absolute difference
-    opacity_weight: float = -1.0  # regularisation, mean opacity; -1: 0.01 with mcmc, 0 with default
+    opacity_weight: float = -1.0  # regularisation, mean opacity; -1: by preset with mcmc, 0 with default
     scale_weight: float = -1.0  # regularisation, mean scale; -1: 0.01 with mcmc, 0 with default
     coarse_until: float = 0.35  # share of the steps with smaller and blurred photos, in three levels; 0: none
     antialiased: bool = False  # Mip-Splatting's filter: better from afar; the viewer must know of it
@@ -56,7 +57,7 @@ class TrainOptions:
     threads: int = 0  # 0: as many as the machine gives
 
     def __post_init__(self) -> None:
-        least = {"gpus": 1, "max_steps": 0, "max_size": 0, "sh_degree": -1, "cap_max": 0, "refine_every": 0}
+        least = {"max_steps": 0, "max_size": 0, "sh_degree": -1, "cap_max": 0, "refine_every": 0}
         least |= {"hold_out_every": 0, "evaluate_every": 0, "seed": 0, "threads": 0}
         positive = {
             "checkpoint_seconds": 0,
@@ -86,4 +87,6 @@ class TrainOptions:
 
     def weight(self, name: str) -> float:
         own: float = getattr(self, name)
-        return own if own >= 0 else 0.01 if self.strategy == "mcmc" else 0.0
+        if own >= 0 or self.strategy != "mcmc":
+            return max(own, 0.0)
+        return PRESETS[self.preset].get(name, SCALE_WEIGHT)

@@ -36,7 +36,16 @@ def write_plots(folder: Path, training: Training) -> None:
     from matplotlib.figure import Figure
 
     rows = [row for row in training.history if "psnr" in row]
-    plots = [("loss.png", "step", "loss", np.arange(1, len(training.losses) + 1), np.asarray(training.losses), True)]
+    plots = [
+        (
+            "loss.png",
+            "step",
+            "loss",
+            np.arange(len(training.losses)) * training.backend.look_every,
+            np.asarray(training.losses),
+            True,
+        )
+    ]
     if rows:
         values = np.array([row["psnr"] for row in rows])
         plots.append(

@@ -1,5 +1,6 @@
 """The training itself: one step, its loss, and all that must be saved to go on from it."""
 
+import copy
 import hashlib
 import json
 import math
@@ -15,6 +16,7 @@ from splatkit.backend import Backend
 from splatkit.gaussians import (
     BYTES_PER_GAUSSIAN,
     from_points,
+    haste,
     keep_most_opaque,
     optimizers,
     parameters,
@@ -58,7 +60,7 @@ class Training:
         self._sampler = torch.Generator().manual_seed(options.seed)
         self._order: list[int] = []
         self._recent = 0.0  # smoothed loss
-        self.losses: list[float] = []
+        self.losses: list[float] = []  # one per look
         self.history: list[dict[str, float]] = []  # evaluations
         self.seconds = 0.0  # of training, over all attempts
         opacity, scale = START[options.strategy]
@@ -84,7 +86,7 @@ class Training:
 
     def _take(self, values: Mapping[str, Tensor]) -> None:
         self.values = parameters(values, self.backend.device)
-        self.tools = optimizers(self.values)
+        self.tools = optimizers(self.values, haste(self.max_steps))
 
     @property
     def count(self) -> int:
@@ -113,8 +115,8 @@ class Training:
         )  # fmt: skip
         return Render(images[0], alphas[0], info)
 
-    def train_step(self) -> float:
-        """One photo, one update. Returns the loss. Raises DivergedError before anything is changed by a bad gradient."""
+    def train_step(self) -> None:
+        """One photo, one update. Raises DivergedError before a bad loss has changed anything."""
         shrink, blur = coarseness(self.step / self.max_steps, self.options.coarse_until)
         index = self._next_view(shrink, blur)
         shot = self.photos.get(index, shrink, blur)
@@ -122,10 +124,10 @@ class Training:
         rendered = self.render(index, shot, self._background(), degree)
         self.refinement.before_backward(self.values, self.tools, self.step, rendered.info)
         loss = self._loss(index, shot, rendered.image)
-        value = float(loss.detach())
-        self._watch(value)
+        if self.step % self.backend.look_every == 0:
+            self._watch(float(loss.detach()))
         loss.backward()
-        rate = set_means_rate(self.tools, self.step / self.max_steps)
+        rate = set_means_rate(self.tools, self.step / self.max_steps, haste(self.max_steps))
         for tool in self.tools.values():
             tool.step()
             tool.zero_grad(set_to_none=True)
@@ -133,8 +135,6 @@ class Training:
             self._update_exposures()
         self.refinement.after_step(self.values, self.tools, self.step, rendered.info, rate)
         self.step += 1
-        self.losses.append(value)
-        return value
 
     def _loss(self, index: int, shot: Shot, image: Tensor) -> Tensor:
         target = torch.tensor(shot.pixels, device=self.backend.device).float() / 255
@@ -176,6 +176,7 @@ class Training:
                 f"the loss rose to {value:.3g} at step {self.step}, {value / self._recent:.0f} times what it was"
             )
         self._recent = value if self.step == 0 else 0.98 * self._recent + 0.02 * value
+        self.losses.append(value)
 
     def _next_view(self, shrink: int, blur: int) -> int:
         """Each photo once per round, in a new order each round; the one after is loaded meanwhile."""
@@ -205,7 +206,8 @@ class Training:
             "seconds": self.seconds,
         }
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        state = copy.deepcopy(dict(saved))  # or the training would go on in the caller's tensors
         self._take(state["values"])
         for name, tool in self.tools.items():
             tool.load_state_dict(state["tools"][name])

@@ -1,0 +1,115 @@
+"""Training on a CPU: the rasterizer's speed and memory, and the quality that the draft preset reaches, and when."""
+
+import csv
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.table import Row
+from splatkit.rasterize import rasterization
+from splatkit.threads import cores
+
+ROOT = Path(__file__).parent.parent
+PHOTOS = ROOT.parent / "shared" / "data" / "photos"
+# OpenSplat 1.1.5 on 2 cores, every 8th photo held out, as measured once: (seconds, dB).
+OPENSPLAT = {"brighton_beach": (590.0, 19.7), "banana": (252.0, 23.9)}
+TARGET_RATE = 5.0  # iterations a second that were asked for, 20,000 Gaussians at 320x240
+
+
+def rows() -> list[Row]:
+    found = [*rasterizer_rows(), *survey_rows()]
+    for name, (seconds, quality) in OPENSPLAT.items():
+        if (PHOTOS / name).is_dir():
+            found += peer_rows(name, seconds, quality)
+    return found
+
+
+def rasterizer_rows() -> Iterable[Row]:
+    small, per_tile = iterations_per_second(20_000, 320, 240)
+    what = f"forward and backward, 20k Gaussians, 320x240, {per_tile:.0f} per tile"
+    yield Row(what, small, TARGET_RATE, "it/s", "at least 1", "the goal")
+    wide, _ = iterations_per_second(20_000, 640, 480)
+    yield Row("time of 4 times the pixels", small / wide, 4.0, "times", "at most 1.2", "linear growth")
+    many, _ = iterations_per_second(80_000, 320, 240)
+    yield Row("time of 4 times the Gaussians", small / many, 4.0, "times", "at most 1.2", "linear growth")
+    iterations_per_second(100_000, 640, 480, repeats=2)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    yield Row("peak memory, 100k Gaussians at 640x480", peak, 1536, "MiB", "at most 1", "the goal")
+
+
+def iterations_per_second(count: int, width: int, height: int, repeats: int = 15) -> tuple[float, float]:
+    """The best of `repeats`, since other processes only ever slow it down; and the mean length of a tile's list."""
+    torch.set_num_threads(1)
+    dice = torch.Generator().manual_seed(0)
+    learned: dict[str, Any] = {
+        "means": torch.rand(count, 3, generator=dice) * torch.tensor([4.0, 3.0, 4.0]) - torch.tensor([2.0, 1.5, -2.0]),
+        "quats": torch.randn(count, 4, generator=dice),
+        "scales": torch.exp(torch.randn(count, 3, generator=dice) * 0.4 - 3.9),
+        "opacities": torch.rand(count, generator=dice) * 0.9 + 0.05,
+        "colors": torch.randn(count, 16, 3, generator=dice) * 0.3,
+    }
+    for value in learned.values():
+        value.requires_grad_()
+    focal = 0.9 * width
+    lens = torch.tensor([[[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]]])
+    best, per_tile = float("inf"), 0.0
+    for _ in range(repeats):
+        started = time.perf_counter()
+        image, _, info = rasterization(
+            **learned, viewmats=torch.eye(4)[None], Ks=lens, width=width, height=height, sh_degree=3
+        )
+        image.square().sum().backward()
+        best = min(best, time.perf_counter() - started)
+        per_tile = info["n_isects"] / (info["tile_width"] * info["tile_height"])
+    return 1 / best, per_tile
+
+
+def survey_rows() -> Iterable[Row]:
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        subprocess.run(
+            [sys.executable, "-m", "local.survey", work / "survey"], check=True, cwd=ROOT, capture_output=True
+        )
+        sfm = ["--input-dir", str(work / "survey" / "photos"), "--output-dir", str(work / "sfm")]
+        subprocess.run([sys.executable, str(ROOT / "jobs" / "sfm.py"), *sfm], check=True, capture_output=True)
+        history, metrics = draft(work / "sfm", work / "train")
+    name = "draft of the rendered survey"
+    yield Row(f"{name}: held-out PSNR", metrics["psnr"], 24.0, "dB", "at least 1", "the goal")
+    yield Row(f"{name}: training time to 24 dB", first_at(history, 24.0), 150.0, "s", "at most 1", "the goal")
+
+
+def peer_rows(name: str, seconds: float, quality: float) -> Iterable[Row]:
+    with tempfile.TemporaryDirectory() as folder:
+        history, metrics = draft(PHOTOS / name, Path(folder) / "train")
+    peer = "OpenSplat's, saved"
+    yield Row(f"{name}: training time to {quality} dB", first_at(history, quality), seconds, "s", "at most 0.1", peer)
+    yield Row(f"{name}: held-out PSNR of a draft", metrics["psnr"], quality, "dB", "above 1", peer)
+
+
+def draft(source: Path, out: Path) -> tuple[list[dict[str, str]], dict[str, float]]:
+    options = ["--preset", "draft", "--device", "cpu", "--flythrough-seconds", "0", "--evaluate-every", "50"]
+    folders = ["--input-dir", str(source), "--output-dir", str(out)]
+    subprocess.run(
+        [sys.executable, str(ROOT / "jobs" / "train.py"), *folders, *options], check=True, capture_output=True
+    )
+    with (out / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file)), json.loads((out / "metrics.json").read_text())
+
+
+def first_at(history: Iterable[dict[str, str]], quality: float) -> float:
+    """Seconds of training until the held-out PSNR was reached; infinite where it never was."""
+    return next((float(row["seconds"]) for row in history if float(row["psnr"]) >= quality), float("inf"))
+
+
+if __name__ == "__main__":
+    print(f"{cores()} cores")
+    for row in rows():
+        print(row)
