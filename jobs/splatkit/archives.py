@@ -21,7 +21,8 @@ def unpack_zip(archive: Path, folder: Path, wanted: Callable[[str], bool]) -> li
 
 
 def _unpack(opened: zipfile.ZipFile, folder: Path, wanted: Callable[[str], bool]) -> list[tuple[str, str]]:
-    entries = [entry for entry in opened.infolist() if not entry.is_dir()]
+    # A name may be empty, which is_dir() does not expect.
+    entries = [entry for entry in opened.infolist() if not entry.filename or not entry.is_dir()]
     if len(entries) > MAX_ENTRIES:
         return [("", f"{len(entries)} entries; at most {MAX_ENTRIES} are unpacked")]
     if sum(entry.file_size for entry in entries) > MAX_BYTES:
@@ -38,7 +39,7 @@ def _unpack(opened: zipfile.ZipFile, folder: Path, wanted: Callable[[str], bool]
 
 def _refusal(entry: zipfile.ZipInfo, wanted: Callable[[str], bool]) -> str | None:
     path = PurePosixPath(entry.filename.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+    if not path.parts or path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
         return "its path would leave the folder"
     if stat.S_ISLNK(entry.external_attr >> 16):
         return "a link"

@@ -9,6 +9,7 @@ from typing import Literal
 from splatkit.photos import Photo
 
 FILM_DIAGONAL = math.hypot(36, 24)  # mm; the standard defines the 35 mm equivalent over the diagonal
+SENSOR_MM = (3.5, 60.0)  # longer side, from a phone to medium format; else the photo was scaled or cropped
 OPENCV_FROM = 100  # photos of one camera that pin down OPENCV's eight parameters
 
 CameraMode = Literal["auto", "single", "per_photo"]
@@ -22,13 +23,15 @@ class CameraGroup:
     width: int
     height: int
     focal_prior: float | None  # pixels, from EXIF
+    in_table: bool = True  # whether COLMAP's table of sensors may be asked, where EXIF does not tell
 
 
 def camera_groups(photos: Sequence[Photo], mode: CameraMode, model: CameraModel) -> list[CameraGroup]:
     """auto: one camera per device, focal length (a zoom changes it) and size; single: one per size."""
     groups: dict[tuple[object, ...], list[Photo]] = defaultdict(list)
     for photo in photos:
-        device = (photo.exif.device, photo.exif.focal_mm, photo.exif.focal_35mm) if mode == "auto" else ()
+        facts = photo.exif
+        device = (facts.device, facts.focal_mm, facts.focal_35mm, photo.video) if mode == "auto" else ()
         own = (photo.name,) if mode == "per_photo" else ()
         groups[(photo.width, photo.height, *device, *own)].append(photo)
     return [_group(members, model) for members in groups.values()]
@@ -37,11 +40,18 @@ def camera_groups(photos: Sequence[Photo], mode: CameraMode, model: CameraModel)
 def _group(members: list[Photo], model: CameraModel) -> CameraGroup:
     chosen = model if model != "auto" else "OPENCV" if len(members) >= OPENCV_FROM else "SIMPLE_RADIAL"
     first = members[0]
-    return CameraGroup(tuple(p.name for p in members), chosen, first.width, first.height, focal_prior(first))
+    # COLMAP would take the resolution of the sensor from EXIF, also when the photo was scaled since and EXIF was not.
+    in_table = first.exif.pixels_per_mm is None
+    names = tuple(photo.name for photo in members)
+    return CameraGroup(names, chosen, first.width, first.height, focal_prior(first), in_table)
 
 
 def focal_prior(photo: Photo) -> float | None:
-    if photo.exif.focal_35mm is None:
-        return None
-    focal = photo.exif.focal_35mm * math.hypot(photo.width, photo.height) / FILM_DIAGONAL
-    return focal if 0.3 < focal / max(photo.width, photo.height) < 20 else None
+    """Pixels; None where EXIF does not tell, or nonsense."""
+    exif, longest = photo.exif, max(photo.width, photo.height)
+    focal = None
+    if exif.focal_35mm is not None:
+        focal = exif.focal_35mm * math.hypot(photo.width, photo.height) / FILM_DIAGONAL
+    elif exif.focal_mm and exif.pixels_per_mm and SENSOR_MM[0] <= longest / exif.pixels_per_mm <= SENSOR_MM[1]:
+        focal = exif.focal_mm * exif.pixels_per_mm
+    return focal if focal and 0.3 < focal / longest < 20 else None

@@ -28,7 +28,9 @@ def features(request: Request) -> dict[str, Any]:
             request["database"],
             request["images"],
             image_names=group["names"],
-            reader_options=pycolmap.ImageReaderOptions(camera_model=group["model"], existing_camera_id=camera_id),
+            reader_options=pycolmap.ImageReaderOptions(
+                camera_model=group["model"], existing_camera_id=camera_id, mask_path=request["masks"]
+            ),
             extraction_options=options,
             device=pycolmap.Device.cpu,
         )
@@ -48,7 +50,9 @@ def _cameras(request: Request) -> list[int]:
 
 def _write_camera(database: pycolmap.Database, group: dict[str, Any], images: str) -> int:
     focal, known = group["focal_prior"], True
-    if focal is None:  # COLMAP's table of sensor sizes may know the device
+    if focal is None and not group.get("in_table", True):
+        focal, known = 1.2 * max(group["width"], group["height"]), False
+    elif focal is None:  # COLMAP's table of sensor sizes may know the device
         guess = pycolmap.infer_camera_from_image(Path(images, group["names"][0]))
         focal, known = guess.mean_focal_length(), guess.has_prior_focal_length
     camera = pycolmap.Camera.create_from_model_name(1, group["model"], focal, group["width"], group["height"])
@@ -93,9 +97,24 @@ def incremental_mapping(request: Request) -> dict[str, Any]:
         request["images"],
         request["output"],
         options,
+        request.get("model", ""),  # a model to go on from
         next_image_callback=registered_one_more,
     )
     return {"models": {str(k): model.num_reg_images() for k, model in models.items()}}
+
+
+def adjust(request: Request) -> dict[str, Any]:
+    """Cameras and points fitted once more to observations that moved; those that do not fit any more are dropped."""
+    model = pycolmap.Reconstruction(request["model"])
+    options = pycolmap.BundleAdjustmentOptions()
+    options.ceres.loss_function_type = pycolmap.LossFunctionType.SOFT_L1
+    options.ceres.solver_options.num_threads = request["threads"]
+    pycolmap.bundle_adjustment(model, options)
+    limits = pycolmap.IncrementalPipelineOptions().mapper  # the same as in mapping
+    pycolmap.ObservationManager(model).filter_all_points3D(limits.filter_max_reproj_error, limits.filter_min_tri_angle)
+    model.update_point_3d_errors()
+    model.write(request["output"])
+    return {}
 
 
 def undistort(request: Request) -> dict[str, Any]:
@@ -116,6 +135,7 @@ STEPS: dict[str, Callable[[Request], dict[str, Any]]] = {
     "matching": matching,
     "global_mapping": global_mapping,
     "incremental_mapping": incremental_mapping,
+    "adjust": adjust,
     "undistort": undistort,
 }
 

@@ -5,6 +5,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import pycolmap
@@ -20,13 +21,35 @@ def count_rows(database: Path, table: str) -> int:
     return 0
 
 
-def verified_pairs(database: Path) -> list[tuple[str, str, int]]:
-    """Pairs of photo names that COLMAP verified, with their inliers."""
+@dataclass(frozen=True)
+class VerifiedPair:
+    first: str  # names of photos
+    second: str
+    inliers: int
+    turned: bool  # the two differ by a rotation alone
+
+
+def verified_pairs(database: Path) -> list[VerifiedPair]:
+    """Pairs of photos that COLMAP verified."""
     with pycolmap.Database.open(database) as opened:
         names = {image.image_id: image.name for image in opened.read_all_images()}
-        pair_ids, inliers = opened.read_two_view_geometry_num_inliers()
-    pairs = zip(map(pycolmap.pair_id_to_image_pair, pair_ids), inliers, strict=True)
-    return [(names[a], names[b], int(n)) for (a, b), n in pairs if n >= MIN_INLIERS]
+    with _opened(database) as connection:
+        rows = connection.execute("SELECT pair_id, rows, config FROM two_view_geometries").fetchall()
+    turned = int(pycolmap.TwoViewGeometryConfiguration.PANORAMIC)
+    found = []
+    for pair_id, inliers, config in rows:
+        if inliers >= MIN_INLIERS:
+            first, second = pycolmap.pair_id_to_image_pair(pair_id)
+            found.append(VerifiedPair(names[first], names[second], inliers, config == turned))
+    return found
+
+
+def known_focals(database: Path) -> dict[str, float]:
+    """The focal length in pixels by photo, where EXIF or COLMAP's table of sensors told it."""
+    with pycolmap.Database.open(database) as opened:
+        cameras = {c.camera_id: c.mean_focal_length() for c in opened.read_all_cameras() if c.has_prior_focal_length}
+        images = opened.read_all_images()
+    return {image.name: cameras[image.camera_id] for image in images if image.camera_id in cameras}
 
 
 class Checkpoint:

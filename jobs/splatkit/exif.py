@@ -19,6 +19,7 @@ class ExifFacts:
     focal_mm: float | None
     focal_35mm: float | None  # equivalent on 36 x 24 mm film
     position: Position | None
+    pixels_per_mm: float | None = None  # on the sensor; of the camera's own photo, which may have been scaled since
 
 
 def read_exif(image: Image.Image) -> ExifFacts:
@@ -34,7 +35,14 @@ def read_exif(image: Image.Image) -> ExifFacts:
         _positive(details.get(ExifTags.Base.FocalLength)),
         _positive(details.get(ExifTags.Base.FocalLengthIn35mmFilm)),
         _position(place),
+        _pixels_per_mm(details),
     )
+
+
+def _pixels_per_mm(details: dict[int, object]) -> float | None:
+    resolution = _positive(details.get(ExifTags.Base.FocalPlaneXResolution))
+    millimetres = {2: 25.4, 3: 10.0, 4: 1.0}.get(details.get(ExifTags.Base.FocalPlaneResolutionUnit, 2))  # type: ignore[call-overload]
+    return resolution / millimetres if resolution and millimetres else None
 
 
 def _position(place: dict[int, object]) -> Position | None:

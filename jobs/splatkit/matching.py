@@ -28,11 +28,17 @@ class Graph:
     compared: int
     links: list[tuple[int, int, int]]  # two indices into the photos, matches
     parts: list[list[int]]  # the largest first
+    turned: int = 0  # links that differ by a rotation alone
 
 
-def plan_pairs(method: Method, positions: np.ndarray | None, count: int, neighbours: int, overlap: int) -> Plan:
-    """positions: [count, 3] metres, or None unless (nearly) all photos have GPS; rows of NaN are matched by order."""
-    chosen, why = _choose(method, positions, count)
+def plan_pairs(
+    method: Method, positions: np.ndarray | None, count: int, neighbours: int, overlap: int, frames: bool = False
+) -> Plan:
+    """positions: [count, 3] metres, or None unless (nearly) all photos have GPS; rows of NaN are matched by order.
+
+    frames: all photos are frames of videos, so that their order is the camera's way.
+    """
+    chosen, why = _choose(method, positions, count, frames)
     if chosen == "spatial" and positions is not None:
         return Plan(chosen, why, spatial_pairs(positions, neighbours, overlap))
     if chosen == "sequential":
@@ -40,7 +46,7 @@ def plan_pairs(method: Method, positions: np.ndarray | None, count: int, neighbo
     return Plan("exhaustive", why, list(combinations(range(count), 2)))
 
 
-def _choose(method: Method, positions: np.ndarray | None, count: int) -> tuple[str, str]:
+def _choose(method: Method, positions: np.ndarray | None, count: int, frames: bool) -> tuple[str, str]:
     if method == "spatial" and positions is None:
         return "exhaustive", "spatial was asked for, but the photos have no GPS"
     if method != "auto":
@@ -49,6 +55,8 @@ def _choose(method: Method, positions: np.ndarray | None, count: int) -> tuple[s
         return "exhaustive", f"{count} photos are at most {EXHAUSTIVE_UP_TO}"
     if positions is not None:
         return "spatial", "the photos have GPS"
+    if frames:
+        return "sequential", "the photos are frames of a video"
     if count <= 4 * EXHAUSTIVE_UP_TO:
         return "exhaustive", f"no GPS, and {count} photos are at most {4 * EXHAUSTIVE_UP_TO}"
     return "sequential", f"no GPS, and {count} photos are too many to compare all"

@@ -1,4 +1,4 @@
-"""Photos in: found in folders and zips, checked, turned upright, named so that COLMAP can hold them."""
+"""Photos in: found in folders, zips and videos, checked, turned upright, named so that COLMAP can hold them."""
 
 import hashlib
 import os
@@ -6,24 +6,21 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
+from splatkit import videos
 from splatkit.archives import unpack_zip
-from splatkit.exif import ExifFacts, read_exif
+from splatkit.exif import ExifFacts
+from splatkit.masks import is_mask, match_masks, prepare_mask
+from splatkit.preparation import UnusableError, prepare
 
-FORMATS = ("JPEG", "PNG", "TIFF", "WEBP")  # MPO opens as a JPEG
-SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp", ".mpo")
-HEIC, VIDEO = (".heic", ".heif"), (".mp4", ".mov", ".avi", ".mkv", ".m4v", ".webm")
-MIN_SIDE = 200  # pixels; less holds too few features to place the photo
-MAX_PIXELS = 300_000_000
-MAX_PIXELS_PER_BYTE = 1000  # an even wall still has a byte per hundred pixels; above is a decompression bomb
-ORIENTATION = 0x0112
-
-Image.MAX_IMAGE_PIXELS = None  # we check against MAX_PIXELS ourselves, before anything is decoded
+LOSSY = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".heic", ".heif")  # become JPEG, the others PNG
+SUFFIXES = (*LOSSY, ".png", ".tif", ".tiff", ".webp")
+Step = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
@@ -34,6 +31,9 @@ class Photo:
     height: int
     exif: ExifFacts
     sha256: str
+    video: str = ""  # the source of the video that it is a frame of
+    blur: float = 0.0  # 0 crisp to 1 blurred
+    mask: str = ""  # the source of its mask
 
 
 @dataclass(frozen=True)
@@ -42,51 +42,61 @@ class LeftOut:
     reason: str
 
 
+@dataclass(frozen=True)
+class Candidate:
+    source: str
+    path: Path
+    sha256: str
+    video: str = ""
+
+
+@dataclass
+class _Intake:
+    """What is being collected, and where it goes."""
+
+    work: Path
+    left_out: list[LeftOut] = field(default_factory=list)
+
+    def leave_out(self, source: str, reason: str) -> None:
+        self.left_out.append(LeftOut(source, reason))
+
+
 def collect(
-    input_dir: Path, work: Path, max_images: int, step: Callable[[int, int], None]
+    input_dir: Path, work: Path, max_images: int, video_frames: int, step: Step
 ) -> tuple[list[Photo], list[LeftOut]]:
-    """Prepared photos, in the natural order of their names, under work/photos; and what was left out, with the reason.
+    """Photos prepared under work/photos, in the natural order of their sources; and what was left out, with the reason.
 
-    max_images 0 takes all; else an even choice over the order, which keeps a flight's coverage.
+    Their masks lie under work/masks, their thumbnails under work/thumbnails. max_images 0 takes all; else an even
+    choice over the order, which keeps a flight's coverage.
     """
-    left_out: list[LeftOut] = []
-    found = sorted(_candidates(input_dir, work / "unpacked", left_out), key=lambda pair: _natural(pair[0]))
-    candidates = _thin_out(_without_duplicates(found, left_out), max_images, left_out)
-    names = _colmap_names([source for source, _, _ in candidates])
-    prepared = work / "photos"
-    shutil.rmtree(prepared, ignore_errors=True)
-    photos: list[Photo] = []
-    # Decoding releases the lock; two at a time bound the memory to two decoded photos.
-    with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
-        jobs = [
-            pool.submit(_prepare, source, path, digest, prepared, name)
-            for (source, path, digest), name in zip(candidates, names, strict=True)
-        ]
-        try:
-            for done, job in enumerate(jobs, start=1):
-                outcome = job.result()
-                if isinstance(outcome, Photo):
-                    photos.append(outcome)
-                else:
-                    left_out.append(outcome)
-                step(done, len(jobs))
-        finally:
-            pool.shutdown(cancel_futures=True)
-    return photos, left_out
+    intake = _Intake(work)
+    for name in ("photos", "masks", "thumbnails"):
+        shutil.rmtree(work / name, ignore_errors=True)
+    files = sorted(_wanted_files(input_dir, intake), key=lambda pair: _natural(pair[0]))
+    masks = [pair for pair in files if is_mask(pair[0]) and pair[1].suffix.lower() in SUFFIXES]
+    stills = _without_duplicates([pair for pair in files if pair not in masks], intake)
+    candidates = _thin_out(_with_frames(stills, max_images, video_frames, intake, step), max_images, intake)
+    fitting, alone = match_masks(masks, [candidate.source for candidate in candidates])
+    for source in alone:
+        intake.leave_out(source, "a mask whose name fits no photo, or several")
+    photos = _prepare_all(candidates, fitting, intake, step)
+    if any(photo.mask for photo in photos):
+        _mask_the_rest(photos, intake.work / "masks")
+    return photos, intake.left_out
 
 
-def _candidates(input_dir: Path, unpacked: Path, left_out: list[LeftOut]) -> Iterator[tuple[str, Path]]:
+def _wanted_files(input_dir: Path, intake: _Intake) -> Iterator[tuple[str, Path]]:
     for path in _files(input_dir):
         source = _readable(path.relative_to(input_dir).as_posix())
         if path.suffix.lower() != ".zip":
-            if reason := _not_a_photo(path.name):
-                left_out.append(LeftOut(source, reason))
-            else:
+            if _wanted(path.name):
                 yield source, path
+            else:
+                intake.leave_out(source, "not a photo")
             continue
-        target = unpacked / source
-        for entry, reason in unpack_zip(path, target, lambda name: _not_a_photo(name) is None):
-            left_out.append(LeftOut(f"{source}/{entry}".rstrip("/"), reason))
+        target = intake.work / "unpacked" / source
+        for entry, reason in unpack_zip(path, target, _wanted):
+            intake.leave_out(f"{source}/{_readable(entry)}".rstrip("/"), reason)
         yield from ((f"{source}/{_readable(inner.relative_to(target).as_posix())}", inner) for inner in _files(target))
 
 
@@ -101,45 +111,113 @@ def _readable(name: str) -> str:
     return name.encode("utf-8", "replace").decode()
 
 
-def _not_a_photo(name: str) -> str | None:
-    suffix = Path(name).suffix.lower()
-    if name.startswith("."):
-        return "hidden"
-    if suffix in HEIC:
-        return "HEIC cannot be read yet: export it as JPEG"
-    if suffix in VIDEO:
-        return "videos cannot be read yet: extract frames as JPEG"
-    return None if suffix in SUFFIXES else "not a photo"
+def _wanted(name: str) -> bool:
+    return not name.startswith(".") and Path(name).suffix.lower() in (*SUFFIXES, *videos.SUFFIXES)
 
 
-def _without_duplicates(candidates: list[tuple[str, Path]], left_out: list[LeftOut]) -> list[tuple[str, Path, str]]:
+def _without_duplicates(found: list[tuple[str, Path]], intake: _Intake) -> list[Candidate]:
     first: dict[str, str] = {}
     kept = []
-    for source, path in candidates:
+    for source, path in found:
         try:
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as problem:
-            left_out.append(LeftOut(source, f"cannot be read: {problem.strerror}"))
+            intake.leave_out(source, f"cannot be read: {problem.strerror}")
             continue
         if digest in first:
-            left_out.append(LeftOut(source, f"the same bytes as {first[digest]}"))
+            intake.leave_out(source, f"the same bytes as {first[digest]}")
         else:
             first[digest] = source
-            kept.append((source, path, digest))
+            kept.append(Candidate(source, path, digest))
     return kept
 
 
-def _thin_out(
-    candidates: list[tuple[str, Path, str]], max_images: int, left_out: list[LeftOut]
-) -> list[tuple[str, Path, str]]:
+def _with_frames(
+    stills: list[Candidate], max_images: int, video_frames: int, intake: _Intake, step: Step
+) -> list[Candidate]:
+    """Each video replaced by the frames taken from it."""
+    count = min(video_frames, max_images) if max_images else video_frames
+    candidates: list[Candidate] = []
+    for still in stills:
+        if still.path.suffix.lower() not in videos.SUFFIXES:
+            candidates.append(still)
+            continue
+        folder = intake.work / "frames" / still.sha256
+        message = f"reading {still.source}"
+        try:
+            frames, trouble = videos.take_frames(still.path, folder, count, lambda i, n, m=message: step(i, n, m))  # type: ignore[misc]
+        except UnusableError as problem:
+            intake.leave_out(still.source, str(problem))
+            continue
+        if trouble:
+            intake.leave_out(still.source, f"{len(frames)} frames were taken; {trouble}")
+        candidates += [
+            Candidate(f"{still.source}/{frame.name}", frame, f"{still.sha256} {frame.name} of {count}", still.source)
+            for frame in frames
+        ]
+    return candidates
+
+
+def _thin_out(candidates: list[Candidate], max_images: int, intake: _Intake) -> list[Candidate]:
     if not max_images or len(candidates) <= max_images:
         return candidates
     chosen = set(np.linspace(0, len(candidates) - 1, max_images).round().astype(int).tolist())
-    left_out += [
-        LeftOut(c[0], f"beyond max_images ({max_images})") for i, c in enumerate(candidates) if i not in chosen
-    ]
-    return [c for i, c in enumerate(candidates) if i in chosen]
+    for number, candidate in enumerate(candidates):
+        if number not in chosen:
+            intake.leave_out(candidate.source, f"beyond max_images ({max_images})")
+    return [candidate for number, candidate in enumerate(candidates) if number in chosen]
+
+
+def _prepare_all(
+    candidates: list[Candidate], masks: dict[str, tuple[str, Path]], intake: _Intake, step: Step
+) -> list[Photo]:
+    names = _colmap_names([candidate.source for candidate in candidates])
+    photos = []
+    # Decoding releases the lock; two at a time bound the memory to two decoded photos.
+    with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
+        jobs = [
+            pool.submit(_prepare, candidate, masks.get(candidate.source), name, intake)
+            for candidate, name in zip(candidates, names, strict=True)
+        ]
+        try:
+            for done, (candidate, job) in enumerate(zip(candidates, jobs, strict=True), start=1):
+                try:
+                    photos.append(job.result())
+                except UnusableError as problem:
+                    intake.leave_out(candidate.source, str(problem))
+                step(done, len(jobs), "reading photos")
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return photos
+
+
+def _prepare(candidate: Candidate, mask: tuple[str, Path] | None, name: str, intake: _Intake) -> Photo:
+    ready = prepare(candidate.path, intake.work / "photos" / name, intake.work / "thumbnails" / thumbnail_name(name))
+    size, sha256, masked_by = (ready.width, ready.height), candidate.sha256, ""
+    if mask:
+        source, path = mask
+        target = intake.work / "masks" / f"{name}.png"  # as COLMAP looks for it
+        try:
+            prepare_mask(path, target, size, ready.orientation)
+            sha256 += " masked " + hashlib.sha256(target.read_bytes()).hexdigest()
+            masked_by = source
+        except UnusableError as problem:
+            intake.leave_out(source, str(problem))
+    return Photo(name, candidate.source, *size, ready.exif, sha256, candidate.video, round(ready.blur, 3), masked_by)
+
+
+def _mask_the_rest(photos: list[Photo], folder: Path) -> None:
+    """COLMAP leaves out photos that have no mask, as soon as there is a folder of masks."""
+    for photo in photos:
+        target = folder / f"{photo.name}.png"
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("L", (photo.width, photo.height), 255).save(target)
+
+
+def thumbnail_name(name: str) -> str:
+    return Path(name).with_suffix(".jpg").as_posix()
 
 
 def _colmap_names(sources: list[str]) -> list[str]:
@@ -149,7 +227,7 @@ def _colmap_names(sources: list[str]) -> list[str]:
     for source in sources:
         path = Path(re.sub(r"[^A-Za-z0-9._/-]+", "_", source))
         stem = path.with_suffix("").as_posix().lstrip("-")
-        suffix = ".jpg" if path.suffix.lower() in (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo") else ".png"
+        suffix = ".jpg" if path.suffix.lower() in LOSSY else ".png"
         unique, count = stem, 1
         while unique.lower() in taken:
             count += 1
@@ -157,71 +235,6 @@ def _colmap_names(sources: list[str]) -> list[str]:
         taken.add(unique.lower())
         names.append(unique + suffix)
     return names
-
-
-def _prepare(source: str, path: Path, digest: str, folder: Path, name: str) -> Photo | LeftOut:
-    try:
-        with Image.open(path, formats=FORMATS) as image:
-            if reason := _unusable(image, path.stat().st_size):
-                return LeftOut(source, reason)
-            facts = read_exif(image)
-            image.load()  # all of it, to find out about truncation
-            target = folder / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            width, height = _write_upright(image, path, target)
-    except UnidentifiedImageError:
-        return LeftOut(source, "not an image, whatever its name says")
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as problem:
-        return LeftOut(source, f"damaged: {problem}")
-    return Photo(name, source, width, height, facts, digest)
-
-
-def _unusable(image: Image.Image, size: int) -> str | None:
-    pixels = image.width * image.height
-    if min(image.size) < MIN_SIDE:
-        return f"tiny: {image.width} x {image.height} pixels, at least {MIN_SIDE} each are needed"
-    if pixels > MAX_PIXELS:
-        return f"{image.width} x {image.height} pixels are more than {MAX_PIXELS // 1_000_000} megapixels"
-    if pixels > MAX_PIXELS_PER_BYTE * size:
-        return f"{pixels // size} pixels per byte: a decompression bomb"
-    return None
-
-
-def _write_upright(image: Image.Image, path: Path, target: Path) -> tuple[int, int]:
-    orientation = image.getexif().get(ORIENTATION, 1)
-    compressed = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png"}.get(image.format or "")
-    plain = image.mode == "RGB" and orientation in (0, 1) and "transparency" not in image.info
-    if plain and compressed == target.suffix:
-        target.symlink_to(path.resolve())
-        return image.size
-    upright = ImageOps.exif_transpose(_eight_bit_rgb(image))
-    exif = upright.getexif()
-    exif[ORIENTATION] = 1
-    if target.suffix == ".jpg":
-        upright.save(target, format="JPEG", quality=97, subsampling=0, exif=exif)
-    else:
-        upright.save(target, format="PNG", compress_level=1, exif=exif)
-    return upright.size
-
-
-def _eight_bit_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "RGB":
-        return image
-    if image.mode.startswith(("I", "F")):  # 16-bit grey, or deeper
-        values = np.asarray(image, dtype=np.float64)
-        top = 65535.0 if values.min() >= 0 and 255 < values.max() <= 65535 else max(float(values.max()), 1e-12)
-        grey = Image.fromarray((values.clip(0, top) * (255.0 / top)).round().astype(np.uint8))
-        return _with_exif(grey.convert("RGB"), image)
-    if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
-        solid = image.convert("RGBA")
-        black = Image.new("RGBA", solid.size, (0, 0, 0, 255))
-        return _with_exif(Image.alpha_composite(black, solid).convert("RGB"), image)
-    return _with_exif(image.convert("RGB"), image)
-
-
-def _with_exif(image: Image.Image, original: Image.Image) -> Image.Image:
-    image.info["exif"] = original.getexif().tobytes()
-    return image
 
 
 def _natural(text: str) -> list[tuple[int, str]]:

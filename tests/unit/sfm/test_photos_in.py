@@ -2,15 +2,17 @@
 
 import io
 import os
+import warnings
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageFilter
 
+from splatkit.gates import BLURRED
 from splatkit.photos import LeftOut, Photo, _colmap_names, _natural, collect
 
 SIZE = (320, 240)
@@ -28,7 +30,7 @@ def jpeg(seed: int = 0) -> bytes:
 
 
 def taken(folder: Path, work: Path, max_images: int = 0) -> tuple[list[Photo], dict[str, str]]:
-    photos, left_out = collect(folder, work, max_images, lambda done, total: None)
+    photos, left_out = collect(folder, work, max_images, 150, lambda done, total, message: None)
     assert all(isinstance(item, LeftOut) for item in left_out)
     return photos, {item.source: item.reason for item in left_out}
 
@@ -41,10 +43,10 @@ def folder(tmp_path: Path) -> Path:
 
 def test_nested_folders_and_all_formats_are_read(folder: Path, tmp_path: Path) -> None:
     (folder / "day 1" / "morning").mkdir(parents=True)
-    for number, name in enumerate(["a.jpg", "b.PNG", "day 1/c.tif", "day 1/morning/d.webp"]):
+    for number, name in enumerate(["a.jpg", "b.PNG", "day 1/c.tif", "day 1/morning/d.webp", "e.heic"]):
         picture(number).save(folder / name)
     photos, left_out = taken(folder, tmp_path / "work")
-    assert [p.name for p in photos] == ["a.jpg", "b.png", "day_1/c.png", "day_1/morning/d.png"]
+    assert [p.name for p in photos] == ["a.jpg", "b.png", "day_1/c.png", "day_1/morning/d.png", "e.jpg"]
     assert not left_out
     assert all(Image.open(tmp_path / "work" / "photos" / p.name).size == SIZE for p in photos)
 
@@ -84,7 +86,7 @@ def test_bad_files_are_left_out_each_with_its_reason(folder: Path, tmp_path: Pat
     (folder / "text.jpg").write_text("hello")
     (folder / "empty.png").write_bytes(b"")
     (folder / "clip.mp4").write_bytes(b"0")
-    (folder / "phone.heic").write_bytes(b"0")
+    (folder / "phone.heic").write_bytes(b"1")
     (folder / "readme.txt").write_text("hello")
     picture(size=(64, 64)).save(folder / "tiny.png")
     Image.new("1", (16000, 16000)).save(folder / "bomb.png")
@@ -95,8 +97,8 @@ def test_bad_files_are_left_out_each_with_its_reason(folder: Path, tmp_path: Pat
         "short.jpg": "truncated",
         "text.jpg": "not an image",
         "empty.png": "not an image",
-        "clip.mp4": "videos",
-        "phone.heic": "JPEG",
+        "clip.mp4": "Invalid data",
+        "phone.heic": "not an image",
         "readme.txt": "not a photo",
         "tiny.png": "64 x 64",
         "bomb.png": "bomb",
@@ -136,18 +138,100 @@ def test_a_damaged_zip_is_named(folder: Path, tmp_path: Path) -> None:
     assert "zip" in left_out["broken.zip"]
 
 
-@settings(max_examples=60, deadline=None)
-@given(position=st.integers(0, 4000), content=st.binary(min_size=1, max_size=40))
-def test_no_damage_to_a_jpeg_ends_the_stage(
-    position: int, content: bytes, tmp_path_factory: pytest.TempPathFactory
+def encoded(kind: str) -> bytes:
+    buffer = io.BytesIO()
+    exif = Image.Exif()
+    exif[ExifTags.Base.Model] = "Kite"
+    picture(1).save(buffer, kind, exif=exif)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP", "HEIF"])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(where=st.floats(0, 1), head=st.booleans(), content=st.binary(min_size=1, max_size=40))
+def test_no_damage_to_a_photo_ends_the_stage(
+    kind: str, where: float, head: bool, content: bytes, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     base = tmp_path_factory.mktemp("damaged")
     (base / "in").mkdir()
-    data = bytearray(jpeg(1))
+    data = bytearray(encoded(kind))
+    position = int(where * (min(600, len(data)) if head else len(data)))
     data[position : position + len(content)] = content
     (base / "in" / "a.jpg").write_bytes(bytes(data))
     photos, left_out = taken(base / "in", base / "work")
     assert len(photos) + len(left_out) == 1
+
+
+PARTS = st.one_of(
+    st.sampled_from(
+        ["..", ".", "", "a", "b.jpg", "C:", "x" * 300, "masks", "clip.mp4", "\x00", "con", "é.png", "\\.."]
+    ),
+    st.text(max_size=8),
+)
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(names=st.lists(st.tuples(st.lists(PARTS, max_size=4), st.integers(0, 0o177777)), max_size=6))
+def test_no_name_in_a_zip_gets_out_of_its_folder(
+    names: list[tuple[list[str], int]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    base = tmp_path_factory.mktemp("zip")
+    (base / "in").mkdir()
+    photo = jpeg(3)
+    with zipfile.ZipFile(base / "in" / "a.zip", "w") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of two entries of one name
+        for parts, mode in names:
+            entry = zipfile.ZipInfo("/".join(parts) or "a.jpg")
+            entry.external_attr = mode << 16
+            archive.writestr(entry, photo)
+    taken(base / "in", base / "work")
+    for path in base.rglob("*"):
+        assert path.is_relative_to(base / "work") or path in (base / "in", base / "in" / "a.zip", base / "work"), path
+        assert not path.is_symlink() or path.resolve().is_relative_to(base / "work")
+
+
+@pytest.mark.parametrize("kind", ["16-bit RGB TIFF", "grey with alpha", "palette with transparency", "float TIFF"])
+def test_rarer_pictures_arrive_too(kind: str, folder: Path, tmp_path: Path) -> None:
+    grey = picture().convert("L")
+    if kind == "float TIFF":
+        Image.fromarray(np.asarray(grey, np.float32) / 255).save(folder / "a.tif")
+    elif kind == "grey with alpha":
+        grey.convert("LA").save(folder / "a.png")
+    elif kind == "palette with transparency":
+        picture().convert("P").save(folder / "a.png", transparency=0)
+    else:
+        picture().save(folder / "a.tif", compression="tiff_lzw")
+    (photo,), left_out = taken(folder, tmp_path / "work")
+    assert not left_out
+    with Image.open(tmp_path / "work" / "photos" / photo.name) as ready:
+        assert ready.mode == "RGB" and np.asarray(ready).std() > 30
+
+
+def test_a_phone_held_upright_is_turned_once_in_heic(folder: Path, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    picture().save(folder / "a.heic", exif=exif, quality=95)
+    (photo,), _ = taken(folder, tmp_path / "work")
+    with Image.open(tmp_path / "work" / "photos" / photo.name) as upright, Image.open(folder / "a.heic") as told:
+        expected = picture().transpose(Image.Transpose.ROTATE_270) if told.size == (240, 320) else picture()
+        assert upright.size == told.size and upright.getexif().get(ExifTags.Base.Orientation, 1) == 1
+        assert np.abs(np.asarray(upright.convert("L"), int) - np.asarray(expected.convert("L"), int)).mean() < 12
+
+
+def test_blur_is_told_from_sharpness_whatever_the_subject(folder: Path, tmp_path: Path) -> None:
+    texture = picture(size=(800, 600))
+    texture.save(folder / "sharp.png")
+    texture.filter(ImageFilter.GaussianBlur(4)).save(folder / "soft.png")
+    moved = np.mean([np.roll(np.asarray(texture, float), shift, axis=1) for shift in range(15)], axis=0)
+    Image.fromarray(moved.astype(np.uint8)).save(folder / "moved.png")
+    photos, _ = taken(folder, tmp_path / "work")
+    blur = {photo.source: photo.blur for photo in photos}
+    assert blur["sharp.png"] < 0.4 and blur["soft.png"] > BLURRED and blur["moved.png"] > BLURRED
+    assert sorted(path.name for path in (tmp_path / "work" / "thumbnails").iterdir()) == [
+        "moved.jpg",
+        "sharp.jpg",
+        "soft.jpg",
+    ]
 
 
 def test_max_images_chooses_evenly(folder: Path, tmp_path: Path) -> None:
