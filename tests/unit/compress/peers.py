@@ -1,0 +1,72 @@
+"""Other people's programs that must agree with ours; where one is missing the test says so, and is skipped."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from splatkit.splats import Floats
+
+ROOT = Path(__file__).parents[3]
+MODULES = ROOT / "build" / "peers" / "node_modules"
+PACKAGES = "@playcanvas/splat-transform@2.7.1 @sparkjsdev/spark@2.2.0 three@0.187.0"
+SWIFTSHADER = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-sandbox")
+SIZE = {"width": 640, "height": 480}
+
+
+def splat_transform(*arguments: Path | str) -> None:
+    """PlayCanvas' converter. `-g cpu`, as no test needs a GPU."""
+    program = need(MODULES / "@playcanvas" / "splat-transform" / "bin" / "cli.mjs")
+    node = shutil.which("node") or pytest.skip("node is not on the PATH")
+    subprocess.run([str(node), program, "-q", "-w", *arguments, "-g", "cpu"], check=True, timeout=300)
+
+
+def need(path: Path) -> Path:
+    if not path.exists():
+        pytest.skip(f"{path.name} is missing: npm install --prefix build/peers --no-save {PACKAGES}")
+    return path
+
+
+@contextmanager
+def browser_page(arguments: Sequence[str] = SWIFTSHADER) -> Iterator[Any]:
+    """A page of a headless Chromium that renders in software."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no browser: apt-get install chromium")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=chromium, args=list(arguments))
+        try:
+            yield browser.new_context(viewport=SIZE).new_page()
+        finally:
+            browser.close()
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
+    Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def screenshot(page: Any, path: Path) -> Floats:
+    page.screenshot(path=path)
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("RGB"), np.float32) / 255

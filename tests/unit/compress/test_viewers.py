@@ -1,0 +1,163 @@
+"""The files as others see them: PlayCanvas' converter, SuperSplat Viewer in the page, and Spark."""
+
+import shutil
+import time
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+from peers import MODULES, SIZE, browser_page, need, screenshot, served, splat_transform
+
+from splatkit.levels import levels_of_detail
+from splatkit.lod_files import write_levels
+from splatkit.ply import read_ply, write_ply
+from splatkit.rendering import Renderer, psnr
+from splatkit.shots import framing, ring
+from splatkit.sog_encoder import Precision, encode_sog
+from splatkit.splats import Floats, Splats
+from splatkit.viewer_page import About, FirstLook, first_look, standalone_page, streaming_page
+
+SAME_PICTURE = 20.0  # dB; rasterizers differ in their blur and edges, another view or a wrong axis is below 15
+
+
+def expected(splats: Splats) -> tuple[Floats, FirstLook]:
+    frame = framing(splats)
+    shot = ring(frame, 1, SIZE["width"], SIZE["height"])[0]
+    return Renderer(splats).render(shot), first_look(shot, frame.centre, frame.radius)
+
+
+def assert_same_picture(seen: Floats, wanted: Floats) -> None:
+    assert psnr(seen, wanted) > SAME_PICTURE
+    # Turned over, the scene must not match as well: what passes above is this view, not any view.
+    assert psnr(seen, wanted) > psnr(seen[::-1], wanted) + 3
+
+
+@pytest.fixture(scope="module")
+def coloured(shiny_scene: Splats) -> Splats:
+    """Clearly not symmetric: its upper half is taken away on one side."""
+    means = shiny_scene.means
+    return shiny_scene.take(~((means[:, 1] < 0) & (means[:, 0] > 0)))
+
+
+def test_the_peer_decodes_what_we_decode(tmp_path: Path, shiny_scene: Splats) -> None:
+    files = encode_sog(shiny_scene, Precision()).files
+    files.write_bundle(tmp_path / "scene.sog")
+    splat_transform(tmp_path / "scene.sog", tmp_path / "peer.ply")
+    ours, theirs = files.decode(), read_ply(tmp_path / "peer.ply")
+    for field in fields(Splats):
+        one, other = (getattr(side, field.name).clip(-13, 13) for side in (ours, theirs))
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=2e-4, err_msg=field.name)
+
+
+@pytest.mark.parametrize("form", ["compressed.ply", "spz"])
+def test_we_decode_what_the_peer_encodes(tmp_path: Path, shiny_scene: Splats, form: str) -> None:
+    from splatkit.splat_files import read_splats
+
+    write_ply(tmp_path / "scene.ply", shiny_scene)
+    splat_transform(tmp_path / "scene.ply", tmp_path / f"scene.{form}")
+    splat_transform(tmp_path / f"scene.{form}", tmp_path / "peer.ply")
+    ours, theirs = read_splats(tmp_path / f"scene.{form}"), read_ply(tmp_path / "peer.ply")
+    for field in fields(Splats):
+        if field.name != "quats":
+            one, other = (getattr(side, field.name).clip(-13, 13) for side in (ours, theirs))
+            np.testing.assert_allclose(one, other, rtol=1e-4, atol=2e-4, err_msg=field.name)
+    np.testing.assert_allclose(np.abs((ours.quats * theirs.quats).sum(axis=1)), 1, atol=1e-4)
+
+
+def test_the_page_shows_the_scene_from_a_file_and_loads_nothing_else(tmp_path: Path, coloured: Splats) -> None:
+    wanted, look = expected(coloured)
+    encode_sog(coloured, Precision()).files.write_bundle(tmp_path / "scene.sog")
+    about = About('A <b>"title"</b>', len(coloured), 1234567, "2026-01-31")
+    (tmp_path / "index.html").write_text(standalone_page(about, look, (tmp_path / "scene.sog").read_bytes()))
+    with browser_page() as page:
+        requests: list[str] = []
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(f"file://{tmp_path}/index.html?webgl&noui&noanim")
+        page.wait_for_selector("html[data-scene=loaded]", state="attached", timeout=120_000)
+        time.sleep(1)
+        assert_same_picture(screenshot(page, tmp_path / "seen.png"), wanted)
+        assert page.title() == 'A <b>"title"</b>'
+        assert page.locator("#about h1").inner_html() == 'A &lt;b&gt;"title"&lt;/b&gt;'
+        assert "1.2 MB" in (page.locator("#about p").text_content() or "")
+        with page.expect_download() as download:
+            page.evaluate_handle("document.getElementById('download')").as_element().evaluate("link => link.click()")
+        assert Path(download.value.path()).read_bytes() == (tmp_path / "scene.sog").read_bytes()
+    assert [url for url in requests if not url.startswith(("blob:", "data:"))] == [requests[0]]
+
+
+def test_the_streaming_page_shows_the_levels_of_detail(tmp_path: Path, coloured: Splats) -> None:
+    wanted, look = expected(coloured)
+    write_levels(tmp_path / "lod", levels_of_detail(coloured, 3), Precision(), lambda done, total: None)
+    (tmp_path / "viewer").mkdir()
+    about = About("streamed", len(coloured), 1, "2026-01-31")
+    (tmp_path / "viewer" / "stream.html").write_text(
+        streaming_page(about, look, "../lod/lod-meta.json", "../scene.sog")
+    )
+    with served(tmp_path) as address, browser_page() as page:
+        requests: list[str] = []
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(f"{address}/viewer/stream.html?webgl&noui&noanim&fullload")
+        page.wait_for_selector("html[data-scene=loaded]", state="attached", timeout=120_000)
+        time.sleep(2)
+        assert_same_picture(screenshot(page, tmp_path / "seen.png"), wanted)
+        assert any(url.endswith("/lod/0_0/meta.json") for url in requests)
+        assert all(url.startswith((address, "blob:", "data:")) for url in requests)
+
+
+def test_a_page_without_webgl_says_so(tmp_path: Path, coloured: Splats) -> None:
+    _, look = expected(coloured)
+    content = encode_sog(coloured, Precision()).files.pictures["quats.webp"]
+    (tmp_path / "index.html").write_text(standalone_page(About("t", 1, 1, "2026-01-31"), look, content))
+    with browser_page(["--disable-gpu", "--disable-software-rasterizer", "--no-sandbox"]) as page:
+        page.goto(f"file://{tmp_path}/index.html?webgl")
+        page.wait_for_selector("html[data-scene=failed]", state="attached", timeout=60_000)
+        assert "cannot be shown" in page.locator("#problem").inner_text()
+
+
+SPARK_PAGE = """<!doctype html><style>body{margin:0}</style>
+<script type="importmap">
+{"imports": {"three": "./three/build/three.module.js", "three/addons/": "./three/examples/jsm/"}}
+</script>
+<script type="module">
+import * as THREE from "three";
+import { SparkRenderer, SplatMesh } from "./spark/dist/spark.module.js";
+const renderer = new THREE.WebGLRenderer({ preserveDrawingBuffer: true });
+renderer.setSize(innerWidth, innerHeight);
+document.body.append(renderer.domElement);
+const scene = new THREE.Scene();
+scene.add(new SparkRenderer({ renderer }));
+const [eye, target] = [@EYE@, @TARGET@];
+const vertical = 2 * Math.atan(Math.tan(@FOV@ * Math.PI / 360) * innerHeight / innerWidth) * 180 / Math.PI;
+const camera = new THREE.PerspectiveCamera(vertical, innerWidth / innerHeight, 0.01, 1000);
+camera.position.set(...eye);
+camera.lookAt(...target);
+const mesh = new SplatMesh({ url: "scene.sog" });
+mesh.rotation.z = Math.PI;
+scene.add(mesh);
+await mesh.initialized;
+let frames = 0;
+renderer.setAnimationLoop(() => {
+    renderer.render(scene, camera);
+    if (++frames === 40) document.documentElement.dataset.scene = "loaded";
+});
+</script>"""
+
+
+def test_spark_shows_the_same_scene(tmp_path: Path, coloured: Splats) -> None:
+    from splatkit.shots import FIELD_OF_VIEW
+
+    wanted, look = expected(coloured)
+    shutil.copytree(need(MODULES / "@sparkjsdev" / "spark" / "dist"), tmp_path / "spark" / "dist")
+    (tmp_path / "three").symlink_to(need(MODULES / "three"))
+    encode_sog(coloured, Precision()).files.write_bundle(tmp_path / "scene.sog")
+    away = look.radius / np.sin(np.arctan(np.tan(np.radians(FIELD_OF_VIEW / 2)) * SIZE["height"] / SIZE["width"]))
+    flip = np.array([-1, -1, 1])
+    target = np.array(look.target) * flip
+    eye = target + away * np.array(look.towards) * flip
+    text = SPARK_PAGE.replace("@EYE@", str(eye.tolist())).replace("@TARGET@", str(target.tolist()))
+    (tmp_path / "index.html").write_text(text.replace("@FOV@", str(FIELD_OF_VIEW)))
+    with served(tmp_path) as address, browser_page() as page:
+        page.goto(f"{address}/index.html")
+        page.wait_for_selector("html[data-scene=loaded]", state="attached", timeout=120_000)
+        assert_same_picture(screenshot(page, tmp_path / "seen.png"), wanted)
