@@ -11,7 +11,8 @@ from splatkit.exif import Position
 from splatkit.photos import Photo
 
 MIN_PLACED = 4  # photos with GPS; three always fit, so they cannot show an error
-MIN_SPREAD = 0.05  # second over first extent of the camera positions; a straight line leaves the roll open
+MIN_SPREAD = 0.05  # second over first extent of the camera positions; on a straighter line they leave the roll open
+MAX_ALONG = 0.7  # of a photo's x axis along a straight line of cameras; beyond, level photos do not tell the roll
 UPRIGHT_RADIUS = 10.0  # units; where 90 % of the points lie in a model without GPS
 REWEIGHTINGS = 20
 
@@ -82,7 +83,9 @@ def georeference(
         gps = {n: place for n, place in zip(names, places[0], strict=True) if n in centres and np.isfinite(place).all()}
         reason = _unfit(np.array(list(gps.values())))
         if not reason:
-            return _to_enu(reconstruction, centres, gps, places[1])
+            if placed := _to_enu(reconstruction, centres, gps, places[1]):
+                return placed
+            reason = "the GPS places lie on one straight line, and the photos do not tell the roll about it"
     transform = _upright(reconstruction)
     reconstruction.transform(transform)
     return Georeference("upright", None, transform, {}, reason)
@@ -91,12 +94,14 @@ def georeference(
 def _unfit(gps: np.ndarray) -> str:
     if len(gps) < MIN_PLACED:
         return f"{len(gps)} registered photos have GPS, at least {MIN_PLACED} are needed"
-    spread = np.linalg.svd(gps - gps.mean(axis=0), compute_uv=False)
-    if spread[0] < 1.0:
+    if np.linalg.norm(np.ptp(gps, axis=0)) < 1.0:
         return "the GPS places lie within a metre of each other"
-    if spread[1] < MIN_SPREAD * spread[0]:
-        return "the GPS places lie on one straight line, which leaves the roll about it open"
     return ""
+
+
+def _on_a_line(places: np.ndarray) -> bool:
+    spread = np.linalg.svd(places - places.mean(axis=0), compute_uv=False)
+    return bool(spread[1] < MIN_SPREAD * spread[0])
 
 
 def _to_enu(
@@ -104,11 +109,47 @@ def _to_enu(
     centres: Mapping[str, np.ndarray],
     gps: Mapping[str, np.ndarray],
     origin: Position,
-) -> Georeference:
+) -> Georeference | None:
     source, target = np.array([centres[name] for name in gps]), np.array(list(gps.values()))
-    transform, residuals = robust_similarity(source, target)
+    why = "GPS in EXIF"
+    if not (_on_a_line(target) or _on_a_line(source)):
+        transform, residuals = robust_similarity(source, target)
+    else:
+        images = {reconstruction.images[i].name: reconstruction.images[i] for i in reconstruction.reg_image_ids()}
+        views = np.array([images[name].cam_from_world().rotation.matrix() for name in gps])
+        up = up_beside_line(source, views)
+        if up is None:
+            return None
+        transform, residuals = _similarity_of_lines(source, target, up)
+        why += " on one straight line; that people and drones hold cameras level tells the roll about it"
     reconstruction.transform(transform)
-    return Georeference("ENU", origin, transform, dict(zip(gps, residuals.tolist(), strict=True)), "GPS in EXIF")
+    return Georeference("ENU", origin, transform, dict(zip(gps, residuals.tolist(), strict=True)), why)
+
+
+def up_beside_line(centres: np.ndarray, cam_from_world: np.ndarray) -> np.ndarray | None:
+    """Up, square to the straight line of the cameras and to their x axes; None where those run along the line."""
+    line = np.linalg.svd(centres - centres.mean(axis=0))[2][0]
+    level, hint = cam_from_world[:, 0], -cam_from_world[:, 1] - cam_from_world[:, 2]
+    if np.median(np.abs(level @ line)) > MAX_ALONG:
+        return None
+    ups = np.cross(level, line)
+    ups *= np.sign((ups * hint).sum(axis=1, keepdims=True))
+    up = ups.sum(axis=0)
+    return np.asarray(up / np.linalg.norm(up))
+
+
+def _similarity_of_lines(source: np.ndarray, target: np.ndarray, up: np.ndarray) -> tuple[pycolmap.Sim3d, np.ndarray]:
+    """As robust_similarity, with a second line drawn beside each, above it."""
+    half = len(source) // 2
+    far = np.linalg.norm(source[half:] - source[: len(source) - half], axis=1)
+    scale = float(np.median(np.linalg.norm(target[half:] - target[: len(target) - half], axis=1) / (far + 1e-12)))
+    line = np.linalg.svd(target - np.median(target, axis=0))[2][0]
+    above = np.array([0.0, 0.0, 1.0]) - line[2] * line
+    above *= scale * float(np.median(far)) / np.linalg.norm(above)
+    transform, residuals = robust_similarity(
+        np.vstack([source, source + up * np.median(far)]), np.vstack([target, target + above])
+    )
+    return transform, residuals[: len(source)]
 
 
 def robust_similarity(source: np.ndarray, target: np.ndarray) -> tuple[pycolmap.Sim3d, np.ndarray]:

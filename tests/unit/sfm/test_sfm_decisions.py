@@ -1,6 +1,7 @@
 """The decisions of sfm.py one by one: pairs, cameras, frames, gates, options."""
 
 import json
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -10,13 +11,22 @@ import pytest
 from PIL import Image
 from sfm import SfmOptions
 
-from splatkit.cameras import camera_groups
+from splatkit.cameras import camera_groups, focal_prior
 from splatkit.errors import INPUT_ERROR, StageError
 from splatkit.exif import ExifFacts, Position, read_exif
-from splatkit.gates import _at_least, _at_most
-from splatkit.georeference import _unfit, local_positions, robust_similarity, up_direction
-from splatkit.mapping import focal_drift, largest_model
-from splatkit.matching import components, plan_pairs, repair_pairs, sequential_pairs, spatial_pairs
+from splatkit.gates import Gate, _at_least, _at_most, judge
+from splatkit.geometry_facts import focal_drift
+from splatkit.georeference import (
+    Georeference,
+    _unfit,
+    georeference,
+    local_positions,
+    robust_similarity,
+    up_beside_line,
+    up_direction,
+)
+from splatkit.mapping import Model, largest_model
+from splatkit.matching import Graph, components, plan_pairs, repair_pairs, sequential_pairs, spatial_pairs
 from splatkit.options import read_options
 from splatkit.photos import Photo
 
@@ -155,10 +165,43 @@ def test_a_mirrored_fit_is_never_chosen() -> None:
     assert np.linalg.det(transform.rotation.matrix()) == pytest.approx(1)
 
 
-def test_gps_on_a_line_or_in_one_spot_is_not_used() -> None:
-    assert "straight line" in _unfit(np.array([(10.0 * i, 5.0 * i, 80.0) for i in range(9)]))
+def test_gps_in_one_spot_is_not_used() -> None:
     assert "within a metre" in _unfit(np.random.default_rng(0).normal(0, 0.01, (9, 3)))
     assert not _unfit(grid(3))
+
+
+@pytest.mark.parametrize("tilt", [0.0, 0.5, 1.2])
+def test_a_straight_flight_is_georeferenced_by_level_photos(tilt: float) -> None:
+    rng = np.random.default_rng(4)
+    options = pycolmap.SyntheticDatasetOptions(num_rigs=1, num_cameras_per_rig=1, num_frames_per_rig=12)
+    model = pycolmap.synthesize_dataset(options)
+    ahead = np.array([0.6, 0.8, 0.0])
+    down = np.array([0.0, 0.0, -1.0])
+    forward = np.cos(tilt) * down + np.sin(tilt) * ahead
+    right = np.cross(ahead, [0.0, 0.0, 1.0])
+    truth = {}
+    for number, image_id in enumerate(sorted(model.reg_image_ids())):
+        image = model.images[image_id]
+        truth[image.name] = 8.0 * number * ahead + [0.0, 0.0, 80.0]
+        view = pycolmap.Rotation3d(looking(tuple(forward), tuple(right)))
+        model.frames[image.frame_id].rig_from_world = pycolmap.Rigid3d(view, -(view.matrix() @ truth[image.name]))
+    turned = pycolmap.Rotation3d(np.array([0.3, -0.2, 0.5, 0.8]) / np.linalg.norm([0.3, -0.2, 0.5, 0.8]))
+    model.transform(pycolmap.Sim3d(0.05, turned, np.array([3.0, 2.0, 1.0])))
+    names = sorted(truth)
+    places = np.array([truth[name] for name in names]) + rng.normal(0, 0.05, (12, 3))
+    place = georeference(model, names, (places, Position(47.0, 15.0, 400.0)))
+    assert place.frame == "ENU" and "straight line" in place.why
+    assert place.new_from_old.scale == pytest.approx(20, rel=0.01)
+    for image_id in model.reg_image_ids():
+        image = model.images[image_id]
+        assert np.allclose(image.projection_center(), truth[image.name], atol=0.3)
+        assert np.allclose(image.viewing_direction(), forward, atol=0.02)
+
+
+def test_a_straight_flight_looking_sideways_leaves_the_roll_open() -> None:
+    line = np.array([(10.0 * i, 0.0, 0.0) for i in range(9)])
+    views = np.array([looking((0, 1, 0), (1, 0, 0))] * 9)
+    assert up_beside_line(line, views) is None
 
 
 def test_places_are_local_metres_and_need_half_of_the_photos() -> None:
@@ -263,3 +306,60 @@ def test_help_has_a_text_for_every_option(capsys: pytest.CaptureFixture[str]) ->
     for name in SfmOptions.__dataclass_fields__:
         after = told.split(f"  --{name.replace('_', '-')} ")[1]
         assert len(after.split("  --")[0].split()) > 3, name
+
+
+# What a bent model looks like
+
+
+def bent(times_too_short: float) -> tuple[Model, list[Photo], dict[str, float]]:
+    """28 photos, all registered, with a focal length that is too short: as of a rolling shutter from one height."""
+    options = pycolmap.SyntheticDatasetOptions(num_rigs=1, num_cameras_per_rig=1, num_frames_per_rig=28)
+    model = pycolmap.synthesize_dataset(options)
+    for camera in model.cameras.values():
+        camera.focal_length = 1090.0 / times_too_short
+        camera.width, camera.height = 1600, 900
+    names = sorted(image.name for image in model.images.values())
+    return Model("global", model, ()), [photo(name) for name in names], dict.fromkeys(names, 1090.0)
+
+
+def verdicts(model: Model, photos: list[Photo], focals: dict[str, float]) -> dict[str, Gate]:
+    nowhere = Georeference("upright", None, pycolmap.Sim3d(), {}, "")
+    links = [(i, i + 1, 100) for i in range(len(photos) - 1)]
+    limits = SfmOptions(input_dir=Path("in"), output_dir=Path("out")).limits
+    gates = judge(model, photos, Graph(len(links), links, [list(range(len(photos)))]), focals, nowhere, limits)
+    return {gate.name: gate for gate in gates}
+
+
+def test_all_registered_with_a_focal_five_times_too_short_fails_with_cause_and_fix() -> None:
+    model, photos, focals = bent(5.2)
+    assert len(model.registered) == len(photos) == 28
+    gate = verdicts(model, photos, focals)["focal_drift"]
+    assert not gate.passed and gate.value == pytest.approx(5.2, rel=0.01)
+    assert "5.2 times off" in gate.cause and "rolling shutter" in gate.fix
+    assert verdicts(*bent(1.2))["focal_drift"].passed
+
+
+def test_without_exif_the_field_of_view_gives_the_bent_model_away() -> None:
+    model, photos, _ = bent(5.2)
+    gates = verdicts(model, photos, {})
+    assert gates["focal_drift"].value is None and gates["focal_drift"].passed
+    assert not gates["field_of_view"].passed and "rolling shutter" in gates["field_of_view"].cause
+    model, photos, _ = bent(1.0)
+    assert verdicts(model, photos, {})["field_of_view"].passed
+
+
+def test_too_many_blurred_photos_fail_and_say_how_many() -> None:
+    model, photos, focals = bent(1.0)
+    soft = [replace(one, blur=0.7 if number < 14 else 0.2) for number, one in enumerate(photos)]
+    gate = verdicts(model, soft, focals)["blurred"]
+    assert not gate.passed and "14 of 28" in gate.cause
+    assert verdicts(model, photos, focals)["blurred"].passed
+
+
+def test_the_focal_prior_of_a_photo_that_was_scaled_is_not_believed() -> None:
+    def of(width: int) -> Photo:
+        return Photo("a", "a", width, width * 3 // 4, ExifFacts("Canon", 5.0, None, None, 700.4), "")
+
+    whole, scaled = of(4608), of(1280)
+    assert focal_prior(whole) == pytest.approx(3502) and focal_prior(scaled) is None
+    assert camera_groups([scaled], "auto", "auto")[0].in_table is False
