@@ -5,7 +5,6 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import pycolmap
@@ -21,27 +20,13 @@ def count_rows(database: Path, table: str) -> int:
     return 0
 
 
-@dataclass(frozen=True)
-class VerifiedPair:
-    first: str  # names of photos
-    second: str
-    inliers: int
-    turned: bool  # the two differ by a rotation alone
-
-
-def verified_pairs(database: Path) -> list[VerifiedPair]:
-    """Pairs of photos that COLMAP verified."""
+def verified_pairs(database: Path) -> list[tuple[str, str, int]]:
+    """Pairs of photo names that COLMAP verified, with their inliers."""
     with pycolmap.Database.open(database) as opened:
         names = {image.image_id: image.name for image in opened.read_all_images()}
-    with _opened(database) as connection:
-        rows = connection.execute("SELECT pair_id, rows, config FROM two_view_geometries").fetchall()
-    turned = int(pycolmap.TwoViewGeometryConfiguration.PANORAMIC)
-    found = []
-    for pair_id, inliers, config in rows:
-        if inliers >= MIN_INLIERS:
-            first, second = pycolmap.pair_id_to_image_pair(pair_id)
-            found.append(VerifiedPair(names[first], names[second], inliers, config == turned))
-    return found
+        pair_ids, inliers = opened.read_two_view_geometry_num_inliers()
+    pairs = zip(map(pycolmap.pair_id_to_image_pair, pair_ids), inliers, strict=True)
+    return [(names[a], names[b], int(n)) for (a, b), n in pairs if n >= MIN_INLIERS]
 
 
 def known_focals(database: Path) -> dict[str, float]:

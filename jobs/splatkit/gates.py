@@ -19,6 +19,7 @@ from splatkit.georeference import Georeference
 from splatkit.mapping import Model
 from splatkit.matching import Graph
 from splatkit.photos import Photo
+from splatkit.rotation import share_turned
 
 # Of preparation.blurriness: sharp photos of four sets had at most 0.39, the same blurred by two pixels at least 0.55.
 BLURRED = 0.55
@@ -35,6 +36,7 @@ class Limits:
     max_focal_drift: float
     max_field_of_view: float
     max_forward: float
+    max_turned: float
     max_blurred: float
     max_gps_residual: float
 
@@ -64,7 +66,7 @@ def judge(
     return [
         *_of_the_set(model, photos, limits),
         *_of_the_lens(model.reconstruction, focals, place, limits),
-        *_of_the_way(model, photos, graph, limits),
+        *_of_the_way(model, photos, graph, focals, limits),
         *_of_the_points(model.reconstruction, limits),
     ]
 
@@ -120,11 +122,21 @@ def _of_the_lens(
     ]
 
 
-def _of_the_way(model: Model, photos: Sequence[Photo], graph: Graph, limits: Limits) -> list[Gate]:
+def _of_the_way(
+    model: Model, photos: Sequence[Photo], graph: Graph, focals: Mapping[str, float], limits: Limits
+) -> list[Gate]:
     angle = median_triangulation_angle(model.reconstruction)
-    ahead = share_ahead(model.reconstruction, [(photos[i].name, photos[j].name) for i, j, _ in graph.links])
-    told = f", and points are seen only {angle:.1f} degrees apart"
+    pairs = [(photos[i].name, photos[j].name) for i, j, _ in graph.links]
+    # Straight ahead is harmless where the lens is known and points pass by close to the camera, as along a street.
+    harmless = focals and angle >= AHEAD_ANGLES * limits.min_angle
     return [
+        _at_most(
+            "turned_on_the_spot",
+            share_turned(model.reconstruction, pairs),
+            limits.max_turned,
+            "the camera turned on the spot: {value:.0%} of the pairs of photos differ by a rotation alone",
+            "Move sideways between photos, by a tenth of the distance to the subject; panoramas hold no depth.",
+        ),
         _at_least(
             "triangulation_angle",
             angle,
@@ -132,13 +144,14 @@ def _of_the_way(model: Model, photos: Sequence[Photo], graph: Graph, limits: Lim
             "points are seen from nearly one direction ({value:.1f} degrees apart)",
             "Move sideways between photos: turning on the spot or walking straight ahead shows no depth.",
         ),
-        # Straight ahead is harmless where points pass by close to the camera, as along a street.
         _at_most(
             "straight_ahead",
-            ahead if angle < AHEAD_ANGLES * limits.min_angle else None,
+            None if harmless else share_ahead(model.reconstruction, pairs),
             limits.max_forward,
-            "the camera moved along its own view ({value:.0%} of the way)" + told,
-            "Add photos from the sides: a camera that only goes ahead sees no depth in the middle of the picture.",
+            "the camera moved along its own view ({value:.0%} of the way), and "
+            + (f"points are seen only {angle:.1f} degrees apart" if focals else "no EXIF tells the focal length"),
+            "Add photos from the sides, and keep the EXIF in them: a camera that only goes ahead sees no depth in the "
+            "middle of the picture.",
         ),
     ]
 

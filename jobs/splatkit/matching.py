@@ -28,7 +28,6 @@ class Graph:
     compared: int
     links: list[tuple[int, int, int]]  # two indices into the photos, matches
     parts: list[list[int]]  # the largest first
-    turned: int = 0  # links that differ by a rotation alone
 
 
 def plan_pairs(

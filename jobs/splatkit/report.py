@@ -50,7 +50,6 @@ def build_report(
             "why": plan.why,
             "pairs": graph.compared,
             "linked": len(graph.links),
-            "turned_on_the_spot": graph.turned,
             "links": [list(link) for link in graph.links],
         },
         "parts": [[photos[i].source for i in part] for part in graph.parts],

@@ -44,6 +44,7 @@ class SfmOptions:
     min_points_per_photo: int = 60  # gate: median
     min_angle: float = 2.0  # gate: degrees between the views of a point, median
     max_forward: float = 0.95  # gate: share of the way between neighbours that leads straight ahead, median
+    max_turned: float = 0.8  # gate: share of the pairs of photos that differ by a rotation alone
     max_focal_drift: float = 1.6  # gate: times longer or shorter than EXIF says
     max_field_of_view: float = 130.0  # gate: degrees along the longer side
     max_gps_residual: float = 10.0  # gate: metres, median
@@ -56,7 +57,7 @@ class SfmOptions:
                 raise ValueError(f"{name} is {getattr(self, name)}; allowed is {least} or more")
         if 0 < self.max_images < MIN_PHOTOS:
             raise ValueError(f"max_images is {self.max_images}; allowed is 0 or {MIN_PHOTOS} or more")
-        for name in ("min_registered", "max_blurred", "max_forward"):
+        for name in ("min_registered", "max_blurred", "max_forward", "max_turned"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; allowed is 0 to 1")
         if self.first_octave is not None and not -1 <= self.first_octave <= 3:

@@ -15,7 +15,7 @@ import pycolmap
 from splatkit.cameras import CameraGroup
 from splatkit.colmap import StepError, run_step, usable_threads
 from splatkit.database import Checkpoint, count_rows, known_focals, verified_pairs
-from splatkit.errors import StageError, input_error
+from splatkit.errors import input_error
 from splatkit.exif import Position
 from splatkit.mapping import Model, map_photos, mean_error
 from splatkit.matching import Graph, Pair, Plan, components, plan_pairs, repair_pairs
@@ -24,7 +24,6 @@ from splatkit.photos import LeftOut, Photo, collect
 from splatkit.sfm_options import MIN_PHOTOS, SfmOptions
 from splatkit.stage import Progress
 
-TURNED_SHARE = 0.5  # of the linked pairs; from there on the camera is said to have turned on the spot
 MAX_CHANGE = 1.5  # times the error before; an adjustment that ends worse is not taken
 
 
@@ -132,10 +131,8 @@ def _compare(run: Run, photos: list[Photo], pairs: list[Pair], before: int, chec
 
     run_step("matching", {**run.request, "pairs": str(listed)}, run.log, on_poll=watch)
     numbers = {photo.name: number for number, photo in enumerate(photos)}
-    found = verified_pairs(run.database)
-    links = [(numbers[pair.first], numbers[pair.second], pair.inliers) for pair in found]
-    turned = sum(pair.turned for pair in found)
-    return Graph(total, links, components(len(photos), [(i, j) for i, j, _ in links]), turned)
+    links = [(numbers[a], numbers[b], n) for a, b, n in verified_pairs(run.database)]
+    return Graph(total, links, components(len(photos), [(i, j) for i, j, _ in links]))
 
 
 def build_model(run: Run, photos: list[Photo], graph: Graph, focals: Mapping[str, float]) -> Model:
@@ -152,18 +149,10 @@ def build_model(run: Run, photos: list[Photo], graph: Graph, focals: Mapping[str
         lambda done, total: run.progress.update(done, total, "placing cameras"),
     )
     if model is None:
-        raise _no_model(graph, connected, len(photos))
+        cause = f"no three photos fit together; the largest group that shares features has {connected} of {len(photos)}"
+        fix = "Photos need 70 % overlap, sharp texture and a camera that moves sideways between them."
+        raise input_error("no_model", cause, fix)
     return model
-
-
-def _no_model(graph: Graph, connected: int, photos: int) -> StageError:
-    cause = f"no three photos fit together; the largest group that shares features has {connected} of {photos}"
-    fix = "Photos need 70 % overlap, sharp texture and a camera that moves sideways between them."
-    if graph.turned > TURNED_SHARE * max(1, len(graph.links)):
-        cause = f"the camera turned on the spot: {graph.turned} of {len(graph.links)} pairs differ by a rotation alone"
-        fix = "Move sideways between photos, by a tenth of the distance to the subject; panoramas hold no depth."
-        return input_error("rotation_only", cause, fix)
-    return input_error("no_model", cause, fix)
 
 
 def sharpen_keypoints(run: Run, model: Model) -> Model:

@@ -1,0 +1,54 @@
+"""Whether a camera only turned on the spot: then photos show no depth, and what COLMAP makes of them is invented."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pycolmap
+
+SAMPLE = 200  # pairs looked at
+MIN_SHARED = 15  # points that a pair must share
+EXPLAINED = 0.0015  # of the photo's longer side: a pair whose points a rotation brings as near as that, in the median
+# Focal lengths tried, in longer sides: in a model without depth the solved one is arbitrary. Longer lenses than these
+# would make a flight over flat ground look like turning.
+FOCALS = np.geomspace(0.4, 1.5, 40)
+
+
+def share_turned(reconstruction: pycolmap.Reconstruction, pairs: Iterable[tuple[str, str]]) -> float | None:
+    """The share of pairs that differ by a rotation alone, at the focal length that explains most; None: no pairs."""
+    registered = {reconstruction.images[i].name: i for i in reconstruction.reg_image_ids()}
+    placed = sorted((registered[a], registered[b]) for a, b in pairs if a in registered and b in registered)
+    sample = placed[:: max(1, len(placed) // SAMPLE)]
+    shares = []
+    for straightened in (False, True):  # the solved distortion may be invented, too
+        seen = {i: _places(reconstruction, i, straightened) for i in {i for pair in sample for i in pair}}
+        shared = [both for a, b in sample if len((both := _in_both(seen[a], seen[b]))[0]) >= MIN_SHARED]
+        shares += [float(np.mean([_turned(*both, focal) for both in shared])) for focal in FOCALS if shared]
+    return max(shares, default=None)
+
+
+def _places(reconstruction: pycolmap.Reconstruction, image_id: int, straightened: bool) -> dict[int, np.ndarray]:
+    """Where a photo sees each point, [2] in longer sides from its middle."""
+    image = reconstruction.images[image_id]
+    camera = reconstruction.cameras[image.camera_id]
+    points = [point for point in image.points2D if point.has_point3D()]
+    places, longest = np.array([point.xy for point in points]).reshape(-1, 2), max(camera.width, camera.height)
+    if straightened:
+        places = camera.cam_from_img(places) * camera.mean_focal_length() / longest
+    else:
+        places = (places - [camera.principal_point_x, camera.principal_point_y]) / longest
+    return dict(zip((point.point3D_id for point in points), places, strict=True))
+
+
+def _in_both(first: dict[int, np.ndarray], second: dict[int, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    common = sorted(first.keys() & second.keys())
+    return np.array([first[point] for point in common]), np.array([second[point] for point in common])
+
+
+def _turned(first: np.ndarray, second: np.ndarray, focal: float) -> bool:
+    rays = [np.hstack([places, np.full((len(places), 1), focal)]) for places in (first, second)]
+    source, target = (r / np.linalg.norm(r, axis=1, keepdims=True) for r in rays)
+    left, _, right = np.linalg.svd(target.T @ source)
+    rotation = (left * [1.0, 1.0, np.linalg.det(left @ right)]) @ right  # Kabsch (1976)
+    carried = source @ rotation.T
+    there = focal * carried[:, :2] / np.maximum(carried[:, 2:], 1e-6)
+    return bool(np.median(np.linalg.norm(there - second, axis=1)) < EXPLAINED)
