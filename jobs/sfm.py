@@ -2,8 +2,8 @@
 
     python jobs/sfm.py --input-dir PHOTOS --output-dir OUT
 
-Writes OUT/images/, OUT/sparse/0/ (PINHOLE, binary), OUT/thumbnails/, georeference.json, report.json, report.html,
-result.json and progress.json. Exit codes: 0 done; 2 the photos or the options are at fault; 75 interrupted, run again
+Writes OUT/images/, OUT/masks/ (where masks came in), OUT/sparse/0/ (PINHOLE, binary), OUT/thumbnails/,
+georeference.json, report.json, report.html, result.json and progress.json. Exit codes: 0 done; 2 the photos or the options are at fault; 75 interrupted, run again
 to go on.
 """
 
@@ -33,7 +33,7 @@ from splatkit.sfm_steps import (
     sharpen_keypoints,
 )
 from splatkit.stage import Progress, run_stage, write_json
-from splatkit.undistorted import write_undistorted
+from splatkit.undistorted import write_masks, write_undistorted
 
 OURS = "georeference.json"  # written before images/ and sparse/: where it lies, those two are an earlier run's
 STEPS = {"photos": 8, "features": 30, "matching": 30, "mapping": 20, "aligning": 5, "undistorting": 7}
@@ -72,8 +72,11 @@ def reconstruct(options: SfmOptions) -> dict[str, Any]:
         gates = judge(model, photos, graph, focals, place, options.limits)
         write_json(options.output_dir / OURS, place.as_json())
         progress.begin("undistorting", "undistorting photos")
-        request = {"max_size": options.output_image_size or -1, "threads": usable_threads(options.threads)}
+        size = options.output_image_size or -1
+        request = {"max_size": size, "threads": usable_threads(options.threads)}
         write_undistorted(model.reconstruction, run.work / "photos", run.work, options.output_dir, request, log)
+        masked = {photo.name: photo.mask for photo in photos}
+        write_masks(model.reconstruction, run.work / "masks", masked, options.output_dir, size)
         shutil.move(run.work / "thumbnails", options.output_dir / "thumbnails")
         progress.finish()
         report = build_report(photos, left_out, groups, plan, graph, model, place, gates, progress.seconds)
@@ -84,7 +87,7 @@ def reconstruct(options: SfmOptions) -> dict[str, Any]:
 def clear_output(options: SfmOptions) -> None:
     """Removes what an earlier run left, so that no failure looks like its success."""
     source, output = options.input_dir.resolve(), options.output_dir.resolve()
-    results = [output / "images", output / "sparse", output / "thumbnails"]
+    results = [output / "images", output / "sparse", output / "masks", output / "thumbnails"]
     if output.is_relative_to(source) or any(source.is_relative_to(folder) for folder in results):
         cause = f"the output folder {output} and the input folder {source} lie in each other"
         raise input_error("bad_option", cause, "Give an output folder elsewhere.")

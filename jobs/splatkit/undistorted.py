@@ -1,9 +1,11 @@
-"""What trainers read: undistorted photos in images/ and a PINHOLE model in sparse/0/."""
+"""What trainers read: undistorted photos in images/, their masks in masks/ and a PINHOLE model in sparse/0/."""
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pycolmap
 from PIL import Image
 
@@ -34,6 +36,27 @@ def write_undistorted(
     shutil.move(flat / "sparse", output / "sparse" / "0")
     for photo in (output / "images").rglob("*.jpg"):
         _carry_exif(prepared / photo.relative_to(output / "images"), photo)
+
+
+def write_masks(
+    reconstruction: pycolmap.Reconstruction, masks: Path, sources: Mapping[str, str], output: Path, max_size: int
+) -> None:
+    """The masks of registered photos as trainers look for them, output/masks/<photo>.png, straightened like the photos.
+
+    sources: photos that came with a mask, the others have a white one that says nothing.
+    """
+    options = pycolmap.UndistortCameraOptions(max_image_size=max_size)
+    for image_id in reconstruction.reg_image_ids():
+        image = reconstruction.images[image_id]
+        if not sources.get(image.name):
+            continue
+        with Image.open(masks / f"{image.name}.png") as mask:
+            bitmap = pycolmap.Bitmap.from_array(np.asarray(mask.convert("L")))
+        straight, _ = pycolmap.undistort_image(options, bitmap, reconstruction.cameras[image.camera_id])
+        target = output / "masks" / f"{image.name}.png"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        counts = np.squeeze(straight.to_array()) > 127
+        Image.fromarray((counts * 255).astype(np.uint8)).save(target)
 
 
 def _carry_exif(source: Path, target: Path) -> None:

@@ -11,6 +11,7 @@ from splatkit.colmap import run_step
 from splatkit.masks import is_mask, match_masks, prepare_mask
 from splatkit.photos import collect
 from splatkit.preparation import UnusableError
+from splatkit.undistorted import write_masks
 
 
 def test_a_folder_or_zip_called_masks_holds_them() -> None:
@@ -89,3 +90,26 @@ def test_no_feature_is_sought_under_a_mask(tmp_path: Path) -> None:
         places = {image.name: database.read_keypoints(image.image_id) for image in database.read_all_images()}
     assert len(places["a.jpg"]) > 50 and places["a.jpg"][:, 0].min() >= 199
     assert (places["b.jpg"][:, 0] < 190).sum() > 50
+
+
+def test_trainers_find_the_masks_straightened_like_the_photos(tmp_path: Path) -> None:
+    options = pycolmap.SyntheticDatasetOptions(num_rigs=1, num_cameras_per_rig=1, num_frames_per_rig=3)
+    model = pycolmap.synthesize_dataset(options)
+    camera = next(iter(model.cameras.values()))
+    camera.model, camera.params = pycolmap.CameraModelId.SIMPLE_RADIAL, [500.0, 320.0, 240.0, -0.1]
+    camera.width, camera.height = 640, 480
+    first, second, _ = sorted(image.name for image in model.images.values())
+    values = np.full((480, 640), 255, np.uint8)
+    values[:, :320] = 0
+    for name in (first, second):
+        target = tmp_path / "masks" / f"{name}.png"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(values).save(target)
+    write_masks(model, tmp_path / "masks", {first: "masks/a.png", second: ""}, tmp_path / "out", -1)
+    straight, _ = pycolmap.undistort_image(
+        pycolmap.UndistortCameraOptions(), pycolmap.Bitmap.from_array(values), camera
+    )
+    ready = np.asarray(Image.open(tmp_path / "out" / "masks" / f"{first}.png"))
+    assert ready.shape == np.squeeze(straight.to_array()).shape != (480, 640)
+    assert set(np.unique(ready)) == {0, 255} and 0.45 < (ready == 0).mean() < 0.55
+    assert not (tmp_path / "out" / "masks" / f"{second}.png").exists()

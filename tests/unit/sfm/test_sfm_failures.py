@@ -15,6 +15,8 @@ from conftest import SFM, Run, run_sfm
 from PIL import Image
 
 from local.survey import Survey
+from local.town import build_town
+from local.town_render import render
 from splatkit import colmap
 from splatkit.colmap import StepError, run_step
 
@@ -139,3 +141,34 @@ def test_a_failed_run_leaves_nothing_of_an_earlier_success(survey: Survey, tmp_p
     run = run_sfm(tmp_path / "empty", output)
     assert run.code == 2 and error_of(run)["code"] == "too_few_photos"
     assert not (output / "sparse").exists() and not (output / "report.json").exists()
+
+
+def render_views(folder: Path, poses: list[tuple[np.ndarray, tuple[float, float, float]]]) -> Path:
+    folder.mkdir()
+    town = build_town(200.0, 200.0, 0)
+    for number, (cam_from_world, centre) in enumerate(poses):
+        pixels = render(town, cam_from_world, np.array(centre), 500.0, 640, 480)
+        Image.fromarray(pixels).save(folder / f"{number:02d}.jpg", quality=93)
+    return folder
+
+
+def looking(yaw: float, down: float) -> np.ndarray:
+    forward = np.array([np.sin(yaw) * np.cos(down), np.cos(yaw) * np.cos(down), -np.sin(down)])
+    right = np.array([np.cos(yaw), -np.sin(yaw), 0.0])
+    return np.stack([right, np.cross(forward, right), forward])
+
+
+def test_a_camera_that_only_turned_is_told_so_although_all_photos_were_placed(tmp_path: Path) -> None:
+    folder = render_views(tmp_path / "turning", [(looking(0.12 * k, 0.7), (0.0, 0.0, 60.0)) for k in range(6)])
+    run = run_sfm(folder, tmp_path / "output")
+    error = error_of(run)
+    assert run.code == 2 and error["code"] == "gate_turned_on_the_spot", run.said
+    assert "sideways" in error["fix"]
+
+
+def test_a_camera_that_only_went_ahead_is_told_so(tmp_path: Path) -> None:
+    folder = render_views(tmp_path / "ahead", [(looking(0.0, 1.57), (0.0, 0.0, 100.0 - 4 * k)) for k in range(6)])
+    run = run_sfm(folder, tmp_path / "output")
+    error = error_of(run)
+    assert run.code == 2 and error["code"] in ("gate_straight_ahead", "gate_triangulation_angle"), run.said
+    assert "sideways" in error["fix"] or "sides" in error["fix"]

@@ -35,7 +35,7 @@ def test_every_photo_is_placed_and_the_result_says_so(reconstructed: Run, survey
     result = json.loads((reconstructed.output / "result.json").read_text())
     assert result["status"] == "done" and result["error"] is None
     assert result["metrics"]["registered"] == result["metrics"]["photos"] == len(survey.poses)
-    assert result["metrics"]["reprojection_error_px"] < 0.5
+    assert result["metrics"]["reprojection_error_px"] < 0.2
     assert json.loads((reconstructed.output / "progress.json").read_text())["fraction"] == 1.0
 
 
@@ -87,10 +87,32 @@ def test_the_report_names_every_photo_and_every_gate(reconstructed: Run, survey:
     assert {gate["name"] for gate in report["gates"]} >= {"registered", "focal_drift", "gps_residual"}
     assert all(gate["passed"] and gate["value"] is not None for gate in report["gates"])
     page = (reconstructed.output / "report.html").read_text()
-    assert page.count("<circle") == len(survey.poses) and "survey_0001.jpg" in page
+    assert page.count("<circle") == 2 * len(survey.poses) and "survey_0001.jpg" in page  # top view and match graph
+    drawn = [pair for pair in report["matching"]["links"] if pair[2] > 0]
+    assert page.count("<line") == len(drawn) > 100
+    for photo in report["photos"]:
+        with Image.open(reconstructed.output / photo["thumbnail"]) as thumbnail:
+            assert max(thumbnail.size) == 256
 
 
-@pytest.mark.parametrize(("name", "photos", "focal"), [("brighton_beach", 18, 1117.9)])
+def test_aligned_keypoints_are_nearer_to_the_truth(reconstructed: Run, survey: Survey, tmp_path: Path) -> None:
+    """Not only the error that the model sees of itself, but that of the poses."""
+    checkpoint = reconstructed.output.with_name("output.checkpoint")
+    plain = run_sfm(survey.photos, tmp_path / "output", "--align-patches", "false", "--checkpoint-dir", str(checkpoint))
+    assert plain.code == 0 and "going on from a checkpoint: 24 photos and" in plain.said, plain.said
+    errors = []
+    for run in (plain, reconstructed):
+        centres, rotations, true_centres, true_rotations = centres_and_rotations(run, survey)
+        transform, distances = robust_similarity(centres, true_centres)
+        turned = rotations @ transform.rotation.matrix().T
+        cosines = (np.einsum("nij,nij->n", turned, true_rotations) - 1) / 2
+        errors.append((float(np.median(distances)), float(np.median(np.arccos(cosines.clip(-1, 1))))))
+    assert errors[1][0] < 0.9 * errors[0][0] and errors[1][1] < 0.7 * errors[0][1], errors
+
+
+@pytest.mark.parametrize(
+    ("name", "photos", "focal"), [("brighton_beach", 18, 1117.9), ("banana", 15, 2771.0), ("ochota_kap", 29, 1053.0)]
+)
 def test_real_photos_are_all_placed(name: str, photos: int, focal: float, tmp_path: Path) -> None:
     folder = PHOTOS / name / "images"
     if not folder.is_dir():
@@ -98,7 +120,7 @@ def test_real_photos_are_all_placed(name: str, photos: int, focal: float, tmp_pa
     run = run_sfm(folder, tmp_path / "output")
     assert run.code == 0, run.said
     report = json.loads((run.output / "report.json").read_text())
-    assert report["metrics"]["registered"] == photos
+    assert report["metrics"]["registered"] >= photos  # what the library's defaults place
     assert report["cameras"][0]["focal_px"] == pytest.approx(focal, rel=0.05)
     if name == "brighton_beach":
         assert report["georeference"]["residuals_m"]["median"] < 3
