@@ -3,8 +3,8 @@
     python jobs/sfm.py --input-dir PHOTOS --output-dir OUT
 
 Writes OUT/images/, OUT/masks/ (where masks came in), OUT/sparse/0/ (PINHOLE, binary), OUT/thumbnails/,
-georeference.json, report.json, report.html, result.json and progress.json. Exit codes: 0 done; 2 the photos or the options are at fault; 75 interrupted, run again
-to go on.
+georeference.json, report.json, report.html, result.json and progress.json. Exit codes: 0 done; 2 the photos or the
+options are at fault; 75 interrupted, run again to go on.
 """
 
 import shutil
