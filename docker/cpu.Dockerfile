@@ -20,7 +20,7 @@ WORKDIR /build
 COPY pyproject.toml constraints.txt docker/cpu-requirements.txt ./
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 RUN python3 -m venv /opt/venv \
-    && python -m pip install --extra-index-url "${TORCH_INDEX}" -c constraints.txt -r cpu-requirements.txt ".[runner,stages]" \
+    && python -m pip install --extra-index-url "${TORCH_INDEX}" -c constraints.txt -r cpu-requirements.txt ".[runner,train,compress]" \
     && python -c "import boto3, faster_whisper, numba, pyannote.audio, pycolmap, torch"
 
 # Jobs run as root: the workspace is the instance's disk, /opt/models belongs to what the EFS access point says, and

@@ -17,7 +17,7 @@ ENV PATH=/opt/venv/bin:$PATH \
 WORKDIR /build
 COPY pyproject.toml constraints.txt docker/gpu-requirements.txt ./
 RUN python3 -m venv /opt/venv \
-    && python -m pip install -c constraints.txt -r gpu-requirements.txt ".[runner,stages]"
+    && python -m pip install -c constraints.txt -r gpu-requirements.txt ".[runner,train,compress]"
 
 # On PyPI gsplat is CUDA source that compiles at first use: minutes of a paid GPU in every job, and nvcc in the image.
 # Here it is compiled once, for T4 (7.5), A10G (8.6), L4 and L40S (8.9) and H100 (9.0); building needs no GPU.
@@ -25,7 +25,7 @@ RUN python3 -m venv /opt/venv \
 ARG TORCH_CUDA_ARCH_LIST="7.5;8.6;8.9;9.0"
 ARG MAX_JOBS=4
 ARG PLAS_COMMIT=e4e83cea1b0501dd026ba47d5a0717897d71a004
-RUN python -m pip install --no-deps --no-build-isolation --no-binary gsplat gsplat==1.5.3 \
+RUN python -m pip install --no-deps --no-build-isolation --force-reinstall --no-binary gsplat gsplat==1.5.3 \
     && python -m pip install --no-deps --no-build-isolation "https://github.com/fraunhoferhhi/PLAS/archive/${PLAS_COMMIT}.tar.gz" \
     && python -c "import torch; from gsplat import csrc"
 

@@ -42,12 +42,13 @@ if [ ! -x .venv/bin/python ]; then
   say "making .venv with $("$python" --version)"
   "$python" -m venv .venv || fail "could not make .venv; on Debian and Ubuntu: apt-get install python3-venv"
 fi
-say "installing the packages for '$extra' into .venv (the first time takes a minute or two)"
-.venv/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[$extra]"
 if [ "$extra" != demo ]; then
+  # Before the packages that need it: they would bring the build with CUDA.
   say "installing $torch, the build for CPUs"
   install_cpu_torch
 fi
+say "installing the packages for '$extra' into .venv (the first time takes a minute or two)"
+.venv/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[$extra]"
 if [ "$extra" = check ] && [ ! -x .venv-checkov/bin/checkov ]; then
   # checkov pins a boto3 of its own, so it lives apart.
   say "installing checkov into .venv-checkov"
