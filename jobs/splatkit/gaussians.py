@@ -16,6 +16,8 @@ NEIGHBOURS = 3
 # Per step of Adam, as in the 3DGS paper; means in units of the normalised scene.
 LEARNING_RATES = {"means": 1.6e-4, "scales": 5e-3, "quats": 1e-3, "opacities": 5e-2, "sh0": 2.5e-3, "shN": 2.5e-3 / 20}
 PAPER_STEPS, HASTE_POWER, HASTE_MOST = 30_000, 0.4, 3.0  # see haste()
+# Powers of the haste: colours bear more of it than shapes do.
+POWERS = {"means": 1.0, "scales": 1.0, "quats": 1.0, "opacities": 1.0, "sh0": 1.6, "shN": 2.3}
 MEANS_END = 0.01  # share of the means' rate that is left at the last step
 BYTES_PER_GAUSSIAN = 59 * 4 * 4 + 600  # parameter, gradient and two moments, and what rendering keeps
 
@@ -59,17 +61,19 @@ def haste(steps: int) -> float:
 def optimizers(values: Parameters, hurry: float) -> Optimizers:
     """One Adam per parameter, so that strategies can reshape each one's state."""
     return {
-        name: torch.optim.Adam([{"params": value, "lr": LEARNING_RATES[name] * hurry}], eps=1e-15, fused=True)
+        name: torch.optim.Adam(
+            [{"params": value, "lr": LEARNING_RATES[name] * hurry ** POWERS[name]}], eps=1e-15, fused=True
+        )
         for name, value in values.items()
         if value.numel()
     }
 
 
 def set_means_rate(tools: Optimizers, progress: float, hurry: float) -> float:
-    """The learning rate of the means at this share (0..1) of the training: falls exponentially."""
-    rate = LEARNING_RATES["means"] * hurry * MEANS_END**progress
-    tools["means"].param_groups[0]["lr"] = rate
-    return float(rate)
+    """For this share (0..1) of the training. Returns the rate without the haste, which MCMC's noise is tuned to."""
+    rate = LEARNING_RATES["means"] * MEANS_END**progress
+    tools["means"].param_groups[0]["lr"] = rate * hurry
+    return rate
 
 
 def keep_most_opaque(values: Mapping[str, Tensor], count: int) -> Tensor:

@@ -57,9 +57,9 @@ class Scene:
     frame: Frame
     left_out: tuple[str, ...]  # photos of the model that are not in the folder
 
-    def split(self, every: int) -> tuple[list[int], list[int]]:
-        """Indices to train on and to hold out: every so-many-th photo is held out, the first one included."""
-        held_out = [i for i in range(len(self.views)) if every and i % every == 0]
+    def split(self, every: int, first: int) -> tuple[list[int], list[int]]:
+        """Indices to train on and to hold out: every so-many-th photo, counted from `first`."""
+        held_out = list(range(first, len(self.views), every)) if every else []
         return [i for i in range(len(self.views)) if i not in set(held_out)], held_out
 
 

@@ -46,6 +46,9 @@ class TrainOptions:
     background: Literal["black", "white", "random"] = "black"  # random makes Gaussians cover what should be covered
     sky: bool = False  # add a far dome of Gaussians, for scenes that show the sky
     hold_out_every: int = 8  # every so-many-th photo is for evaluation only; 0: none, all are trained on
+    # index of the first of them; -1: half of hold_out_every, since the first photo of a flight shows what no other does;
+    # papers and other trainers take 0
+    hold_out_first: int = -1
     evaluate_every: int = 0  # steps between two evaluations; 0: max_steps / 20
     plateau_gain: float = 0.05  # dB of held-out PSNR over the window; less than that ends the training; 0: never
     plateau_window: float = 0.15  # share of the steps
@@ -58,7 +61,7 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         least = {"max_steps": 0, "max_size": 0, "sh_degree": -1, "cap_max": 0, "refine_every": 0}
-        least |= {"hold_out_every": 0, "evaluate_every": 0, "seed": 0, "threads": 0}
+        least |= {"hold_out_every": 0, "hold_out_first": -1, "evaluate_every": 0, "seed": 0, "threads": 0}
         positive = {
             "checkpoint_seconds": 0,
             "flythrough_seconds": 0,
@@ -78,6 +81,10 @@ class TrainOptions:
             raise ValueError("hold_out_every is 1, which leaves nothing to train on; allowed is 0 or 2 and more")
         if 0 < self.max_size < 64:
             raise ValueError(f"max_size is {self.max_size}; allowed is 0 or 64 and more")
+
+    @property
+    def first_held_out(self) -> int:
+        return self.hold_out_every // 2 if self.hold_out_first < 0 else self.hold_out_first
 
     def of_preset(self, name: str) -> int:
         """The option's own value, or the preset's."""

@@ -54,7 +54,7 @@ class Training:
     def __init__(self, scene: Scene, options: TrainOptions, backend: Backend, photos: PhotoCache, cap: int) -> None:
         self.scene, self.options, self.backend, self.photos, self.cap = scene, options, backend, photos, cap
         self.max_steps, self.sh_degree = options.of_preset("max_steps"), options.of_preset("sh_degree")
-        self.train_views, self.held_out = scene.split(options.hold_out_every)
+        self.train_views, self.held_out = scene.split(options.hold_out_every, options.first_held_out)
         self.step = 0
         torch.manual_seed(options.seed)
         self._sampler = torch.Generator().manual_seed(options.seed)
