@@ -46,7 +46,7 @@ class TrainOptions:
     background: Literal["black", "white", "random"] = "black"  # random makes Gaussians cover what should be covered
     sky: bool = False  # add a far dome of Gaussians, for scenes that show the sky
     hold_out_every: int = 8  # every so-many-th photo is for evaluation only; 0: none, all are trained on
-    # index of the first of them; -1: half of hold_out_every, since the first photo of a flight shows what no other does;
+    # index of the first of them; -1: half of hold_out_every, as the first photo of a flight shows what no other does;
     # papers and other trainers take 0
     hold_out_first: int = -1
     evaluate_every: int = 0  # steps between two evaluations; 0: max_steps / 20
