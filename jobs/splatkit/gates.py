@@ -132,7 +132,7 @@ def _of_the_way(
     return [
         _at_most(
             "turned_on_the_spot",
-            share_turned(model.reconstruction, pairs),
+            share_turned(model.reconstruction, pairs, focals),
             limits.max_turned,
             "the camera turned on the spot: {value:.0%} of the pairs of photos differ by a rotation alone",
             "Move sideways between photos, by a tenth of the distance to the subject; panoramas hold no depth.",

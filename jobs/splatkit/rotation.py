@@ -1,6 +1,6 @@
 """Whether a camera only turned on the spot: then photos show no depth, and what COLMAP makes of them is invented."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pycolmap
@@ -10,11 +10,18 @@ MIN_SHARED = 15  # points that a pair must share
 EXPLAINED = 0.0015  # of the photo's longer side: a pair whose points a rotation brings as near as that, in the median
 # Focal lengths tried, in longer sides: in a model without depth the solved one is arbitrary. Longer lenses than these
 # would make a flight over flat ground look like turning.
+KNOWN_WITHIN = 1.25  # times what EXIF says
 FOCALS = np.geomspace(0.4, 1.5, 40)
 
 
-def share_turned(reconstruction: pycolmap.Reconstruction, pairs: Iterable[tuple[str, str]]) -> float | None:
-    """The share of pairs that differ by a rotation alone, at the focal length that explains most; None: no pairs."""
+def share_turned(
+    reconstruction: pycolmap.Reconstruction, pairs: Iterable[tuple[str, str]], focals: Mapping[str, float]
+) -> float | None:
+    """The share of pairs that differ by a rotation alone, at the focal length that explains most; None: no pairs.
+
+    focals: what is known of the focal length, in pixels, by photo; then only ones about that are tried.
+    """
+    tried = _near(reconstruction, focals)
     registered = {reconstruction.images[i].name: i for i in reconstruction.reg_image_ids()}
     placed = sorted((registered[a], registered[b]) for a, b in pairs if a in registered and b in registered)
     sample = placed[:: max(1, len(placed) // SAMPLE)]
@@ -22,8 +29,14 @@ def share_turned(reconstruction: pycolmap.Reconstruction, pairs: Iterable[tuple[
     for straightened in (False, True):  # the solved distortion may be invented, too
         seen = {i: _places(reconstruction, i, straightened) for i in {i for pair in sample for i in pair}}
         shared = [both for a, b in sample if len((both := _in_both(seen[a], seen[b]))[0]) >= MIN_SHARED]
-        shares += [float(np.mean([_turned(*both, focal) for both in shared])) for focal in FOCALS if shared]
+        shares += [float(np.mean([_turned(*both, focal) for both in shared])) for focal in tried if shared]
     return max(shares, default=None)
+
+
+def _near(reconstruction: pycolmap.Reconstruction, focals: Mapping[str, float]) -> np.ndarray:
+    cameras = {image.name: reconstruction.cameras[image.camera_id] for image in reconstruction.images.values()}
+    known = [focals[name] / max(camera.width, camera.height) for name, camera in cameras.items() if name in focals]
+    return FOCALS if not known else float(np.median(known)) * np.geomspace(1 / KNOWN_WITHIN, KNOWN_WITHIN, 12)
 
 
 def _places(reconstruction: pycolmap.Reconstruction, image_id: int, straightened: bool) -> dict[int, np.ndarray]:
