@@ -50,8 +50,8 @@ def test_the_warp_between_the_views_is_followed() -> None:
 
 def test_what_does_not_match_or_is_too_far_or_has_no_texture_stays() -> None:
     photo = texture()
-    assert _lucas_kanade(photo, texture(seed=9), START, START, SAME)[1].mean() < 0.05
-    assert _lucas_kanade(photo, moved(photo, MAX_SHIFT + 1.0, 0.0), START, START, SAME)[1].mean() < 0.05
+    assert _lucas_kanade(photo, texture(seed=9), START, START, SAME)[1].mean() < 0.1
+    assert _lucas_kanade(photo, moved(photo, MAX_SHIFT + 1.0, 0.0), START, START, SAME)[1].mean() < 0.1
     even = np.full((200, 200), 90, np.uint8)
     assert not _lucas_kanade(even, even, START, START, SAME)[1].any()
     stripes = np.repeat(texture()[:1], 200, axis=0)  # may slide along themselves
