@@ -55,13 +55,15 @@ class CompressOptions:
     levels: int = 3  # of detail, each with half as many splats as the one before; 1: none but the whole
     views: int = 8  # compared before and after, at most: held-out photos, or a ring of cameras without photos
     view_size: int = 640  # longest side of these pictures in pixels
-    held_out_every: int = 8  # which photos training held out
+    hold_out_every: int = 8  # which photos training held out, as in train.py
+    hold_out_first: int = -1  # index of the first of them; -1: half of hold_out_every
     turntable_frames: int = 60  # of turntable.mp4; 0: none
 
     def __post_init__(self) -> None:
         ranges = {
             "max_loss_db": (0.001, 20), "target_mb": (0, 100_000), "sh_degree": (0, 3), "levels": (1, 8),
-            "views": (1, 200), "view_size": (64, 4096), "held_out_every": (1, 1000), "turntable_frames": (0, 2000),
+            "views": (1, 200), "view_size": (64, 4096), "hold_out_every": (1, 1000),
+            "hold_out_first": (-1, 100_000), "turntable_frames": (0, 2000),
         }  # fmt: skip
         for name, (least, most) in ranges.items():
             if not least <= getattr(self, name) <= most:
@@ -158,8 +160,12 @@ def find_shots(options: CompressOptions, splats: Splats, work: Path, progress: P
     """Held-out photos where the input has a COLMAP dataset, else cameras around the scene."""
     datasets = [p.parent for pattern in DATASETS for p in sorted(options.input_dir.glob(pattern)) if p.is_dir()]
     if options.input_dir.is_dir() and datasets:
-        every, longest, most = options.held_out_every, options.view_size, options.views
-        shots = held_out_shots(datasets[0], work, every, longest, most)
+        every, first = options.hold_out_every, options.hold_out_first
+        first = every // 2 if first < 0 else first
+        shots = held_out_shots(datasets[0], work, every, first, options.view_size, options.views)
+        if not shots:
+            cause = f"{datasets[0].name} has no photo number {first}, the first held out"
+            raise input_error("no_held_out_photos", cause, "Give --hold-out-every and --hold-out-first as in training.")
         progress.say(f"judged by {len(shots)} held-out photos of {datasets[0].name}")
         return shots
     progress.say(f"judged by {options.views} views around the scene, as the input has no photos")

@@ -58,14 +58,9 @@ def by_first_appearance(labels: Labels, entries: int) -> tuple[Labels, Labels]:
 
 def distinct_rows(vectors: Floats) -> tuple[Labels, Labels]:
     """(index of the first row of each kind, the kind of each row), told apart by a 64-bit hash."""
-    bits = np.ascontiguousarray(vectors + np.float32(0)).view(np.uint32).reshape(len(vectors), -1)  # -0 becomes 0
-    factors = np.random.default_rng(0).integers(1, 1 << 63, bits.shape[1], dtype=np.uint64) * np.uint64(2) + np.uint64(
-        1
-    )
-    hashes = np.zeros(len(bits), np.uint64)
-    for column, factor in enumerate(factors):
-        mixed = (hashes ^ bits[:, column]) * factor
-        hashes = mixed ^ (mixed >> np.uint64(29))
+    bits = np.ascontiguousarray(vectors).view(np.uint32)
+    factors = np.random.default_rng(0).integers(1, 1 << 63, bits.shape[1], dtype=np.uint64) | np.uint64(1)
+    hashes = _hashes(bits, factors)
     _, first, kinds = np.unique(hashes, return_index=True, return_inverse=True)
     return first, kinds
 
@@ -101,6 +96,22 @@ def _centroids(vectors: Floats, labels: Labels, present: Floats) -> Floats:
     sums = _sums(vectors, labels, np.zeros(present.shape, np.float64))
     means = sums / np.maximum(counts, 1)[:, None]
     return np.where(counts[:, None] > 0, means, present).astype(np.float32)
+
+
+@numba.njit(cache=True)
+def _hashes(bits: Any, factors: Any) -> Any:  # pragma: no cover - compiled
+    """Row by row, because a copy of all harmonics would be a third of the memory that encoding takes."""
+    hashes = np.zeros(len(bits), np.uint64)
+    for i in range(len(bits)):
+        mixed = np.uint64(0)
+        for column in range(bits.shape[1]):
+            word = np.uint64(bits[i, column])
+            if word == np.uint64(0x80000000):  # -0 is 0
+                word = np.uint64(0)
+            mixed = (mixed ^ word) * factors[column]
+            mixed ^= mixed >> np.uint64(29)
+        hashes[i] = mixed
+    return hashes
 
 
 @numba.njit(cache=True)

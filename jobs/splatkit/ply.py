@@ -108,17 +108,16 @@ def _truncated(path: Path, detail: str) -> StageError:
 
 
 def _gather(rows: NDArray[np.void], rest: list[str], path: Path) -> Splats:
-    def columns(names: list[str]) -> Floats:
-        gathered = np.empty((len(rows), len(names)), np.float32)
+    geometry = np.empty((len(rows), len(WANTED)), np.float32)
+    harmonics = np.empty((len(rows), len(rest) // 3, 3), np.float32)
+    try:
         for start in range(0, len(rows), ROWS_AT_ONCE):  # in the file's order, so that each page is read once
             part = slice(start, start + ROWS_AT_ONCE)
-            for column, name in enumerate(names):
-                gathered[part, column] = rows[part][name]
-        return gathered
-
-    try:
-        geometry = columns([*WANTED])
-        coefficients = columns(rest).reshape(len(rows), 3, len(rest) // 3)  # channel-major in the file
+            for column, name in enumerate(WANTED):
+                geometry[part, column] = rows[part][name]
+            for index, name in enumerate(rest):  # channel by channel in the file
+                channel, coefficient = divmod(index, len(rest) // 3)
+                harmonics[part, coefficient, channel] = rows[part][name]
     except (ValueError, TypeError) as problem:  # a list property under a wanted name
         raise input_error("bad_ply", f"{path.name}: {problem}", TRAINED) from problem
     return Splats(
@@ -127,7 +126,7 @@ def _gather(rows: NDArray[np.void], rest: list[str], path: Path) -> Splats:
         quats=np.ascontiguousarray(geometry[:, 10:14]),
         opacities=np.ascontiguousarray(geometry[:, 6]),
         sh0=np.ascontiguousarray(geometry[:, 3:6]),
-        shN=np.ascontiguousarray(coefficients.transpose(0, 2, 1)),
+        shN=harmonics,
     )
 
 

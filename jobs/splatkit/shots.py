@@ -74,12 +74,12 @@ def look_at(name: str, eye: Matrix, target: Matrix, width: int, height: int) -> 
     return Shot(name, pose, intrinsics, width, height)
 
 
-def held_out_shots(dataset: Path, work: Path, every: int, longest: int, most: int) -> list[Shot]:
-    """Every so-many-th photo of a COLMAP dataset, at most `longest` pixels wide or high, evenly thinned to `most`."""
+def held_out_shots(dataset: Path, work: Path, every: int, first: int, longest: int, most: int) -> list[Shot]:
+    """Every so-many-th photo of a COLMAP dataset from the `first`, at most `longest` pixels wide or high, evenly thinned to `most`."""
     from splatkit.scene import read_scene  # brings pycolmap, which a scene without photos does not need
 
     scene = read_scene(dataset, work, work / "colmap.log")
-    _, held_out = scene.split(every)
+    _, held_out = scene.split(every, first)
     chosen = [held_out[i] for i in np.unique(np.linspace(0, len(held_out) - 1, min(most, len(held_out))).astype(int))]
     shots = []
     for view in (scene.views[index] for index in chosen):

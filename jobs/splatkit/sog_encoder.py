@@ -17,9 +17,9 @@ from splatkit.sog import INDEX_BASE, PALETTE_COLUMNS, SogFiles
 from splatkit.splats import Floats, Splats
 from splatkit.webp import Pixels, lossless_webp
 
-Order = Literal["hilbert", "morton", "plas", "given"]
+Order = Literal["hilbert", "morton", "given"]
 GENERATOR = "splatworks"
-THREADS = 4
+THREADS = 2  # libwebp takes 100 MB for a picture of a million pixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,14 +40,20 @@ class Precision:
 @dataclass(frozen=True)
 class Encoded:
     files: SogFiles
-    kept: Splats  # the source in the order and orientation of the file, to compare with what comes out of it
+    source: Splats  # in the orientation of the file
+    order: NDArray[np.int64]  # of the source's splats in the file
+
+    @property
+    def kept(self) -> Splats:
+        """The source in the file's order, to compare with what comes out of it. A copy, made on demand."""
+        return self.source.take(self.order)
 
 
 def encode_sog(splats: Splats, precision: Precision, order: Order = "hilbert") -> Encoded:
     splats = splats.with_sh_degree(min(splats.sh_degree, precision.sh_degree))
-    splats = canonical(splats)
-    if order != "given":
-        splats = splats.take(ORDERS[order](splats))
+    source = canonical(splats)
+    rows = np.arange(len(source)) if order == "given" else ORDERS[order](source)
+    splats = source.with_sh_degree(0).take(rows)
     means, pictures = _means(splats, precision)
     scales_codebook, pictures["scales.webp"] = _coded(splats.scales, precision.scales_step, precision.keep_coded)
     pictures["quats.webp"] = _quats(splats, precision)
@@ -63,15 +69,16 @@ def encode_sog(splats: Splats, precision: Precision, order: Order = "hilbert") -
         "sh0": {"codebook": _short(sh0_codebook), "files": ["sh0.webp"]},
     }
     layers = {name: _picture(columns) for name, columns in pictures.items()}
-    if splats.sh_degree:
-        meta["shN"], harmonics = _harmonics(splats, precision)
+    del pictures
+    if source.sh_degree:
+        meta["shN"], harmonics = _harmonics(source, rows, precision)
         layers |= harmonics
-    return Encoded(SogFiles(meta, _compressed(layers)), splats)
+    return Encoded(SogFiles(meta, _compressed(layers)), source, rows)
 
 
 def usual_entries(count: int) -> int:
-    """Of the palette: as other encoders choose it, 1,024 times a power of two between n / 2 and n."""
-    return min(MAX_ENTRIES, 1024 << max(0, (count // 1024).bit_length() - 1))
+    """Of the palette. Others take a power of two between n / 2 and n; labels in order make more entries cheap."""
+    return min(MAX_ENTRIES, max(1024, count * 2 // 3))
 
 
 def log_means(means: Floats) -> NDArray[np.float64]:
@@ -92,17 +99,17 @@ def _means(splats: Splats, precision: Precision) -> tuple[dict[str, list[float]]
     codes = np.rint((logs - low) / extent * (65535 / precision.means_step)).astype(np.int64) * precision.means_step
     codes = np.minimum(codes, 65535)
     meta = {"mins": _short(low), "maxs": _short(low + extent)}
-    return meta, {"means_l.webp": codes & 255, "means_u.webp": codes >> 8}
+    return meta, {"means_l.webp": (codes & 255).astype(np.uint8), "means_u.webp": (codes >> 8).astype(np.uint8)}
 
 
-def _quats(splats: Splats, precision: Precision) -> NDArray[np.int64]:
+def _quats(splats: Splats, precision: Precision) -> NDArray[np.uint8]:
     quats = splats.quats.astype(np.float64)
     dropped = np.abs(quats).argmax(axis=1)
     largest = np.abs(np.take_along_axis(quats, dropped[:, None], axis=1))
     signs = np.sign(np.take_along_axis(quats, dropped[:, None], axis=1))
     three = np.take_along_axis(quats, OTHER_COMPONENTS[dropped], axis=1) * signs
     codes = _rounded_together(three, largest, precision.quats_step)
-    return np.column_stack([codes, dropped + INDEX_BASE]).astype(np.int64)
+    return np.column_stack([codes, dropped + INDEX_BASE]).astype(np.uint8)
 
 
 def _rounded_together(three: NDArray[np.float64], largest: NDArray[np.float64], step: int) -> NDArray[np.float64]:
@@ -119,12 +126,12 @@ def _rounded_together(three: NDArray[np.float64], largest: NDArray[np.float64], 
     return best
 
 
-def _alphas(splats: Splats, precision: Precision) -> NDArray[np.int64]:
+def _alphas(splats: Splats, precision: Precision) -> NDArray[np.uint8]:
     """Counted down from 255, so that what is opaque stays so at any step."""
     coded = precision.keep_coded and len(np.unique(splats.alphas)) <= ENTRIES
     step = 1 if coded else precision.alpha_step
     missing = np.rint((1 - splats.alphas.astype(np.float64)) * (255 / step)) * step
-    return np.maximum(255 - missing, 0).astype(np.int64)
+    return np.maximum(255 - missing, 0).astype(np.uint8)
 
 
 def _coded(values: Floats, step: float, keep_coded: bool) -> tuple[Floats, NDArray[np.uint8]]:
@@ -135,17 +142,20 @@ def _coded(values: Floats, step: float, keep_coded: bool) -> tuple[Floats, NDArr
     return codebook, indices_of(values, codebook)
 
 
-def _harmonics(splats: Splats, precision: Precision) -> tuple[dict[str, Any], dict[str, Pixels]]:
+def _harmonics(
+    splats: Splats, rows: NDArray[np.int64], precision: Precision
+) -> tuple[dict[str, Any], dict[str, Pixels]]:
     vectors = splats.shN.reshape(len(splats), -1)
     entries = round(usual_entries(len(splats)) * precision.palette_growth)
     palette, labels = palette_of(vectors, min(max(entries, 64), MAX_ENTRIES))
-    order, labels = by_first_appearance(labels, len(palette))
-    palette = palette[order]
-    variance = float(vectors.var())
+    named, labels = by_first_appearance(labels[rows], len(palette))
+    palette = palette[named]
+    flat = vectors.ravel()
+    variance = float(flat @ flat) / flat.size - float(flat.mean()) ** 2  # var() would copy all of it
     codebook = stepped_codebook(palette, float(np.sqrt(12 * precision.palette_noise * variance)) or 1.0)
     coefficients = splats.shN.shape[1]
-    rows = -(-len(palette) // PALETTE_COLUMNS)
-    picture = np.zeros((rows * PALETTE_COLUMNS, coefficients, 4), np.uint8)
+    height = -(-len(palette) // PALETTE_COLUMNS)
+    picture = np.zeros((height * PALETTE_COLUMNS, coefficients, 4), np.uint8)
     picture[..., 3] = 255
     picture[: len(palette), :, :3] = indices_of(palette, codebook).reshape(-1, coefficients, 3)
     meta = {
@@ -155,7 +165,7 @@ def _harmonics(splats: Splats, precision: Precision) -> tuple[dict[str, Any], di
         "files": ["shN_centroids.webp", "shN_labels.webp"],
     }
     label_columns = np.column_stack([labels & 255, labels >> 8, np.zeros_like(labels)])
-    centroids = picture.reshape(rows, PALETTE_COLUMNS * coefficients, 4)
+    centroids = picture.reshape(height, PALETTE_COLUMNS * coefficients, 4)
     return meta, {"shN_centroids.webp": centroids, "shN_labels.webp": _picture(label_columns)}
 
 

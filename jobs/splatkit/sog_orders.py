@@ -3,12 +3,18 @@
 from collections.abc import Callable
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from splatkit.orientation import canonical
-from splatkit.sog_encoder import ORDERS, Precision, encode_sog
+from splatkit.plas import plas_order
+from splatkit.sog_encoder import ORDERS as CURVES
+from splatkit.sog_encoder import Precision, encode_sog
 from splatkit.splats import Splats
 
 OrderChoice = Literal["auto", "hilbert", "morton", "plas"]
-TRIED = ("hilbert", "morton")
+ORDERS: dict[str, Callable[[Splats], NDArray[np.int64]]] = {**CURVES, "plas": plas_order}
+PLAS_SPLATS = 300_000  # sorting more takes longer than it can be worth
 
 
 def in_order(splats: Splats, order: OrderChoice, say: Callable[[str], None]) -> Splats:
@@ -16,10 +22,10 @@ def in_order(splats: Splats, order: OrderChoice, say: Callable[[str], None]) -> 
     if order != "auto":
         return splats.take(ORDERS[order](splats))
     without_harmonics = splats.with_sh_degree(0)  # they are a palette, and cost the same in any order
-    sizes = {}
-    for name in TRIED:
-        ordered = without_harmonics.take(ORDERS[name](splats))
-        sizes[name] = encode_sog(ordered, Precision(), "given").files.size
+    sizes, rows = {}, {}
+    for name in ORDERS if len(splats) <= PLAS_SPLATS else CURVES:
+        rows[name] = ORDERS[name](splats)
+        sizes[name] = encode_sog(without_harmonics.take(rows[name]), Precision(), "given").files.size
     best = min(sizes, key=lambda name: sizes[name])
     say(f"order {best}: " + ", ".join(f"{name} {size / 1e6:.3f} MB" for name, size in sizes.items()))
-    return splats.take(ORDERS[best](splats))
+    return splats.take(rows[best])

@@ -190,7 +190,7 @@ def test_photos_that_training_held_out_are_the_judge_where_they_are(tmp_path: Pa
     splats = ball(4000, degree=1)
     write_ply(tmp_path / "in" / "splat.ply", splats)
     write_dataset(tmp_path / "in", splats, pycolmap)
-    code, result = run("--levels", "1", "--held-out-every", "2")
+    code, result = run("--levels", "1", "--hold-out-every", "2")
     assert code == DONE
     assert result["metrics"]["loss_is"] == "measured against photos"
     # The photos are renders of the very splat with noise of 30 dB: less would mean that the cameras do not agree.
