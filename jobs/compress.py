@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from splatkit.cleaning import Cleaned, without_broken, without_invisible
 from splatkit.errors import StageError, input_error
@@ -27,17 +27,19 @@ from splatkit.precision_steps import STEPS as STEPS_OF_PRECISION
 from splatkit.precision_steps import Attempt, within_loss, within_size
 from splatkit.quality import Judge, attribute_errors
 from splatkit.rendering import Renderer
-from splatkit.shots import Shot, framing, held_out_shots, ring
+from splatkit.shots import Shot, framing, held_out_shots, ring, turned_shot
 from splatkit.sog import META, read_sog
 from splatkit.sog_orders import OrderChoice, in_order
 from splatkit.splat_files import READERS, read_splats
 from splatkit.splats import Splats, join
 from splatkit.stage import Progress, run_stage, write_json
+from splatkit.turning import UPRIGHT, turned
 from splatkit.turntable import HEIGHT, WIDTH, write_thumbnail, write_turntable
 from splatkit.viewer_page import About, first_look, standalone_page, streaming_page
 
 STEPS = {"reading": 5, "views": 15, "encoding": 35, "levels": 20, "page": 5, "turntable": 20}
 OUTPUTS = ("scene.sog", "lod", "viewer", "thumbnail.png", "turntable.mp4", "report.json")
+GEOREFERENCE = "georeference.json"  # sfm.py writes it with scenes whose z is up
 DATASETS = ("sparse", "*/sparse")  # where a COLMAP model lies below its dataset, in the input
 
 
@@ -50,6 +52,8 @@ class CompressOptions:
     max_loss_db: float = 0.3  # PSNR that the pictures may lose; precision rises until it holds
     target_mb: float = 0.0  # the best quality within so many megabytes (10^6 bytes); 0: no limit
     order: OrderChoice = "auto"  # of the splats in the file; auto: what is smallest
+    # which way is up in the input; auto: z where a georeference.json of sfm.py lies in it, else -y as trainers have it
+    up: Literal["auto", "-y", "z", "y", "-z"] = "auto"
     prune: bool = False  # drop Gaussians that no picture shows: fainter than 1/255, or far outside the scene
     sh_degree: int = 3  # leave out the bands of spherical harmonics above this
     levels: int = 3  # of detail, each with half as many splats as the one before; 1: none but the whole
@@ -88,11 +92,13 @@ def compress(options: CompressOptions) -> dict[str, Any]:
     path = find_splat(options)
     source = read_splats(path)
     cleaned = clean(source, options, progress)
+    turn = UPRIGHT[find_up(options)]
+    splats = turned(cleaned.splats, turn)
     with tempfile.TemporaryDirectory(prefix="compress-") as folder:
-        shots = find_shots(options, cleaned.splats, Path(folder), progress)
+        shots = find_shots(options, splats, turn, Path(folder), progress)
         progress.begin("views", "rendering the original", len(shots))
-        judge = Judge(cleaned.splats, shots, lambda done, total: progress.update(done, total, "comparing pictures"))
-        attempt = encode(options, cleaned.splats, judge, progress)
+        judge = Judge(splats, shots, lambda done, total: progress.update(done, total, "comparing pictures"))
+        attempt = encode(options, splats, judge, progress)
         result = attempt.encoded.files.decode()
         bundle = options.output_dir / "scene.sog"
         attempt.encoded.files.write_bundle(bundle)
@@ -104,6 +110,7 @@ def compress(options: CompressOptions) -> dict[str, Any]:
         "dropped": cleaned.dropped,
         "splats": len(result),
         "bytes": {"scene.sog": bundle.stat().st_size, **attempt.encoded.files.sizes},
+        "turn": turn.tolist(),  # scene.sog = turn * splat.ply
         "precision": attempt.step,
         "merged": attempt.merged,
         "quality": attempt.quality.as_json(),
@@ -156,7 +163,14 @@ def clean(splats: Splats, options: CompressOptions, progress: Progress) -> Clean
     return cleaned
 
 
-def find_shots(options: CompressOptions, splats: Splats, work: Path, progress: Progress) -> list[Shot]:
+def find_up(options: CompressOptions) -> str:
+    if options.up != "auto":
+        return options.up
+    places = [options.input_dir / GEOREFERENCE, *options.input_dir.glob(f"*/{GEOREFERENCE}")]
+    return "z" if any(place.is_file() for place in places) else "-y"
+
+
+def find_shots(options: CompressOptions, splats: Splats, turn: Any, work: Path, progress: Progress) -> list[Shot]:
     """Held-out photos where the input has a COLMAP dataset, else cameras around the scene."""
     datasets = [p.parent for pattern in DATASETS for p in sorted(options.input_dir.glob(pattern)) if p.is_dir()]
     if options.input_dir.is_dir() and datasets:
@@ -167,7 +181,7 @@ def find_shots(options: CompressOptions, splats: Splats, work: Path, progress: P
             cause = f"{datasets[0].name} has no photo number {first}, the first held out"
             raise input_error("no_held_out_photos", cause, "Give --hold-out-every and --hold-out-first as in training.")
         progress.say(f"judged by {len(shots)} held-out photos of {datasets[0].name}")
-        return shots
+        return [turned_shot(shot, turn) for shot in shots]
     progress.say(f"judged by {options.views} views around the scene, as the input has no photos")
     return ring(framing(splats), options.views, options.view_size, options.view_size * 3 // 4)
 

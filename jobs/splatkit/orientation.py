@@ -22,7 +22,7 @@ def canonical(splats: Splats) -> Splats:
     quats = unit_quats(splats.quats)
     real = quats @ (turns * np.array([1, -1, -1, -1], np.float32)).T  # the real part of each product, linear in quats
     chosen = np.abs(real).argmax(axis=1)
-    quats = _multiply(quats, turns[chosen])
+    quats = multiply(quats, turns[chosen])
     quats *= np.where(quats[:, :1] < 0, np.float32(-1), np.float32(1))
     scales = np.take_along_axis(splats.scales, sources[chosen], axis=1)
     return replace(splats, quats=quats, scales=scales)
@@ -52,7 +52,7 @@ def quats_of(matrices: NDArray[np.floating]) -> Floats:
     return unit_quats(chosen.astype(np.float32))
 
 
-def _multiply(a: Floats, b: Floats) -> Floats:
+def multiply(a: Floats, b: Floats) -> Floats:
     aw, ax, ay, az = a.T
     bw, bx, by, bz = b.T
     parts = (
@@ -71,7 +71,7 @@ def _octahedral_turns() -> tuple[Floats, NDArray[np.int64]]:
     quarter_turns = np.array([[half, half, 0, 0], [half, 0, half, 0], [half, 0, 0, half]], np.float32)
     turns = np.array([[1, 0, 0, 0]], np.float32)
     while len(turns) < 24:
-        grown = np.concatenate([turns, *(_multiply(turns, turn[None].repeat(len(turns), 0)) for turn in quarter_turns)])
+        grown = np.concatenate([turns, *(multiply(turns, turn[None].repeat(len(turns), 0)) for turn in quarter_turns)])
         same = np.abs(grown @ grown.T) > 1 - 1e-4
         turns = grown[~np.tril(same, -1).any(axis=1)]
     return turns, np.abs(rotation_matrices(turns)).argmax(axis=1)

@@ -1,7 +1,7 @@
 """Where a scene is looked at from: the photos that training held out, or a ring of cameras around it."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +75,7 @@ def look_at(name: str, eye: Matrix, target: Matrix, width: int, height: int) -> 
 
 
 def held_out_shots(dataset: Path, work: Path, every: int, first: int, longest: int, most: int) -> list[Shot]:
-    """Every so-many-th photo of a COLMAP dataset from the `first`, at most `longest` pixels wide or high, evenly thinned to `most`."""
+    """Every so-many-th photo of a COLMAP dataset from the `first`, no more than `most`, no larger than `longest`."""
     from splatkit.scene import read_scene  # brings pycolmap, which a scene without photos does not need
 
     scene = read_scene(dataset, work, work / "colmap.log")
@@ -91,6 +91,13 @@ def held_out_shots(dataset: Path, work: Path, every: int, first: int, longest: i
         pose[:3, 3] = scene.frame.unit * pose[:3, 3] - pose[:3, :3] @ scene.frame.origin
         shots.append(Shot(view.name, pose, intrinsics, width, height, view.photo))
     return shots
+
+
+def turned_shot(shot: Shot, turn: Matrix) -> Shot:
+    """The same camera after the scene was turned by [3, 3]."""
+    pose = shot.camera_from_world.copy()
+    pose[:3, :3] = pose[:3, :3] @ turn.T
+    return replace(shot, camera_from_world=pose)
 
 
 def _weighted_quantile(values: NDArray[np.floating], weights: Matrix, quantile: float) -> float:

@@ -69,4 +69,4 @@ def served(folder: Path) -> Iterator[str]:
 def screenshot(page: Any, path: Path) -> Floats:
     page.screenshot(path=path)
     with Image.open(path) as picture:
-        return np.asarray(picture.convert("RGB"), np.float32) / 255
+        return np.asarray(picture.convert("RGB"), np.float32) / np.float32(255)

@@ -52,8 +52,8 @@ def test_other_layouts_of_the_same_splats_read_the_same(tmp_path: Path, form: st
     write_ply(tmp_path / "splat.ply", splats)
     rows = np.array(PlyData.read(tmp_path / "splat.ply")["vertex"].data)
     if form == "reordered":
-        rows = repack_fields(rows[sorted(rows.dtype.names, reverse=True)])
-        rows = rows.astype([(name, "<f8") for name in rows.dtype.names])
+        rows = repack_fields(rows[sorted(rows.dtype.names or (), reverse=True)])
+        rows = rows.astype([(name, "<f8") for name in rows.dtype.names or ()])
     order = ">" if form == "big_endian" else "<"
     PlyData([PlyElement.describe(rows, "vertex")], text=form == "ascii", byte_order=order).write(tmp_path / "other.ply")
     other = read_ply(tmp_path / "other.ply")
@@ -93,7 +93,7 @@ def test_missing_properties_are_named(tmp_path: Path) -> None:
 def test_a_number_of_harmonics_that_no_degree_has_is_refused(tmp_path: Path) -> None:
     write_ply(tmp_path / "splat.ply", random_splats(4, 1))
     rows = np.array(PlyData.read(tmp_path / "splat.ply")["vertex"].data)
-    kept = repack_fields(rows[[name for name in rows.dtype.names if name != "f_rest_8"]])
+    kept: Any = repack_fields(rows[[name for name in rows.dtype.names or () if name != "f_rest_8"]])
     PlyData([PlyElement.describe(kept, "vertex")]).write(tmp_path / "odd.ply")
     assert "8 f_rest" in str(refusal(tmp_path / "odd.ply"))
 

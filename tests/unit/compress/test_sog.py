@@ -46,11 +46,9 @@ def test_the_splats_are_the_same_set_in_another_order_and_orientation(scene: Spl
 
 
 def test_a_scene_without_a_volume_is_kept_flat() -> None:
-    flat = Splats(
-        *(np.zeros(shape, np.float32) for shape in ((5, 3), (5, 3))),
-        np.tile(np.float32([1, 0, 0, 0]), (5, 1)),
-        np.zeros(5, np.float32), np.zeros((5, 3), np.float32), np.zeros((5, 0, 3), np.float32),
-    )  # fmt: skip
+    shapes = {"means": (5, 3), "scales": (5, 3), "opacities": (5,), "sh0": (5, 3), "shN": (5, 0, 3)}
+    zeros = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+    flat = Splats(**zeros, quats=np.tile(np.array([1, 0, 0, 0], np.float32), (5, 1)))
     result = encode_sog(flat, Precision()).files.decode()
     np.testing.assert_array_equal(result.means, 0)
     np.testing.assert_allclose(result.quats[:, 0], 1, atol=1e-4)
