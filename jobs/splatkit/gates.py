@@ -23,6 +23,8 @@ from splatkit.rotation import share_turned
 
 # Of preparation.blurriness: sharp photos of four sets had at most 0.39, the same blurred by two pixels at least 0.55.
 BLURRED = 0.55
+TURNED = "the camera turned on the spot: {value:.0%} of the pairs of photos differ by a rotation alone"
+MOVE_SIDEWAYS = "Move sideways between photos, by a tenth of the distance to the subject; panoramas hold no depth."
 AHEAD_ANGLES = 3.0  # times min_angle: points seen that far apart are well placed, wherever the camera went
 
 
@@ -134,8 +136,8 @@ def _of_the_way(
             "turned_on_the_spot",
             share_turned(model.reconstruction, pairs, focals),
             limits.max_turned,
-            "the camera turned on the spot: {value:.0%} of the pairs of photos differ by a rotation alone",
-            "Move sideways between photos, by a tenth of the distance to the subject; panoramas hold no depth.",
+            TURNED,
+            MOVE_SIDEWAYS,
         ),
         _at_least(
             "triangulation_angle",

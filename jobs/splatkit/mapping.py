@@ -12,6 +12,7 @@ from splatkit.colmap import StepError, run_step
 from splatkit.geometry_facts import focal_drift, mean_error
 
 Mapper = Literal["auto", "global", "incremental"]
+MIN_POINTS = 10  # of photos that only turned, COLMAP may make cameras without a point
 GOOD_SHARE = 0.9  # of the connected photos; below it the other mapper is tried too
 FOCAL_DRIFT = 1.6  # times EXIF's; beyond it the other mapper is tried too
 
@@ -113,6 +114,7 @@ def _map(
 def largest_model(method: str, folder: Path) -> Model | None:
     """Never "model 0": COLMAP numbers models in the order it found them, and the first may be a fragment."""
     found = [pycolmap.Reconstruction(path) for path in sorted(folder.iterdir()) if (path / "images.bin").exists()]
+    found = [model for model in found if model.num_points3D() >= MIN_POINTS]
     found.sort(key=lambda model: (model.num_reg_images(), model.num_points3D()), reverse=True)
     if not found or found[0].num_reg_images() < 3:
         return None

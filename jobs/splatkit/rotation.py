@@ -1,6 +1,7 @@
 """Whether a camera only turned on the spot: then photos show no depth, and what COLMAP makes of them is invented."""
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 import numpy as np
 import pycolmap
@@ -28,9 +29,33 @@ def share_turned(
     shares = []
     for straightened in (False, True):  # the solved distortion may be invented, too
         seen = {i: _places(reconstruction, i, straightened) for i in {i for pair in sample for i in pair}}
-        shared = [both for a, b in sample if len((both := _in_both(seen[a], seen[b]))[0]) >= MIN_SHARED]
-        shares += [float(np.mean([_turned(*both, focal) for both in shared])) for focal in tried if shared]
-    return max(shares, default=None)
+        shares.append(_share([_in_both(seen[a], seen[b]) for a, b in sample], tried))
+    return max((share for share in shares if share is not None), default=None)
+
+
+def share_turned_of_matches(database: Path) -> float | None:
+    """The same of verified matches, where there is no model."""
+    with pycolmap.Database.open(database) as opened:
+        cameras = {camera.camera_id: camera for camera in opened.read_all_cameras()}
+        seen = {}
+        for image in opened.read_all_images():
+            camera = cameras[image.camera_id]
+            middle, longest = np.array([camera.width, camera.height]) / 2, max(camera.width, camera.height)
+            seen[image.image_id] = (opened.read_keypoints(image.image_id)[:, :2] - middle) / longest
+        pair_ids, geometries = opened.read_two_view_geometries()
+    shared = []
+    for pair_id, geometry in list(zip(pair_ids, geometries, strict=True))[:: max(1, len(pair_ids) // SAMPLE)]:
+        first, second = pycolmap.pair_id_to_image_pair(pair_id)
+        matches = np.asarray(geometry.inlier_matches).reshape(-1, 2)
+        shared.append((seen[first][matches[:, 0]], seen[second][matches[:, 1]]))
+    return _share(shared, FOCALS)
+
+
+def _share(shared: list[tuple[np.ndarray, np.ndarray]], focals: np.ndarray) -> float | None:
+    enough = [both for both in shared if len(both[0]) >= MIN_SHARED]
+    if not enough:
+        return None
+    return max(float(np.mean([_turned(*both, focal) for both in enough])) for focal in focals)
 
 
 def _near(reconstruction: pycolmap.Reconstruction, focals: Mapping[str, float]) -> np.ndarray:

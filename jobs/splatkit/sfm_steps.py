@@ -15,16 +15,19 @@ import pycolmap
 from splatkit.cameras import CameraGroup
 from splatkit.colmap import StepError, run_step, usable_threads
 from splatkit.database import Checkpoint, count_rows, known_focals, verified_pairs
-from splatkit.errors import input_error
+from splatkit.errors import StageError, input_error
 from splatkit.exif import Position
+from splatkit.gates import MOVE_SIDEWAYS, TURNED
 from splatkit.mapping import Model, map_photos, mean_error
 from splatkit.matching import Graph, Pair, Plan, components, plan_pairs, repair_pairs
 from splatkit.patches import align_observations
 from splatkit.photos import LeftOut, Photo, collect
+from splatkit.rotation import share_turned_of_matches
 from splatkit.sfm_options import MIN_PHOTOS, SfmOptions
 from splatkit.stage import Progress
 
 MAX_CHANGE = 1.5  # times the error before; an adjustment that ends worse is not taken
+KEPT = 0.7  # of the points; nor one that loses more of them
 
 
 @dataclass(frozen=True)
@@ -149,10 +152,17 @@ def build_model(run: Run, photos: list[Photo], graph: Graph, focals: Mapping[str
         lambda done, total: run.progress.update(done, total, "placing cameras"),
     )
     if model is None:
-        cause = f"no three photos fit together; the largest group that shares features has {connected} of {len(photos)}"
-        fix = "Photos need 70 % overlap, sharp texture and a camera that moves sideways between them."
-        raise input_error("no_model", cause, fix)
+        raise _no_model(run, connected, len(photos))
     return model
+
+
+def _no_model(run: Run, connected: int, photos: int) -> StageError:
+    turned = share_turned_of_matches(run.database)
+    if turned is not None and turned > run.options.max_turned:
+        return input_error("turned_on_the_spot", TURNED.format(value=turned), MOVE_SIDEWAYS)
+    cause = f"no three photos fit together; the largest group that shares features has {connected} of {photos}"
+    fix = "Photos need 70 % overlap, sharp texture and a camera that moves sideways between them."
+    return input_error("no_model", cause, fix)
 
 
 def sharpen_keypoints(run: Run, model: Model) -> Model:
@@ -179,7 +189,8 @@ def sharpen_keypoints(run: Run, model: Model) -> Model:
     adjusted = pycolmap.Reconstruction(target)
     after = mean_error(adjusted)
     run.progress.say(f"{moved} of {total} keypoints aligned: {before:.3f} px became {after:.3f} px")
-    if adjusted.num_reg_images() < model.reconstruction.num_reg_images() or after > MAX_CHANGE * before:
+    lost = adjusted.num_points3D() < KEPT * model.reconstruction.num_points3D()
+    if lost or adjusted.num_reg_images() < model.reconstruction.num_reg_images() or after > MAX_CHANGE * before:
         run.progress.say("keypoints stay where they were: the adjustment did not hold")
         return model
     return Model(model.method, adjusted, model.others)

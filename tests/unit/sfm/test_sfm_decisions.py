@@ -363,3 +363,11 @@ def test_the_focal_prior_of_a_photo_that_was_scaled_is_not_believed() -> None:
     whole, scaled = of(4608), of(1280)
     assert focal_prior(whole) == pytest.approx(3502) and focal_prior(scaled) is None
     assert camera_groups([scaled], "auto", "auto")[0].in_table is False
+
+
+def test_cameras_without_points_are_no_model(tmp_path: Path) -> None:
+    """COLMAP makes such of a camera that only turned."""
+    options = pycolmap.SyntheticDatasetOptions(num_rigs=1, num_cameras_per_rig=1, num_frames_per_rig=5, num_points3D=0)
+    (tmp_path / "0").mkdir()
+    pycolmap.synthesize_dataset(options).write(tmp_path / "0")
+    assert largest_model("global", tmp_path) is None

@@ -66,8 +66,11 @@ def test_a_gate_stops_the_chain_and_force_overrides_it(survey: Survey, tmp_path:
 
 
 def test_sigterm_leaves_a_checkpoint_from_which_a_rerun_goes_on(survey: Survey, tmp_path: Path) -> None:
-    output = tmp_path / "output"
-    command = [sys.executable, SFM, "--input-dir", survey.photos, "--output-dir", output]
+    output, folder = tmp_path / "output", tmp_path / "photos"
+    folder.mkdir()
+    for pose in survey.poses[:12]:
+        shutil.copy(survey.photos / pose.name, folder)
+    command = [sys.executable, SFM, "--input-dir", folder, "--output-dir", output]
     stage = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ})
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
@@ -79,9 +82,9 @@ def test_sigterm_leaves_a_checkpoint_from_which_a_rerun_goes_on(survey: Survey, 
     assert stage.wait(60) == 75
     result = json.loads((output / "result.json").read_text())
     assert result["status"] == "interrupted" and result["error"]["retryable"]
-    again = run_sfm(survey.photos, output)
+    again = run_sfm(folder, output)
     assert again.code == 0, again.said
-    assert f"going on from a checkpoint: {len(survey.poses)} photos" in again.said
+    assert "going on from a checkpoint: 12 photos" in again.said
 
 
 def test_a_feature_that_the_wheel_lacks_aborts_only_the_step(
@@ -145,9 +148,9 @@ def test_a_failed_run_leaves_nothing_of_an_earlier_success(survey: Survey, tmp_p
 
 def render_views(folder: Path, poses: list[tuple[np.ndarray, tuple[float, float, float]]]) -> Path:
     folder.mkdir()
-    town = build_town(200.0, 200.0, 0)
+    town = build_town(120.0, 120.0, 0)
     for number, (cam_from_world, centre) in enumerate(poses):
-        pixels = render(town, cam_from_world, np.array(centre), 500.0, 640, 480)
+        pixels = render(town, cam_from_world, np.array(centre), 375.0, 480, 360)
         Image.fromarray(pixels).save(folder / f"{number:02d}.jpg", quality=93)
     return folder
 
@@ -159,15 +162,15 @@ def looking(yaw: float, down: float) -> np.ndarray:
 
 
 def test_a_camera_that_only_turned_is_told_so_although_all_photos_were_placed(tmp_path: Path) -> None:
-    folder = render_views(tmp_path / "turning", [(looking(0.12 * k, 0.7), (0.0, 0.0, 60.0)) for k in range(6)])
+    folder = render_views(tmp_path / "turning", [(looking(0.12 * k, 0.7), (0.0, 0.0, 60.0)) for k in range(5)])
     run = run_sfm(folder, tmp_path / "output")
     error = error_of(run)
-    assert run.code == 2 and error["code"] == "gate_turned_on_the_spot", run.said
+    assert run.code == 2 and error["code"].removeprefix("gate_") == "turned_on_the_spot", run.said
     assert "sideways" in error["fix"]
 
 
 def test_a_camera_that_only_went_ahead_is_told_so(tmp_path: Path) -> None:
-    folder = render_views(tmp_path / "ahead", [(looking(0.0, 1.57), (0.0, 0.0, 100.0 - 4 * k)) for k in range(6)])
+    folder = render_views(tmp_path / "ahead", [(looking(0.0, 1.57), (0.0, 0.0, 100.0 - 5 * k)) for k in range(5)])
     run = run_sfm(folder, tmp_path / "output")
     error = error_of(run)
     assert run.code == 2 and error["code"] in ("gate_straight_ahead", "gate_triangulation_angle"), run.said
