@@ -13,7 +13,12 @@ from splatkit.gaussians import Optimizers, Parameters
 
 StrategyName = Literal["default", "mcmc"]
 REFINEMENTS = 145  # over a training, as in the papers' 30,000 steps: one each 100 from step 500 to 15,000
-MCMC_UNTIL, DEFAULT_UNTIL = 0.83, 0.5  # share of the steps after which the set of Gaussians stays
+SHORT = 10_000  # steps; in less than that, MCMC's moves must end early, or what they stir up cannot settle
+MCMC_UNTIL, SHORT_MCMC_UNTIL, DEFAULT_UNTIL = (
+    0.83,
+    0.5,
+    0.5,
+)  # share of the steps after which the set of Gaussians stays
 FIRST_REFINEMENT = 0.0167  # share of the steps
 RESET_EVERY = (
     0.1  # share of the steps, default strategy: opacities are lowered, so that floaters must earn theirs again
@@ -54,7 +59,7 @@ def refinement(
     start = round(FIRST_REFINEMENT * steps)
     every = refine_every or max(10, round(steps / 300))
     if name == "mcmc":
-        stop = round(MCMC_UNTIL * steps)
+        stop = round((MCMC_UNTIL if steps >= SHORT else SHORT_MCMC_UNTIL) * steps)
         mcmc = MCMCStrategy(
             cap_max=cap, refine_start_iter=start, refine_stop_iter=stop, refine_every=every, min_opacity=min_opacity
         )

@@ -10,7 +10,7 @@ from splatkit.strategy import StrategyName
 Preset = Literal["draft", "standard", "high"]
 # What 0 (or "preset") stands for. A draft is minutes on a CPU; standard is the papers' setting; high takes its time.
 PRESETS: dict[str, dict[str, float]] = {
-    "draft": {"max_steps": 2_000, "max_size": 400, "sh_degree": 1, "cap_max": 25_000, "opacity_weight": 0.05},
+    "draft": {"max_steps": 2_000, "max_size": 400, "sh_degree": 1, "cap_max": 30_000, "opacity_weight": 0.05},
     "standard": {"max_steps": 30_000, "max_size": 1600, "sh_degree": 3, "cap_max": 1_000_000, "opacity_weight": 0.01},
     "high": {"max_steps": 45_000, "max_size": 3200, "sh_degree": 3, "cap_max": 4_000_000, "opacity_weight": 0.01},
 }
