@@ -4,6 +4,7 @@ Real splats are taken from ../shared/data/splats when it is there; a made one wi
 """
 
 import json
+import os
 import shutil
 import subprocess
 import sys

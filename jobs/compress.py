@@ -99,22 +99,15 @@ def compress(options: CompressOptions) -> dict[str, Any]:
         progress.begin("views", "rendering the original", len(shots))
         judge = Judge(splats, shots, lambda done, total: progress.update(done, total, "comparing pictures"))
         attempt = encode(options, splats, judge, progress)
-        result = attempt.encoded.files.decode()
-        bundle = options.output_dir / "scene.sog"
-        attempt.encoded.files.write_bundle(bundle)
+        attempt.encoded.files.write_bundle(options.output_dir / "scene.sog")
         levels = write_detail(options, attempt, judge, progress)
-    title = options.title or os.environ.get("TRIGGER_EXPERIMENT") or path.stem
-    deliver(options, title, result, bundle, progress)
+    result = read_sog(options.output_dir / "scene.sog")
+    deliver(options, options.title or os.environ.get("TRIGGER_EXPERIMENT") or path.stem, result, progress)
     report = {
         "source": {"file": path.name, "bytes": _size(path), "splats": len(source), "sh_degree": source.sh_degree},
         "dropped": cleaned.dropped,
-        "splats": len(result),
-        "bytes": {"scene.sog": bundle.stat().st_size, **attempt.encoded.files.sizes},
         "turn": turn.tolist(),  # scene.sog = turn * splat.ply
-        "precision": attempt.step,
-        "merged": attempt.merged,
-        "quality": attempt.quality.as_json(),
-        "attributes": {} if attempt.merged else attribute_errors(attempt.encoded.kept, result),
+        **described(attempt, result, options.output_dir / "scene.sog"),
         "levels": levels,
         "seconds": progress.seconds,
     }
@@ -122,11 +115,9 @@ def compress(options: CompressOptions) -> dict[str, Any]:
     progress.finish()
     metrics = summary(report, attempt, time.monotonic() - started)
     if not attempt.held:
-        cause = (
-            f"{attempt.quality.loss_db:.2f} dB are lost at the finest precision; {options.max_loss_db:g} are allowed"
-        )
+        lost = f"{attempt.quality.loss_db:.3f} dB are lost at the finest precision"
         fix = "scene.sog is there at its finest. Give a larger --max-loss-db to accept it."
-        raise StageError("quality_not_held", cause, fix, metrics=metrics)
+        raise StageError("quality_not_held", f"{lost}; {options.max_loss_db:g} are allowed", fix, metrics=metrics)
     return metrics
 
 
@@ -214,12 +205,13 @@ def write_detail(options: CompressOptions, attempt: Attempt, judge: Judge, progr
     return described
 
 
-def deliver(options: CompressOptions, title: str, splats: Splats, bundle: Path, progress: Progress) -> None:
+def deliver(options: CompressOptions, title: str, splats: Splats, progress: Progress) -> None:
     """The page with the scene inside, the page that streams, the thumbnail and the turntable."""
     progress.begin("page", "writing the web page")
     frame = framing(splats)
     shot = ring(frame, 1, WIDTH, HEIGHT)[0]
     look = first_look(shot, frame.centre, frame.radius)
+    bundle = options.output_dir / "scene.sog"
     about = About(title, len(splats), bundle.stat().st_size, datetime.now(UTC).strftime("%Y-%m-%d"))
     viewer = options.output_dir / "viewer"
     write_text(viewer / "index.html", standalone_page(about, look, bundle.read_bytes()))
@@ -230,6 +222,17 @@ def deliver(options: CompressOptions, title: str, splats: Splats, bundle: Path, 
         progress.begin("turntable", "filming", options.turntable_frames)
         between = partial(progress.update, message="filming the turntable")
         write_turntable(options.output_dir / "turntable.mp4", renderer, frame, options.turntable_frames, between)
+
+
+def described(attempt: Attempt, result: Splats, bundle: Path) -> dict[str, Any]:
+    return {
+        "splats": len(result),
+        "bytes": {"scene.sog": bundle.stat().st_size, **attempt.encoded.files.sizes},
+        "precision": attempt.step,
+        "merged": attempt.merged,
+        "quality": attempt.quality.as_json(),
+        "attributes": attribute_errors(attempt.encoded.kept, result),
+    }
 
 
 def summary(report: dict[str, Any], attempt: Attempt, seconds: float) -> dict[str, Any]:
