@@ -91,6 +91,7 @@ class FunctionProcess:
             events.write(line.encode())
             events.flush()
         except BrokenPipeError as error:
+            self.close()
             raise FunctionExit from error
         return self._answer(self.configuration.timeout)
 
@@ -101,6 +102,7 @@ class FunctionProcess:
             self.close()
             raise FunctionTimeout from error
         if answer is None:
+            self.close()  # it may take a moment to be gone, and must not be given another event
             raise FunctionExit
         self._logged.acquire(timeout=2)
         return answer

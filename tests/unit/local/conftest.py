@@ -48,7 +48,7 @@ ENTRYPOINT = """
 USER_DATA = "#!/bin/sh\necho ECS_CONTAINER_STOP_TIMEOUT=1s >> /etc/ecs/ecs.config\n"
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")  # moto's state is global: it must be gone before the flow tests begin
 def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedAWS]:
     folder = tmp_path_factory.mktemp("embedded")
     runner = folder / "runner.py"
