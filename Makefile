@@ -1,8 +1,9 @@
 # Two commands are all a newcomer needs: `make demo` and `make test`. `make help` lists the rest.
 SHELL := /bin/bash
 PY := .venv/bin/python
+PEERS := @playcanvas/splat-transform@2.7.1 @sparkjsdev/spark@2.2.0 three@0.187.0
 .DEFAULT_GOAL := help
-.PHONY: help demo local test check bench lambda format docs clean need-terraform
+.PHONY: help demo local test check bench peers lambda format docs clean need-terraform
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -32,6 +33,9 @@ bench: need-terraform  ## measure against named peers and print ratios (ONLY=lam
 	@scripts/setup.sh test
 	@$(PY) modules/lambda/build.py
 	@$(PY) -m bench $(ONLY)
+
+peers:  ## other people's viewers and converter, which tests compare ours with (needs npm)
+	@npm install --prefix build/peers --no-save --no-audit --no-fund --loglevel=error $(PEERS)
 
 lambda:  ## build the Lambda functions' zip, build/lambda.zip
 	@scripts/setup.sh demo
