@@ -1,8 +1,8 @@
 # mypy: disable-error-code="no-untyped-def,call-arg"
 """Structural similarity of two images with its gradient, fused into one pass over the rows for a CPU.
 
-The measure of Wang et al. 2004 as Gaussian splatting uses it: an 11x11 window of sigma 1.5, zeros beyond the edge, mean over
-all pixels and channels. torch's convolutions take thirty times as long on a CPU.
+The measure of Wang et al. 2004 as Gaussian splatting uses it: an 11x11 window of sigma 1.5, zeros beyond the edge, mean
+over all pixels and channels. torch's convolutions take thirty times as long on a CPU.
 """
 
 from typing import Any
@@ -60,7 +60,9 @@ class _Ssim(torch.autograd.Function):
         height, width, channels = a.shape
         out, flat = np.empty_like(a), (height, width * channels)
         scale = np.float32(float(gradients[0]) / a.size)
-        in_parallel(height, _ssim_rows_backward, a.reshape(flat), b.reshape(flat), channels, partial, scale, out.reshape(flat))
+        in_parallel(
+            height, _ssim_rows_backward, a.reshape(flat), b.reshape(flat), channels, partial, scale, out.reshape(flat)
+        )
         return torch.from_numpy(out), None
 
 
