@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 PEERS := @playcanvas/splat-transform@2.7.1 @sparkjsdev/spark@2.2.0 three@0.187.0
 .DEFAULT_GOAL := help
-.PHONY: help demo local test check bench peers lambda format docs clean need-terraform
+.PHONY: help demo local test check bench peers viewer lambda format docs clean need-terraform
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -21,6 +21,7 @@ local: need-terraform  ## serve the platform on this machine until Ctrl-C, for r
 test: need-terraform  ## unit tests, then the whole platform on the embedded AWS
 	@scripts/setup.sh test
 	@$(PY) modules/lambda/build.py
+	@$(PY) jobs/viewer/vendor.py || echo "[test] without the web viewer: the tests of its pages are skipped"
 	@echo "[test] unit tests, then one embedded AWS with Terraform applied to it (about 10 minutes on 2 cores)"
 	$(PY) -m pytest $(ARGS)
 
@@ -36,6 +37,10 @@ bench: need-terraform  ## measure against named peers and print ratios (ONLY=lam
 
 peers:  ## other people's viewers and converter, which tests compare ours with (needs npm)
 	@npm install --prefix build/peers --no-save --no-audit --no-fund --loglevel=error $(PEERS)
+
+viewer:  ## pack the web viewer that compress.py puts into its pages (needs npm, once)
+	@scripts/setup.sh demo
+	@$(PY) jobs/viewer/vendor.py
 
 lambda:  ## build the Lambda functions' zip, build/lambda.zip
 	@scripts/setup.sh demo

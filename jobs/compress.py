@@ -35,7 +35,7 @@ from splatkit.splats import Splats, join
 from splatkit.stage import Progress, run_stage, write_json
 from splatkit.turning import UPRIGHT, turned
 from splatkit.turntable import HEIGHT, WIDTH, write_thumbnail, write_turntable
-from splatkit.viewer_page import About, first_look, standalone_page, streaming_page
+from splatkit.viewer_page import About, first_look, require_viewer, standalone_page, streaming_page
 
 STEPS = {"reading": 5, "views": 15, "encoding": 35, "levels": 20, "page": 5, "turntable": 20}
 OUTPUTS = ("scene.sog", "lod", "viewer", "thumbnail.png", "turntable.mp4", "report.json")
@@ -91,6 +91,7 @@ def compress(options: CompressOptions) -> dict[str, Any]:
     progress.begin("reading", "reading the splat")
     path = find_splat(options)
     source = read_splats(path)
+    require_viewer()
     cleaned = clean(source, options, progress)
     turn = UPRIGHT[find_up(options)]
     splats = turned(cleaned.splats, turn)

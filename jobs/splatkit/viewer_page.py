@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from splatkit.errors import StageError
 from splatkit.shots import FIELD_OF_VIEW, Shot
 
 FOLDER = Path(__file__).parent.parent / "viewer"
+VIEWER = FOLDER / "supersplat-viewer.json"  # written by vendor.py
 EFFECTS_OFF: dict[str, Any] = {
     "sharpness": {"enabled": False, "amount": 0},
     "bloom": {"enabled": False, "intensity": 0.1, "blurLevel": 2},
@@ -57,8 +59,18 @@ def streaming_page(about: About, look: FirstLook, content_url: str, download: st
     )
 
 
+def require_viewer() -> None:
+    """Raises StageError before any work is done for a page that could not be written."""
+    if not VIEWER.is_file():
+        raise StageError(
+            "no_viewer",
+            f"{VIEWER.name} does not lie beside the stages: the web page cannot be made without it",
+            "Run `make viewer`, then `terraform apply` to upload it, and publish the message again.",
+        )
+
+
 def _page(about: About, look: FirstLook, parts: dict[str, str], content_url: str | None) -> str:
-    viewer = json.loads((FOLDER / "supersplat-viewer.json").read_text())
+    viewer = json.loads(VIEWER.read_text())
     settings = {**_settings(look), **({"contentUrl": content_url} if content_url else {})}
     parts = {
         **parts,

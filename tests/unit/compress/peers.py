@@ -18,7 +18,6 @@ from splatkit.splats import Floats
 
 ROOT = Path(__file__).parents[3]
 MODULES = ROOT / "build" / "peers" / "node_modules"
-PACKAGES = "@playcanvas/splat-transform@2.7.1 @sparkjsdev/spark@2.2.0 three@0.187.0"
 SWIFTSHADER = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-sandbox")
 SIZE = {"width": 640, "height": 480}
 
@@ -30,9 +29,9 @@ def splat_transform(*arguments: Path | str) -> None:
     subprocess.run([str(node), program, "-q", "-w", *arguments, "-g", "cpu"], check=True, timeout=300)
 
 
-def need(path: Path) -> Path:
+def need(path: Path, how: str = "make peers") -> Path:
     if not path.exists():
-        pytest.skip(f"{path.name} is missing: npm install --prefix build/peers --no-save {PACKAGES}")
+        pytest.skip(f"{path.name} is missing: {how}")
     return path
 
 

@@ -22,6 +22,9 @@ from splatkit.rendering import Renderer, to_bytes
 from splatkit.shots import framing, ring
 from splatkit.sog import read_sog
 from splatkit.splats import Splats, join
+from splatkit.viewer_page import VIEWER
+
+pytestmark = pytest.mark.skipif(not VIEWER.is_file(), reason="the web viewer is missing: make viewer")
 
 QUICK = ("--turntable-frames", "4", "--views", "3", "--view-size", "160")
 Run = Callable[..., tuple[int, dict[str, Any]]]
@@ -236,3 +239,14 @@ def test_the_judge_finds_no_difference_where_there_is_none_and_a_small_one_where
     assert judge.compare(splats).loss_db < 1e-6
     dimmer = replace(splats, sh0=splats.sh0 - np.float32(0.05))
     assert 0.001 < judge.compare(dimmer).loss_db < 3
+
+
+def test_without_the_web_viewer_nothing_is_begun_and_the_cure_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("splatkit.viewer_page.VIEWER", tmp_path / "supersplat-viewer.json")
+    write_ply(tmp_path / "splat.ply", ball(100))
+    code = compress.main(["--input-dir", str(tmp_path), "--output-dir", str(tmp_path / "out")])
+    error = json.loads((tmp_path / "out" / "result.json").read_text())["error"]
+    assert (code, error["code"]) == (FAILED, "no_viewer")
+    assert "make viewer" in error["fix"]

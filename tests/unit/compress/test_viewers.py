@@ -16,12 +16,13 @@ from splatkit.rendering import Renderer, psnr
 from splatkit.shots import framing, ring
 from splatkit.sog_encoder import Precision, encode_sog
 from splatkit.splats import Floats, Splats
-from splatkit.viewer_page import About, FirstLook, first_look, standalone_page, streaming_page
+from splatkit.viewer_page import VIEWER, About, FirstLook, first_look, standalone_page, streaming_page
 
 SAME_PICTURE = 20.0  # dB; rasterizers differ in their blur and edges, another view or a wrong axis is below 15
 
 
 def expected(splats: Splats) -> tuple[Floats, FirstLook]:
+    need(VIEWER, "make viewer")
     frame = framing(splats)
     shot = ring(frame, 1, SIZE["width"], SIZE["height"])[0]
     return Renderer(splats).render(shot), first_look(shot, frame.centre, frame.radius)
