@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageFilter
 
@@ -171,6 +171,7 @@ PARTS = st.one_of(
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(names=[(["x" * 300, "é.png"], 0)])
 @given(names=st.lists(st.tuples(st.lists(PARTS, max_size=4), st.integers(0, 0o177777)), max_size=6))
 def test_no_name_in_a_zip_gets_out_of_its_folder(
     names: list[tuple[list[str], int]], tmp_path_factory: pytest.TempPathFactory
