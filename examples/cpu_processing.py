@@ -25,7 +25,7 @@ def describe(photo: Path, folder: Path, output_dir: Path, thumbnail: int) -> dic
     try:
         with Image.open(photo) as opened:
             image = ImageOps.exif_transpose(opened).convert("RGB")
-    except (UnidentifiedImageError, OSError) as error:
+    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
         return {"photo": str(name), "problem": str(error)}
     grey = image.convert("L")
     image.thumbnail((thumbnail, thumbnail))

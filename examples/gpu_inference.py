@@ -70,7 +70,7 @@ def read_photo(path: Path) -> torch.Tensor | None:
     try:
         with Image.open(path) as photo:
             square = ImageOps.fit(ImageOps.exif_transpose(photo).convert("RGB"), (SIDE, SIDE))
-    except (UnidentifiedImageError, OSError) as error:
+    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
         print(f"left out {path.name}: {error}")
         return None
     return torch.from_numpy(np.asarray(square, dtype=np.float32) / 255).permute(2, 0, 1)

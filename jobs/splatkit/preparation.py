@@ -17,8 +17,17 @@ MAX_PIXELS_PER_BYTE = 1000  # an even wall still has a byte per hundred pixels; 
 ORIENTATION = 0x0112
 BLUR_SIZE = 1024  # longest side at which blur is judged: finer blur does no harm to a scene
 THUMBNAIL_SIZE = 256
-# What Pillow's decoders raise for damaged files; each was seen.
-DAMAGE = (OSError, ValueError, SyntaxError, EOFError, RuntimeError, TypeError, struct.error)
+# What Pillow's decoders raise for damaged files; each was seen. The last is none of the others' kind.
+DAMAGE = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    RuntimeError,
+    TypeError,
+    struct.error,
+    Image.DecompressionBombError,
+)
 
 Image.MAX_IMAGE_PIXELS = None  # we check against MAX_PIXELS ourselves, before anything is decoded
 pillow_heif.register_heif_opener(thumbnails=False)

@@ -251,3 +251,14 @@ def test_names_are_made_safe_and_unique() -> None:
 def test_photos_are_ordered_as_people_count() -> None:
     assert sorted(["img10", "img9", "IMG1"], key=_natural) == ["IMG1", "img9", "img10"]
     assert _natural("m²")  # a digit to some, a number to none
+
+
+def test_a_picture_that_pillow_itself_takes_for_a_bomb_is_left_out(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # training sets a limit of its own in the same interpreter
+    for number in range(4):
+        (folder / f"{number}.jpg").write_bytes(jpeg(number))
+    photos, left_out = taken(folder, tmp_path / "work")
+    assert photos == []
+    assert len(left_out) == 4 and all("decompression bomb" in reason for reason in left_out.values())
