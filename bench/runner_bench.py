@@ -1,6 +1,7 @@
 """The runner: what it adds before a script starts, and how fast it uploads many small files."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -42,6 +43,7 @@ def start_row() -> Row:
     """From starting the process to the script's first statement, against importing boto3 and making a client."""
     from moto.server import ThreadedMotoServer
 
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line per request is no table
     server = ThreadedMotoServer(port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
