@@ -14,8 +14,9 @@ demo: need-terraform  ## photos to a COLMAP model through the whole platform, on
 	@$(PY) -m local demo $(if $(PHOTOS),--photos "$(PHOTOS)")
 
 local: need-terraform  ## serve the platform on this machine until Ctrl-C, for real aws commands
-	@scripts/setup.sh demo
+	@scripts/setup.sh all
 	@$(PY) modules/lambda/build.py
+	@$(PY) jobs/viewer/vendor.py || echo "[local] without the web viewer, stages/compress.py cannot run"
 	@$(PY) -m local serve
 
 test: need-terraform  ## unit tests, then the whole platform on the embedded AWS

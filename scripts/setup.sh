@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Makes .venv and installs one of pyproject's extras into it: scripts/setup.sh demo | test | check
+# Makes .venv and installs one of pyproject's extras into it: scripts/setup.sh demo | all | test | check
 # Does nothing when that extra is installed for the pyproject.toml and constraints.txt at hand.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-extra=${1:?usage: scripts/setup.sh demo | test | check}
+extra=${1:?usage: scripts/setup.sh demo | all | test | check}
 torch=torch==2.13.0
 
 say() { printf '[setup] %s\n' "$*"; }
