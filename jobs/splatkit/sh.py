@@ -38,7 +38,7 @@ class SphericalHarmonics(torch.autograd.Function):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _basis(degree: int, x: float, y: float, z: float, out: np.ndarray) -> None:
+def sh_basis(degree: int, x: float, y: float, z: float, out: np.ndarray) -> None:
     """Sloan, Efficient Spherical Harmonic Evaluation, JCGT 2013."""
     out[0] = C0
     if degree < 1:
@@ -88,7 +88,7 @@ def _colors(first, last, means, coefficients, centre, seen, degree, colors):
             continue
         x, y, z = means[n, 0] - centre[0], means[n, 1] - centre[1], means[n, 2] - centre[2]
         inverse = 1.0 / math.sqrt(x * x + y * y + z * z)
-        _basis(degree, x * inverse, y * inverse, z * inverse, basis)
+        sh_basis(degree, x * inverse, y * inverse, z * inverse, basis)
         red = green = blue = 0.5
         for k in range((degree + 1) ** 2):
             red += basis[k] * coefficients[n, k, 0]
@@ -106,7 +106,7 @@ def _colors_backward(first, last, means, coefficients, centre, seen, colors, deg
         x, y, z = means[n, 0] - centre[0], means[n, 1] - centre[1], means[n, 2] - centre[2]
         inverse = 1.0 / math.sqrt(x * x + y * y + z * z)
         x, y, z = x * inverse, y * inverse, z * inverse
-        _basis(degree, x, y, z, basis)
+        sh_basis(degree, x, y, z, basis)
         # A colour held at zero passes no gradient on.
         red = v_colors[n, 0] if colors[n, 0] > 0 else np.float32(0)
         green = v_colors[n, 1] if colors[n, 1] > 0 else np.float32(0)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from splatkit.orientation import multiply, quats_of
-from splatkit.sh import _basis as basis
+from splatkit.sh import sh_basis
 from splatkit.splats import SH_COEFFICIENTS, Splats
 
 Matrix = NDArray[np.float64]
@@ -49,5 +49,5 @@ def band_turn(turn: Matrix, degree: int) -> NDArray[np.float32]:
 def _basis_at(directions: Matrix) -> Matrix:
     values = np.zeros((len(directions), 16))
     for row, (x, y, z) in zip(values, directions, strict=True):
-        basis(3, x, y, z, row)
+        sh_basis(3, x, y, z, row)
     return values
