@@ -21,17 +21,17 @@ from bench.table import Row
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "jobs"))
 
-from splatkit.cleaning import without_broken  # noqa: E402
-from splatkit.codebook import indices_of  # noqa: E402
+from splatkit.compress.cleaning import without_broken  # noqa: E402
+from splatkit.compress.codebook import indices_of  # noqa: E402
+from splatkit.compress.quality import Judge, attribute_errors  # noqa: E402
+from splatkit.compress.sog_encoder import Precision, encode_sog, log_means  # noqa: E402
+from splatkit.formats.packing import OTHER_COMPONENTS  # noqa: E402
+from splatkit.formats.ply import read_ply, write_ply  # noqa: E402
+from splatkit.formats.sog import read_sog  # noqa: E402
+from splatkit.formats.splat_files import read_splats  # noqa: E402
 from splatkit.orientation import canonical  # noqa: E402
-from splatkit.packing import OTHER_COMPONENTS  # noqa: E402
-from splatkit.ply import read_ply, write_ply  # noqa: E402
-from splatkit.quality import Judge, attribute_errors  # noqa: E402
-from splatkit.shots import framing, ring  # noqa: E402
-from splatkit.sog import read_sog  # noqa: E402
-from splatkit.sog_encoder import Precision, encode_sog, log_means  # noqa: E402
-from splatkit.splat_files import read_splats  # noqa: E402
 from splatkit.splats import Splats, unit_quats  # noqa: E402
+from splatkit.view.shots import framing, ring  # noqa: E402
 
 PEER = "splat-transform 2.7.1"
 PACKAGE = "@playcanvas/splat-transform@2.7.1"
@@ -41,9 +41,14 @@ SCENES = {
     "biker": "biker/biker.compressed.ply",
     "playbot": "playbot_lod3_ply/playbot_lod3_sh2_decoded.ply",
 }
-ENCODE = "import sys; from pathlib import Path; from splatkit.ply import read_ply; from splatkit.cleaning import "
-ENCODE += "without_broken; from splatkit.sog_encoder import Precision, encode_sog; encode_sog(without_broken(read_ply("
-ENCODE += "Path(sys.argv[1]))).splats, Precision()).files.write_bundle(Path(sys.argv[2]))"
+ENCODE = """
+import sys
+from pathlib import Path
+from splatkit.compress.cleaning import without_broken
+from splatkit.compress.sog_encoder import Precision, encode_sog
+from splatkit.formats.ply import read_ply
+encode_sog(without_broken(read_ply(Path(sys.argv[1]))).splats, Precision()).files.write_bundle(Path(sys.argv[2]))
+"""
 MADE, MILLION = 8_000, 1_000_000  # splats; with SH3 the peer takes minutes for more than the former
 RUNS = 2
 

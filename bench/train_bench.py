@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from bench.table import Row
-from splatkit.rasterize import rasterization
+from splatkit.rasterizer.rasterize import rasterization
 from splatkit.threads import cores
 
 ROOT = Path(__file__).parent.parent

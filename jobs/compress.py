@@ -18,24 +18,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from splatkit.cleaning import Cleaned, without_broken, without_invisible
+from splatkit.compress.cleaning import Cleaned, without_broken, without_invisible
+from splatkit.compress.levels import levels_of_detail
+from splatkit.compress.lod_files import write_levels
+from splatkit.compress.precision_steps import STEPS as STEPS_OF_PRECISION
+from splatkit.compress.precision_steps import Attempt, within_loss, within_size
+from splatkit.compress.quality import Judge, attribute_errors
+from splatkit.compress.sog_orders import OrderChoice, in_order
 from splatkit.errors import StageError, input_error
-from splatkit.levels import levels_of_detail
-from splatkit.lod_files import write_levels
+from splatkit.formats.sog import META, read_sog
+from splatkit.formats.splat_files import READERS, read_splats
 from splatkit.options import read_options
-from splatkit.precision_steps import STEPS as STEPS_OF_PRECISION
-from splatkit.precision_steps import Attempt, within_loss, within_size
-from splatkit.quality import Judge, attribute_errors
-from splatkit.rendering import Renderer
-from splatkit.shots import Shot, framing, held_out_shots, ring, turned_shot
-from splatkit.sog import META, read_sog
-from splatkit.sog_orders import OrderChoice, in_order
-from splatkit.splat_files import READERS, read_splats
 from splatkit.splats import Splats, join
 from splatkit.stage import Progress, run_stage, write_json
-from splatkit.turning import UPRIGHT, turned
-from splatkit.turntable import HEIGHT, WIDTH, write_thumbnail, write_turntable
-from splatkit.viewer_page import About, first_look, require_viewer, standalone_page, streaming_page
+from splatkit.view.rendering import Renderer
+from splatkit.view.shots import Shot, framing, held_out_shots, ring, turned_shot
+from splatkit.view.turning import UPRIGHT, turned
+from splatkit.view.turntable import HEIGHT, WIDTH, write_thumbnail, write_turntable
+from splatkit.view.viewer_page import About, first_look, require_viewer, standalone_page, streaming_page
 
 STEPS = {"reading": 5, "views": 15, "encoding": 35, "levels": 20, "page": 5, "turntable": 20}
 OUTPUTS = ("scene.sog", "lod", "viewer", "thumbnail.png", "turntable.mp4", "report.json")

@@ -14,16 +14,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from splatkit.cameras import camera_groups
-from splatkit.colmap import usable_threads
 from splatkit.errors import INPUT_ERROR, StageError, input_error
-from splatkit.gates import Gate, judge
-from splatkit.georeference import georeference, local_positions
 from splatkit.options import read_options
-from splatkit.report import build_report
-from splatkit.report_page import write_report
-from splatkit.sfm_options import SfmOptions
-from splatkit.sfm_steps import (
+from splatkit.sfm.cameras import camera_groups
+from splatkit.sfm.colmap import usable_threads
+from splatkit.sfm.gates import Gate, judge
+from splatkit.sfm.georeference import georeference, local_positions
+from splatkit.sfm.options import SfmOptions
+from splatkit.sfm.report import build_report
+from splatkit.sfm.report_page import write_report
+from splatkit.sfm.steps import (
     Run,
     build_model,
     extract_features,
@@ -32,8 +32,8 @@ from splatkit.sfm_steps import (
     open_database,
     sharpen_keypoints,
 )
+from splatkit.sfm.undistorted import write_masks, write_undistorted
 from splatkit.stage import Progress, run_stage, write_json
-from splatkit.undistorted import write_masks, write_undistorted
 
 OURS = "georeference.json"  # written before images/ and sparse/: where it lies, those two are an earlier run's
 STEPS = {"photos": 8, "features": 30, "matching": 30, "mapping": 20, "aligning": 5, "undistorting": 7}

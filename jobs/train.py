@@ -19,18 +19,16 @@ from typing import Any
 
 import torch
 
-from splatkit.backend import Backend, choose_backend
-from splatkit.checkpoint import load_checkpoint, save_checkpoint
 from splatkit.errors import Interrupted, StageError, input_error
-from splatkit.evaluation import load_lpips, mean_scores, score_views
-from splatkit.gaussians import to_splats
+from splatkit.formats.ply import write_ply
 from splatkit.options import read_options
-from splatkit.photo_cache import PhotoCache
-from splatkit.ply import write_ply
-from splatkit.scene import Scene, read_scene
 from splatkit.stage import Progress, run_stage
-from splatkit.train_options import TrainOptions
-from splatkit.train_outputs import (
+from splatkit.train.backend import Backend, choose_backend
+from splatkit.train.checkpoint import load_checkpoint, save_checkpoint
+from splatkit.train.evaluation import load_lpips, mean_scores, score_views
+from splatkit.train.gaussians import to_splats
+from splatkit.train.options import TrainOptions
+from splatkit.train.outputs import (
     emit_metrics,
     save_beside,
     write_flythrough,
@@ -38,8 +36,10 @@ from splatkit.train_outputs import (
     write_metrics,
     write_preview,
 )
-from splatkit.training import DivergedError, Training, fingerprint, largest_cap
-from splatkit.warm_up import warm_up
+from splatkit.train.photo_cache import PhotoCache
+from splatkit.train.scene import Scene, read_scene
+from splatkit.train.training import DivergedError, Training, fingerprint, largest_cap
+from splatkit.train.warm_up import warm_up
 
 STEPS = {"reading": 2, "training": 90, "evaluating": 3, "flythrough": 5}
 CHECKPOINT_SHARE = 0.02  # of the time may go into checkpoints

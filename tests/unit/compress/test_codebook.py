@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from splatkit.codebook import best_codebook, indices_of, stepped_codebook
+from splatkit.compress.codebook import best_codebook, indices_of, stepped_codebook
 
 
 def squared_error(values: np.ndarray, codebook: np.ndarray) -> float:

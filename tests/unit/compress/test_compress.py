@@ -15,14 +15,14 @@ import pytest
 from PIL import Image
 from sample_splats import ball
 
+from splatkit.compress.quality import Judge, estimated_loss
 from splatkit.errors import DONE, FAILED, INPUT_ERROR
-from splatkit.ply import write_ply
-from splatkit.quality import Judge, estimated_loss
-from splatkit.rendering import Renderer, to_bytes
-from splatkit.shots import framing, ring
-from splatkit.sog import read_sog
+from splatkit.formats.ply import write_ply
+from splatkit.formats.sog import read_sog
 from splatkit.splats import Splats, join
-from splatkit.viewer_page import VIEWER
+from splatkit.view.rendering import Renderer, to_bytes
+from splatkit.view.shots import framing, ring
+from splatkit.view.viewer_page import VIEWER
 
 pytestmark = pytest.mark.skipif(not VIEWER.is_file(), reason="the web viewer is missing: make viewer")
 
@@ -244,7 +244,7 @@ def test_the_judge_finds_no_difference_where_there_is_none_and_a_small_one_where
 def test_without_the_web_viewer_nothing_is_begun_and_the_cure_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("splatkit.viewer_page.VIEWER", tmp_path / "supersplat-viewer.json")
+    monkeypatch.setattr("splatkit.view.viewer_page.VIEWER", tmp_path / "supersplat-viewer.json")
     write_ply(tmp_path / "splat.ply", ball(100))
     code = compress.main(["--input-dir", str(tmp_path), "--output-dir", str(tmp_path / "out")])
     error = json.loads((tmp_path / "out" / "result.json").read_text())["error"]

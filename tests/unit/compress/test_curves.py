@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from splatkit.curves import hilbert_order, morton_order
+from splatkit.compress.curves import hilbert_order, morton_order
 
 
 def test_along_a_hilbert_curve_a_grid_is_walked_without_a_jump() -> None:

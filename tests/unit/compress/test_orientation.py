@@ -3,8 +3,8 @@
 import numpy as np
 from sample_splats import ball
 
+from splatkit.compress.quality import covariances
 from splatkit.orientation import canonical, quats_of, rotation_matrices
-from splatkit.quality import covariances
 from splatkit.splats import unit_quats
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from splatkit.palette import by_first_appearance, distinct_rows, palette_of
+from splatkit.compress.palette import by_first_appearance, distinct_rows, palette_of
 
 
 def clustered(count: int, dimensions: int, seed: int = 0) -> np.ndarray:

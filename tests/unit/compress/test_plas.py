@@ -5,7 +5,7 @@ import time
 import numpy as np
 from sample_splats import ball
 
-from splatkit.plas import neighbour_distance, plas_order, sort_grid
+from splatkit.compress.plas import neighbour_distance, plas_order, sort_grid
 
 
 def test_neighbours_become_alike_far_beyond_what_a_single_sort_achieves() -> None:

@@ -10,7 +10,7 @@ from numpy.lib.recfunctions import repack_fields
 from plyfile import PlyData, PlyElement
 
 from splatkit.errors import INPUT_ERROR, StageError
-from splatkit.ply import read_ply, write_ply
+from splatkit.formats.ply import read_ply, write_ply
 from splatkit.splats import SH_COEFFICIENTS, Splats
 
 

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from splatkit.compress.quality import attribute_errors, covariances
+from splatkit.compress.sog_encoder import Precision, encode_sog, log_means
 from splatkit.errors import INPUT_ERROR, StageError
-from splatkit.quality import attribute_errors, covariances
-from splatkit.sog import read_sog
-from splatkit.sog_encoder import Precision, encode_sog, log_means
-from splatkit.splat_files import read_splats
+from splatkit.formats.sog import read_sog
+from splatkit.formats.splat_files import read_splats
+from splatkit.formats.webp import read_webp
 from splatkit.splats import Splats
-from splatkit.webp import read_webp
 
 
 def write(path: Path, splats: Splats) -> Path:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from sample_splats import ball
 
-from splatkit.rendering import Renderer, psnr
-from splatkit.shots import framing, ring, turned_shot
-from splatkit.turning import UPRIGHT, turned
+from splatkit.view.rendering import Renderer, psnr
+from splatkit.view.shots import framing, ring, turned_shot
+from splatkit.view.turning import UPRIGHT, turned
 
 
 @pytest.mark.parametrize("up", UPRIGHT)

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from peers import MODULES, SIZE, browser_page, need, screenshot, served, splat_transform
 
-from splatkit.levels import levels_of_detail
-from splatkit.lod_files import write_levels
-from splatkit.ply import read_ply, write_ply
-from splatkit.rendering import Renderer, psnr
-from splatkit.shots import framing, ring
-from splatkit.sog_encoder import Precision, encode_sog
+from splatkit.compress.levels import levels_of_detail
+from splatkit.compress.lod_files import write_levels
+from splatkit.compress.sog_encoder import Precision, encode_sog
+from splatkit.formats.ply import read_ply, write_ply
 from splatkit.splats import Floats, Splats
-from splatkit.viewer_page import VIEWER, About, FirstLook, first_look, standalone_page, streaming_page
+from splatkit.view.rendering import Renderer, psnr
+from splatkit.view.shots import framing, ring
+from splatkit.view.viewer_page import VIEWER, About, FirstLook, first_look, standalone_page, streaming_page
 
 SAME_PICTURE = 20.0  # dB; rasterizers differ in their blur and edges, another view or a wrong axis is below 15
 
@@ -53,7 +53,7 @@ def test_the_peer_decodes_what_we_decode(tmp_path: Path, shiny_scene: Splats) ->
 
 @pytest.mark.parametrize("form", ["compressed.ply", "spz"])
 def test_we_decode_what_the_peer_encodes(tmp_path: Path, shiny_scene: Splats, form: str) -> None:
-    from splatkit.splat_files import read_splats
+    from splatkit.formats.splat_files import read_splats
 
     write_ply(tmp_path / "scene.ply", shiny_scene)
     splat_transform(tmp_path / "scene.ply", tmp_path / f"scene.{form}")
@@ -146,7 +146,7 @@ renderer.setAnimationLoop(() => {
 
 
 def test_spark_shows_the_same_scene(tmp_path: Path, coloured: Splats) -> None:
-    from splatkit.shots import FIELD_OF_VIEW
+    from splatkit.view.shots import FIELD_OF_VIEW
 
     wanted, look = expected(coloured)
     shutil.copytree(need(MODULES / "@sparkjsdev" / "spark" / "dist"), tmp_path / "spark" / "dist")

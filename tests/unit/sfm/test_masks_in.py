@@ -7,11 +7,11 @@ import pycolmap
 import pytest
 from PIL import ExifTags, Image
 
-from splatkit.colmap import run_step
-from splatkit.masks import is_mask, match_masks, prepare_mask
-from splatkit.photos import collect
-from splatkit.preparation import UnusableError
-from splatkit.undistorted import write_masks
+from splatkit.sfm.colmap import run_step
+from splatkit.sfm.masks import is_mask, match_masks, prepare_mask
+from splatkit.sfm.photos import collect
+from splatkit.sfm.preparation import UnusableError
+from splatkit.sfm.undistorted import write_masks
 
 
 def test_a_folder_or_zip_called_masks_holds_them() -> None:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from splatkit.patches import MAX_SHIFT, _lucas_kanade, _sample
-from splatkit.rotation import FOCALS, _turned
+from splatkit.sfm.patches import MAX_SHIFT, _lucas_kanade, _sample
+from splatkit.sfm.rotation import FOCALS, _turned
 
 
 def texture(seed: int = 0, size: int = 200) -> np.ndarray:

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageFilter
 
-from splatkit.gates import BLURRED
-from splatkit.photos import LeftOut, Photo, _colmap_names, _natural, collect
+from splatkit.sfm.gates import BLURRED
+from splatkit.sfm.photos import LeftOut, Photo, _colmap_names, _natural, collect
 
 SIZE = (320, 240)
 

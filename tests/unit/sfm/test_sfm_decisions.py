@@ -11,12 +11,13 @@ import pytest
 from PIL import Image
 from sfm import SfmOptions
 
-from splatkit.cameras import camera_groups, focal_prior
 from splatkit.errors import INPUT_ERROR, StageError
-from splatkit.exif import ExifFacts, Position, read_exif
-from splatkit.gates import Gate, _at_least, _at_most, judge
-from splatkit.geometry_facts import focal_drift
-from splatkit.georeference import (
+from splatkit.options import read_options
+from splatkit.sfm.cameras import camera_groups, focal_prior
+from splatkit.sfm.exif import ExifFacts, Position, read_exif
+from splatkit.sfm.gates import Gate, _at_least, _at_most, judge
+from splatkit.sfm.geometry_facts import focal_drift
+from splatkit.sfm.georeference import (
     Georeference,
     _unfit,
     georeference,
@@ -25,10 +26,9 @@ from splatkit.georeference import (
     up_beside_line,
     up_direction,
 )
-from splatkit.mapping import Model, largest_model
-from splatkit.matching import Graph, components, plan_pairs, repair_pairs, sequential_pairs, spatial_pairs
-from splatkit.options import read_options
-from splatkit.photos import Photo
+from splatkit.sfm.mapping import Model, largest_model
+from splatkit.sfm.matching import Graph, components, plan_pairs, repair_pairs, sequential_pairs, spatial_pairs
+from splatkit.sfm.photos import Photo
 
 FOLDERS = {"INPUT_DIR": "/in", "OUTPUT_DIR": "/out"}
 

@@ -17,8 +17,8 @@ from PIL import Image
 from local.survey import Survey
 from local.town import build_town
 from local.town_render import render
-from splatkit import colmap
-from splatkit.colmap import StepError, run_step
+from splatkit.sfm import colmap
+from splatkit.sfm.colmap import StepError, run_step
 
 
 def error_of(run: Run) -> dict[str, str]:

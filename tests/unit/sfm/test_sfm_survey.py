@@ -10,7 +10,7 @@ from conftest import REPOSITORY, Run, run_sfm
 from PIL import ExifTags, Image
 
 from local.survey import ALTITUDE, Survey
-from splatkit.georeference import robust_similarity
+from splatkit.sfm.georeference import robust_similarity
 
 PHOTOS = REPOSITORY.parent / "shared" / "data" / "photos"
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from splatkit.photos import collect
-from splatkit.preparation import UnusableError
-from splatkit.videos import Look, choose, picture_motion, take_frames
+from splatkit.sfm.photos import collect
+from splatkit.sfm.preparation import UnusableError
+from splatkit.sfm.videos import Look, choose, picture_motion, take_frames
 
 WIDTH, HEIGHT = 480, 320
 

@@ -8,7 +8,7 @@ import pycolmap
 import torch
 from PIL import Image
 
-from splatkit.rasterize import rasterization
+from splatkit.rasterizer.rasterize import rasterization
 
 WIDTH, HEIGHT, FOCAL = 96, 64, 80.0
 OFFSET, UNIT = np.array([500.0, -300.0, 40.0]), 25.0  # as a georeferenced model in metres would lie

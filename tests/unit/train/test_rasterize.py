@@ -8,9 +8,9 @@ import reference_rasterizer as reference
 import torch
 from torch import Tensor
 
-from splatkit.projection import Projection
-from splatkit.rasterize import rasterization
-from splatkit.tile_lists import OPACITY, TILE, X, Y, tile_lists
+from splatkit.rasterizer.projection import Projection
+from splatkit.rasterizer.rasterize import rasterization
+from splatkit.rasterizer.tile_lists import OPACITY, TILE, X, Y, tile_lists
 
 WIDTH, HEIGHT = 75, 52  # neither a multiple of the tile
 LEARNED = ("means", "quats", "scales", "opacities", "colors")

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from splatkit.ssim import ssim_cpu, ssim_torch
+from splatkit.train.ssim import ssim_cpu, ssim_torch
 
 
 @pytest.mark.parametrize(("height", "width"), [(40, 61), (7, 90), (3, 2), (64, 33)])

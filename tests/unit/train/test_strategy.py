@@ -8,8 +8,8 @@ import torch
 from gsplat.cuda._torch_impl import _quat_scale_to_covar_preci
 from gsplat.strategy import ops
 
-from splatkit.gaussians import Optimizers, Parameters, from_points, optimizers, parameters
-from splatkit.strategy import Refinement, StrategyName, covariances, refinement, relocation, use_cpu_operations
+from splatkit.train.gaussians import Optimizers, Parameters, from_points, optimizers, parameters
+from splatkit.train.strategy import Refinement, StrategyName, covariances, refinement, relocation, use_cpu_operations
 
 BINOMS = torch.zeros(51, 51)
 

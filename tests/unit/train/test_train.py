@@ -20,8 +20,8 @@ from little_scene import OFFSET, UNIT, write_scene
 from PIL import Image
 
 from splatkit.errors import FAILED, INPUT_ERROR, INTERRUPTED
-from splatkit.ply import read_ply
-from splatkit.training import Training
+from splatkit.formats.ply import read_ply
+from splatkit.train.training import Training
 
 STEPS = 120
 SMALL = (

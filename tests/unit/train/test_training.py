@@ -12,16 +12,16 @@ import train
 from little_scene import OFFSET, UNIT, look_at, write_scene
 from PIL import Image
 
-from splatkit.backend import choose_backend
-from splatkit.checkpoint import load_checkpoint, save_checkpoint
 from splatkit.errors import StageError
-from splatkit.evaluation import load_lpips, mean_scores, score_views
-from splatkit.gaussians import from_points
-from splatkit.photo_cache import PhotoCache
-from splatkit.scene import Scene, read_scene
-from splatkit.train_options import TrainOptions
-from splatkit.train_outputs import emit_metrics, flight
-from splatkit.training import Training, coarseness, fingerprint, largest_cap
+from splatkit.train.backend import choose_backend
+from splatkit.train.checkpoint import load_checkpoint, save_checkpoint
+from splatkit.train.evaluation import load_lpips, mean_scores, score_views
+from splatkit.train.gaussians import from_points
+from splatkit.train.options import TrainOptions
+from splatkit.train.outputs import emit_metrics, flight
+from splatkit.train.photo_cache import PhotoCache
+from splatkit.train.scene import Scene, read_scene
+from splatkit.train.training import Training, coarseness, fingerprint, largest_cap
 
 
 @pytest.fixture(scope="module")
@@ -280,7 +280,7 @@ def test_metrics_are_in_cloudwatchs_embedded_format(capsys: pytest.CaptureFixtur
 
 
 def test_a_name_that_leads_out_of_the_folder_is_refused_before_it_is_read(folder: Path, tmp_path: Path) -> None:
-    from splatkit.scene import _inside
+    from splatkit.train.scene import _inside
 
     with pytest.raises(StageError, match="outside"):
         _inside(folder / "images", "../sparse/0/cameras.txt")

@@ -1,0 +1,1 @@
+"""From a splat to the smallest file that looks the same."""

@@ -1,0 +1,113 @@
+"""What compression cost: per attribute, and in the pictures that people will see."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from splatkit.orientation import rotation_matrices
+from splatkit.splats import Floats, Splats, unit_quats
+from splatkit.view.rendering import Renderer, psnr, read_photo, ssim
+from splatkit.view.shots import Shot
+
+USUAL_PSNR = 30.0  # dB between a good training's renders and the photos, where no photo is there to ask
+
+
+@dataclass(frozen=True)
+class ViewScore:
+    name: str
+    psnr: float  # between the renders before and after, dB
+    ssim: float
+    psnr_before: float | None  # against the photo
+    psnr_after: float | None
+
+
+@dataclass(frozen=True)
+class Quality:
+    views: tuple[ViewScore, ...]
+    loss_db: float  # what the pictures lost against reality
+    measured: bool  # against photos; else estimated from the renders before and after, for a usual training
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        photos = [view for view in self.views if view.psnr_before is not None]
+        means = {"psnr": _mean([v.psnr for v in self.views]), "ssim": _mean([v.ssim for v in self.views])}
+        if photos:
+            means["photo_psnr_before"] = _mean([v.psnr_before or 0 for v in photos])
+            means["photo_psnr_after"] = _mean([v.psnr_after or 0 for v in photos])
+        kind = "measured against photos" if self.measured else f"estimated for a training of {USUAL_PSNR:g} dB"
+        return {**means, "loss_db": round(self.loss_db, 4), "loss_is": kind, "views": len(self.views)}
+
+    def as_json(self) -> dict[str, Any]:
+        return {**self.summary, "by_view": [asdict(view) for view in self.views]}
+
+
+class Judge:
+    """Renders the original once and compares any number of results with it."""
+
+    def __init__(self, source: Splats, shots: Sequence[Shot], between: Callable[[int, int], None]) -> None:
+        renderer = Renderer(source)
+        self._shots, self._between, self._before = shots, between, []
+        for i, shot in enumerate(shots):
+            between(i, len(shots))
+            self._before.append(renderer.render(shot))
+        self._photos = [read_photo(s.photo, s.width, s.height) if s.photo else None for s in shots]
+
+    def compare(self, result: Splats) -> Quality:
+        renderer = Renderer(result)
+        views = []
+        for i, (shot, before, photo) in enumerate(zip(self._shots, self._before, self._photos, strict=True)):
+            self._between(i, len(self._shots))
+            views.append(_score(shot.name, before, renderer.render(shot), photo))
+        with_photo = [view for view in views if view.psnr_before is not None]
+        if with_photo:
+            loss = _mean([(v.psnr_before or 0) - (v.psnr_after or 0) for v in with_photo])
+        else:
+            loss = estimated_loss(_mean([view.psnr for view in views]))
+        return Quality(tuple(views), loss, bool(with_photo))
+
+
+def estimated_loss(between: float, training: float = USUAL_PSNR) -> float:
+    """dB that a training of so many dB loses by an independent error of `between` dB."""
+    return 10 * math.log10(1 + 10 ** ((training - between) / 10))
+
+
+def attribute_errors(source: Splats, result: Splats) -> dict[str, dict[str, float]]:
+    """RMSE and PSNR (over the source's range) per attribute. Both must be in the same order and orientation."""
+    quats = unit_quats(result.quats)
+    signs = np.sign((source.quats * quats).sum(axis=1, keepdims=True))
+    pairs = {
+        "means": (source.means, result.means),
+        "scales": (source.scales, result.scales),
+        "quats": (source.quats, quats * np.where(signs == 0, 1, signs)),
+        "alpha": (source.alphas, result.alphas),
+        "sh0": (source.sh0, result.sh0),
+    }
+    if source.sh_degree:
+        kept = result.shN.shape[1]
+        padded = np.pad(result.shN, ((0, 0), (0, source.shN.shape[1] - kept), (0, 0)))
+        pairs["shN"] = (source.shN, padded)
+    return {name: _error(before, after) for name, (before, after) in pairs.items()}
+
+
+def covariances(splats: Splats) -> Floats:
+    """[N, 3, 3], the same for all ways to write a Gaussian."""
+    turned = rotation_matrices(unit_quats(splats.quats)) * np.exp(splats.scales)[:, None, :]
+    return np.einsum("nij,nkj->nik", turned, turned)
+
+
+def _error(before: Floats, after: Floats) -> dict[str, float]:
+    squared = float(((before.astype(np.float64) - after) ** 2).mean())
+    peak = float(before.max() - before.min()) or 1.0
+    return {"rmse": math.sqrt(squared), "psnr": round(10 * math.log10(peak**2 / max(squared, 1e-20)), 2)}
+
+
+def _score(name: str, before: Floats, after: Floats, photo: Floats | None) -> ViewScore:
+    against = (None, None) if photo is None else (round(psnr(before, photo), 4), round(psnr(after, photo), 4))
+    return ViewScore(name, round(psnr(after, before), 3), round(ssim(after, before), 5), *against)
+
+
+def _mean(values: list[float]) -> float:
+    return round(sum(values) / len(values), 4)

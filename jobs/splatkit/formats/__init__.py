@@ -1,0 +1,1 @@
+"""The files that splats are kept in."""

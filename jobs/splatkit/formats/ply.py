@@ -1,0 +1,137 @@
+"""splat.ply as trainers write it: one `vertex` element, one property per number, any degree of spherical harmonics."""
+
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from plyfile import PlyData, PlyElement, PlyElementParseError, PlyParseError
+
+from splatkit.errors import StageError, input_error
+from splatkit.formats.compressed_ply import is_compressed, read_compressed_ply
+from splatkit.splats import SH_COEFFICIENTS, Floats, Splats
+
+MAX_SPLATS = 50_000_000
+ROWS_AT_ONCE = 1 << 16
+POSITION, COLOUR = ("x", "y", "z"), ("f_dc_0", "f_dc_1", "f_dc_2")
+SHAPE = ("opacity", "scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3")
+WANTED: tuple[str, ...] = POSITION + COLOUR + SHAPE
+TRAINED = "Give the splat.ply that a trainer of 3D Gaussians writes (train.py, gsplat, the INRIA code, SuperSplat)."
+
+
+def read_ply(path: Path) -> Splats:
+    """Plain or PlayCanvas' compressed PLY. NaN and infinity are let through.
+
+    Raises StageError (input_error) for anything else.
+    """
+    ply = open_ply(path)
+    vertex = vertex_element(ply, path)
+    if is_compressed(ply):
+        return read_compressed_ply(ply, path)
+    names = [prop.name for prop in vertex.properties]
+    missing = [name for name in WANTED if name not in names]
+    if missing:
+        kind = "a mesh or a plain point cloud" if {"x", "y", "z"} <= set(names) else "something else"
+        cause = f"{path.name} lacks the properties {', '.join(missing)}: it is {kind}, not a splat"
+        raise input_error("missing_properties", cause, TRAINED)
+    rest = sorted((name for name in names if re.fullmatch(r"f_rest_\d+", name)), key=lambda name: int(name[7:]))
+    if len(rest) not in [3 * count for count in SH_COEFFICIENTS]:
+        cause = f"{path.name} has {len(rest)} f_rest properties; allowed are 0, 9, 24 or 45 (degree 0 to 3)"
+        raise input_error("odd_harmonics", cause, TRAINED)
+    return _gather(vertex.data, rest, path)
+
+
+def write_ply(path: Path, splats: Splats) -> None:
+    """Binary, little endian, in the property order of the INRIA code; appears under its name only when complete."""
+    rest = 3 * splats.shN.shape[1]
+    names = [*POSITION, "nx", "ny", "nz", *COLOUR, *(f"f_rest_{i}" for i in range(rest)), *SHAPE]
+    header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(splats)}"]
+    header += [f"property float {name}" for name in names]
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with beside.open("wb") as file:
+            file.write("\n".join([*header, "end_header\n"]).encode())
+            for start in range(0, len(splats), ROWS_AT_ONCE):
+                file.write(_rows(splats.take(slice(start, start + ROWS_AT_ONCE))).astype("<f4").tobytes())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def open_ply(path: Path) -> PlyData:
+    """Maps the file into memory instead of reading it where it is binary."""
+    _refuse_oversized(path)
+    try:
+        return PlyData.read(path, mmap="r")
+    except PlyElementParseError as problem:
+        if "early end-of-file" in str(problem):
+            raise _truncated(path, str(problem)) from problem
+        raise input_error("bad_ply", f"{path.name} is not a PLY file that can be read: {problem}", TRAINED) from problem
+    except (PlyParseError, UnicodeDecodeError) as problem:
+        raise input_error("bad_ply", f"{path.name} is not a PLY file that can be read: {problem}", TRAINED) from problem
+    except (ValueError, MemoryError, OverflowError) as problem:  # numpy's words for a file that ends too early
+        raise _truncated(path, str(problem)) from problem
+
+
+def vertex_element(ply: PlyData, path: Path) -> PlyElement:
+    if "vertex" not in ply:
+        found = ", ".join(element.name for element in ply) or "none"
+        raise input_error("bad_ply", f"{path.name} has no element 'vertex', only: {found}", TRAINED)
+    if not len(ply["vertex"].data):
+        raise input_error(
+            "no_splats", f"{path.name} holds no splat", "Look at the training's report: nothing was left."
+        )
+    return ply["vertex"]
+
+
+def _refuse_oversized(path: Path) -> None:
+    """Looks at the header alone, because plyfile would first allocate what it promises."""
+    with path.open("rb") as file:
+        head = file.read(1 << 16)
+    if not head.startswith(b"ply"):
+        raise input_error("bad_ply", f"{path.name} is not a PLY file: it begins with {head[:8]!r}", TRAINED)
+    if b"end_header" not in head:
+        raise _truncated(path, "the header does not end")
+    counts = re.findall(rb"element\s+(\w+)\s+(\d+)", head.split(b"end_header")[0])
+    for name, count in counts:
+        if int(count) > MAX_SPLATS:
+            cause = f"{path.name} announces {int(count):,} of {name.decode()}; at most {MAX_SPLATS:,} are read"
+            raise input_error("too_many_splats", cause, "Split the scene, or prune it before this stage.")
+        if int(count) > path.stat().st_size:
+            raise _truncated(path, f"{int(count):,} of {name.decode()} in {path.stat().st_size:,} bytes")
+
+
+def _truncated(path: Path, detail: str) -> StageError:
+    fix = "Copy it again; the copy or the training was cut off."
+    return input_error("truncated_ply", f"{path.name} ends before its data does: {detail}", fix)
+
+
+def _gather(rows: NDArray[np.void], rest: list[str], path: Path) -> Splats:
+    geometry = np.empty((len(rows), len(WANTED)), np.float32)
+    harmonics = np.empty((len(rows), len(rest) // 3, 3), np.float32)
+    try:
+        for start in range(0, len(rows), ROWS_AT_ONCE):  # in the file's order, so that each page is read once
+            part = slice(start, start + ROWS_AT_ONCE)
+            for column, name in enumerate(WANTED):
+                geometry[part, column] = rows[part][name]
+            for index, name in enumerate(rest):  # channel by channel in the file
+                channel, coefficient = divmod(index, len(rest) // 3)
+                harmonics[part, coefficient, channel] = rows[part][name]
+    except (ValueError, TypeError) as problem:  # a list property under a wanted name
+        raise input_error("bad_ply", f"{path.name}: {problem}", TRAINED) from problem
+    return Splats(
+        means=np.ascontiguousarray(geometry[:, :3]),
+        scales=np.ascontiguousarray(geometry[:, 7:10]),
+        quats=np.ascontiguousarray(geometry[:, 10:14]),
+        opacities=np.ascontiguousarray(geometry[:, 6]),
+        sh0=np.ascontiguousarray(geometry[:, 3:6]),
+        shN=harmonics,
+    )
+
+
+def _rows(splats: Splats) -> Floats:
+    rest = splats.shN.transpose(0, 2, 1).reshape(len(splats), -1)
+    normals = np.zeros_like(splats.means)
+    parts = (splats.means, normals, splats.sh0, rest, splats.opacities[:, None], splats.scales, splats.quats)
+    return np.concatenate(parts, axis=1)

@@ -1,0 +1,172 @@
+"""SOG version 2, PlayCanvas' format: meta.json and lossless WebP pictures, a pixel per splat, bundled in a zip or not.
+
+Specification: developer.playcanvas.com, user manual, Gaussian splatting, formats, SOG.
+"""
+
+import json
+import os
+import shutil
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from splatkit.errors import StageError, input_error
+from splatkit.formats.packing import smallest_three
+from splatkit.formats.sog_meta import SogMeta, parse_meta
+from splatkit.formats.webp import Pixels, read_webp
+from splatkit.splats import SH_COEFFICIENTS, Floats, Splats, logit
+
+META = "meta.json"
+MAX_ENTRY_BYTES = 1 << 30
+MAX_META_BYTES = 1 << 20
+INDEX_BASE = 252  # alpha of a quaternion's pixel, plus the number of the component that was left out
+PALETTE_COLUMNS = 64  # entries of the palette in one row of its picture
+OPAQUE = 1 - 1e-6  # nearest to 1 that still has a logit
+
+Load = Callable[[str], bytes]
+
+
+@dataclass(frozen=True)
+class SogFiles:
+    """A scene as SOG: the description and the encoded pictures by name."""
+
+    meta: dict[str, Any]
+    pictures: Mapping[str, bytes]
+
+    @property
+    def meta_bytes(self) -> bytes:
+        return json.dumps(self.meta, separators=(",", ":"), allow_nan=False).encode()
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        return {META: len(self.meta_bytes), **{name: len(content) for name, content in self.pictures.items()}}
+
+    @property
+    def size(self) -> int:
+        return sum(self.sizes.values())
+
+    def decode(self) -> Splats:
+        return decode(parse_meta(self.meta), self.pictures.__getitem__)
+
+    def write_bundle(self, path: Path) -> None:
+        """A zip without compression, meta.json first so that a reader knows what comes."""
+        beside = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            with zipfile.ZipFile(beside, "w", zipfile.ZIP_STORED) as bundle:
+                for name, content in {META: self.meta_bytes, **self.pictures}.items():
+                    bundle.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content)  # same input, same bytes
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+
+    def write_folder(self, folder: Path) -> None:
+        beside = folder.with_name(f".{folder.name}.{os.getpid()}")
+        try:
+            beside.mkdir(parents=True)
+            for name, content in {META: self.meta_bytes, **self.pictures}.items():
+                (beside / name).write_bytes(content)
+            if folder.exists():
+                shutil.rmtree(folder)
+            beside.replace(folder)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+
+
+def read_sog(path: Path) -> Splats:
+    """`path` is a bundle, a folder, or the meta.json in one. Raises StageError (input_error) when it is damaged."""
+    try:
+        if path.is_dir() or path.name == META:
+            folder = path if path.is_dir() else path.parent
+            return _read(lambda name: _limited(folder / name))
+        with zipfile.ZipFile(path) as bundle:
+            return _read(lambda name: _entry(bundle, name))
+    except (ValueError, zipfile.BadZipFile, NotImplementedError, EOFError, KeyError) as problem:
+        raise _damaged(path, str(problem).strip("'\"")) from problem
+    except FileNotFoundError as problem:
+        raise _damaged(path, f"{Path(problem.filename).name} is missing") from problem
+
+
+def decode(meta: SogMeta, load: Load) -> Splats:
+    """Raises ValueError for pictures that do not fit the description."""
+
+    def pixels(name: str) -> Pixels:
+        picture = read_webp(load(name), name).reshape(-1, 4)
+        if len(picture) < meta.count:
+            raise ValueError(f"{name} has {len(picture)} pixels for {meta.count} splats")
+        return picture[: meta.count]
+
+    colours = pixels(meta.sh0_file)
+    return Splats(
+        means=_means(meta, pixels(meta.means_files[0]), pixels(meta.means_files[1])),
+        scales=_looked_up(meta.scales_codebook, pixels(meta.scales_file)[:, :3], meta.scales_file),
+        quats=_quats(pixels(meta.quats_file), meta.quats_file),
+        opacities=logit(np.minimum(colours[:, 3] / np.float32(255), OPAQUE)),
+        sh0=_looked_up(meta.sh0_codebook, colours[:, :3], meta.sh0_file),
+        shN=_harmonics(meta, load, pixels),
+    )
+
+
+def _read(load: Load) -> Splats:
+    return decode(parse_meta(json.loads(load(META))), load)
+
+
+def _means(meta: SogMeta, low: Pixels, high: Pixels) -> Floats:
+    codes = low[:, :3].astype(np.float64) + 256.0 * high[:, :3]
+    logs = meta.means_mins + (meta.means_maxs - meta.means_mins) * (codes / 65535)
+    return (np.sign(logs) * np.expm1(np.abs(logs))).astype(np.float32)
+
+
+def _quats(pixels: Pixels, name: str) -> Floats:
+    dropped = pixels[:, 3].astype(np.int64) - INDEX_BASE
+    if dropped.min() < 0:
+        raise ValueError(f"{name}: alpha {pixels[:, 3].min()} is no number of a component; allowed are 252 to 255")
+    three = (pixels[:, :3] / 255.0 - 0.5) * np.sqrt(2.0)
+    return smallest_three(three, dropped)
+
+
+def _harmonics(meta: SogMeta, load: Load, pixels: Callable[[str], Pixels]) -> Floats:
+    if meta.palette is None:
+        return np.zeros((meta.count, 0, 3), np.float32)
+    coefficients = SH_COEFFICIENTS[meta.palette.bands]
+    entries = read_webp(load(meta.palette.centroids_file), meta.palette.centroids_file)
+    height, width = entries.shape[:2]
+    if width != PALETTE_COLUMNS * coefficients or height * PALETTE_COLUMNS < meta.palette.count:
+        wanted = f"{PALETTE_COLUMNS * coefficients} wide and at least {-(-meta.palette.count // PALETTE_COLUMNS)} high"
+        raise ValueError(f"{meta.palette.centroids_file} is {width}x{height}; for its palette it must be {wanted}")
+    palette = _looked_up(meta.palette.codebook, entries[..., :3], meta.palette.centroids_file)
+    palette = palette.reshape(-1, coefficients, 3)
+    labels = pixels(meta.palette.labels_file)[:, :2].astype(np.int64) @ [1, 256]
+    if labels.max() >= meta.palette.count:
+        raise ValueError(f"{meta.palette.labels_file} names entry {labels.max()} of a palette of {meta.palette.count}")
+    return palette[labels]
+
+
+def _looked_up(codebook: Floats, indices: Pixels, name: str) -> Floats:
+    if indices.max() >= len(codebook):
+        raise ValueError(f"{name} names entry {indices.max()} of a codebook of {len(codebook)}")
+    return codebook[indices]
+
+
+def _entry(bundle: zipfile.ZipFile, name: str) -> bytes:
+    """Read by its exact name and never extracted, so that no path in the zip matters."""
+    limit = MAX_META_BYTES if name == META else MAX_ENTRY_BYTES
+    entry = bundle.getinfo(name)
+    if entry.file_size > limit:
+        raise ValueError(f"{name} announces {entry.file_size:,} bytes; at most {limit:,} are read")
+    return bundle.read(entry)
+
+
+def _limited(path: Path) -> bytes:
+    limit = MAX_META_BYTES if path.name == META else MAX_ENTRY_BYTES
+    if path.stat().st_size > limit:
+        raise ValueError(f"{path.name} has {path.stat().st_size:,} bytes; at most {limit:,} are read")
+    return path.read_bytes()
+
+
+def _damaged(path: Path, detail: str) -> StageError:
+    fix = "Give a SOG of version 2, whole, as this stage, SuperSplat or splat-transform write it."
+    return input_error("bad_sog", f"{path.name} cannot be read as SOG: {detail}", fix)

@@ -1,0 +1,1 @@
+"""A differentiable rasterizer of Gaussians for a CPU, with gsplat's signature."""

@@ -1,0 +1,241 @@
+"""Photos in: found in folders, zips and videos, checked, turned upright, named so that COLMAP can hold them."""
+
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from splatkit.sfm import videos
+from splatkit.sfm.archives import unpack_zip
+from splatkit.sfm.exif import ExifFacts
+from splatkit.sfm.masks import is_mask, match_masks, prepare_mask
+from splatkit.sfm.preparation import UnusableError, prepare
+
+LOSSY = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".heic", ".heif")  # become JPEG, the others PNG
+SUFFIXES = (*LOSSY, ".png", ".tif", ".tiff", ".webp")
+Step = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Photo:
+    name: str  # path below the prepared folder: ASCII, no spaces, unique
+    source: str  # path in the input as the user knows it
+    width: int  # upright
+    height: int
+    exif: ExifFacts
+    sha256: str
+    video: str = ""  # the source of the video that it is a frame of
+    blur: float = 0.0  # 0 crisp to 1 blurred
+    mask: str = ""  # the source of its mask
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    source: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Candidate:
+    source: str
+    path: Path
+    sha256: str
+    video: str = ""
+
+
+@dataclass
+class _Intake:
+    """What is being collected, and where it goes."""
+
+    work: Path
+    left_out: list[LeftOut] = field(default_factory=list)
+
+    def leave_out(self, source: str, reason: str) -> None:
+        self.left_out.append(LeftOut(source, reason))
+
+
+def collect(
+    input_dir: Path, work: Path, max_images: int, video_frames: int, step: Step
+) -> tuple[list[Photo], list[LeftOut]]:
+    """Photos prepared under work/photos, in the natural order of their sources; and what was left out, with the reason.
+
+    Their masks lie under work/masks, their thumbnails under work/thumbnails. max_images 0 takes all; else an even
+    choice over the order, which keeps a flight's coverage.
+    """
+    intake = _Intake(work)
+    for name in ("photos", "masks", "thumbnails"):
+        shutil.rmtree(work / name, ignore_errors=True)
+    files = sorted(_wanted_files(input_dir, intake), key=lambda pair: _natural(pair[0]))
+    masks = [pair for pair in files if is_mask(pair[0]) and pair[1].suffix.lower() in SUFFIXES]
+    stills = _without_duplicates([pair for pair in files if pair not in masks], intake)
+    candidates = _thin_out(_with_frames(stills, max_images, video_frames, intake, step), max_images, intake)
+    fitting, alone = match_masks(masks, [candidate.source for candidate in candidates])
+    for source in alone:
+        intake.leave_out(source, "a mask whose name fits no photo, or several")
+    photos = _prepare_all(candidates, fitting, intake, step)
+    if any(photo.mask for photo in photos):
+        _mask_the_rest(photos, intake.work / "masks")
+    return photos, intake.left_out
+
+
+def _wanted_files(input_dir: Path, intake: _Intake) -> Iterator[tuple[str, Path]]:
+    for path in _files(input_dir):
+        source = _readable(path.relative_to(input_dir).as_posix())
+        if path.suffix.lower() != ".zip":
+            if _wanted(path.name):
+                yield source, path
+            else:
+                intake.leave_out(source, "not a photo")
+            continue
+        target = intake.work / "unpacked" / source
+        for entry, reason in unpack_zip(path, target, _wanted):
+            intake.leave_out(f"{source}/{_readable(entry)}".rstrip("/"), reason)
+        yield from ((f"{source}/{_readable(inner.relative_to(target).as_posix())}", inner) for inner in _files(target))
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for parent, folders, files in os.walk(folder):  # does not follow links to folders
+        folders[:] = sorted(f for f in folders if not f.startswith(".") and f != "__MACOSX")
+        yield from (Path(parent, name) for name in sorted(files) if not name.startswith("."))
+
+
+def _readable(name: str) -> str:
+    """File names are bytes; what is not UTF-8 in them could not be written into a report."""
+    return name.encode("utf-8", "replace").decode()
+
+
+def _wanted(name: str) -> bool:
+    return not name.startswith(".") and Path(name).suffix.lower() in (*SUFFIXES, *videos.SUFFIXES)
+
+
+def _without_duplicates(found: list[tuple[str, Path]], intake: _Intake) -> list[Candidate]:
+    first: dict[str, str] = {}
+    kept = []
+    for source, path in found:
+        try:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as problem:
+            intake.leave_out(source, f"cannot be read: {problem.strerror}")
+            continue
+        if digest in first:
+            intake.leave_out(source, f"the same bytes as {first[digest]}")
+        else:
+            first[digest] = source
+            kept.append(Candidate(source, path, digest))
+    return kept
+
+
+def _with_frames(
+    stills: list[Candidate], max_images: int, video_frames: int, intake: _Intake, step: Step
+) -> list[Candidate]:
+    """Each video replaced by the frames taken from it."""
+    count = min(video_frames, max_images) if max_images else video_frames
+    candidates: list[Candidate] = []
+    for still in stills:
+        if still.path.suffix.lower() not in videos.SUFFIXES:
+            candidates.append(still)
+            continue
+        folder = intake.work / "frames" / still.sha256
+        message = f"reading {still.source}"
+        try:
+            frames, trouble = videos.take_frames(still.path, folder, count, lambda i, n, m=message: step(i, n, m))  # type: ignore[misc]
+        except UnusableError as problem:
+            intake.leave_out(still.source, str(problem))
+            continue
+        if trouble:
+            intake.leave_out(still.source, f"{len(frames)} frames were taken; {trouble}")
+        candidates += [
+            Candidate(f"{still.source}/{frame.name}", frame, f"{still.sha256} {frame.name} of {count}", still.source)
+            for frame in frames
+        ]
+    return candidates
+
+
+def _thin_out(candidates: list[Candidate], max_images: int, intake: _Intake) -> list[Candidate]:
+    if not max_images or len(candidates) <= max_images:
+        return candidates
+    chosen = set(np.linspace(0, len(candidates) - 1, max_images).round().astype(int).tolist())
+    for number, candidate in enumerate(candidates):
+        if number not in chosen:
+            intake.leave_out(candidate.source, f"beyond max_images ({max_images})")
+    return [candidate for number, candidate in enumerate(candidates) if number in chosen]
+
+
+def _prepare_all(
+    candidates: list[Candidate], masks: dict[str, tuple[str, Path]], intake: _Intake, step: Step
+) -> list[Photo]:
+    names = _colmap_names([candidate.source for candidate in candidates])
+    photos = []
+    # Decoding releases the lock; two at a time bound the memory to two decoded photos.
+    with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
+        jobs = [
+            pool.submit(_prepare, candidate, masks.get(candidate.source), name, intake)
+            for candidate, name in zip(candidates, names, strict=True)
+        ]
+        try:
+            for done, (candidate, job) in enumerate(zip(candidates, jobs, strict=True), start=1):
+                try:
+                    photos.append(job.result())
+                except UnusableError as problem:
+                    intake.leave_out(candidate.source, str(problem))
+                step(done, len(jobs), "reading photos")
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return photos
+
+
+def _prepare(candidate: Candidate, mask: tuple[str, Path] | None, name: str, intake: _Intake) -> Photo:
+    ready = prepare(candidate.path, intake.work / "photos" / name, intake.work / "thumbnails" / thumbnail_name(name))
+    size, sha256, masked_by = (ready.width, ready.height), candidate.sha256, ""
+    if mask:
+        source, path = mask
+        target = intake.work / "masks" / f"{name}.png"  # as COLMAP looks for it
+        try:
+            prepare_mask(path, target, size, ready.orientation)
+            sha256 += " masked " + hashlib.sha256(target.read_bytes()).hexdigest()
+            masked_by = source
+        except UnusableError as problem:
+            intake.leave_out(source, str(problem))
+    return Photo(name, candidate.source, *size, ready.exif, sha256, candidate.video, round(ready.blur, 3), masked_by)
+
+
+def _mask_the_rest(photos: list[Photo], folder: Path) -> None:
+    """COLMAP leaves out photos that have no mask, as soon as there is a folder of masks."""
+    for photo in photos:
+        target = folder / f"{photo.name}.png"
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("L", (photo.width, photo.height), 255).save(target)
+
+
+def thumbnail_name(name: str) -> str:
+    return Path(name).with_suffix(".jpg").as_posix()
+
+
+def _colmap_names(sources: list[str]) -> list[str]:
+    """COLMAP's text files separate by spaces; trainers replace suffixes. So: plain characters and unique stems."""
+    taken: set[str] = set()
+    names = []
+    for source in sources:
+        path = Path(re.sub(r"[^A-Za-z0-9._/-]+", "_", source))
+        stem = path.with_suffix("").as_posix().lstrip("-")
+        suffix = ".jpg" if path.suffix.lower() in LOSSY else ".png"
+        unique, count = stem, 1
+        while unique.lower() in taken:
+            count += 1
+            unique = f"{stem}_{count}"
+        taken.add(unique.lower())
+        names.append(unique + suffix)
+    return names
+
+
+def _natural(text: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdecimal() else (-1, part.lower()) for part in re.split(r"(\d+)", text)]

@@ -1,0 +1,1 @@
+"""Training: cameras and points in, Gaussians out."""

@@ -1,0 +1,83 @@
+"""The one place that knows which machine this is: gsplat where CUDA is, splatkit's own rasterizer on a CPU."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from splatkit.errors import input_error
+from splatkit.train.photo_cache import free_memory
+from splatkit.train.strategy import use_cpu_operations
+
+DeviceName = Literal["auto", "cpu", "cuda"]
+Rasterize = Callable[..., tuple[Tensor, Tensor, dict[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Backend:
+    name: str  # "gsplat 1.5.3 on NVIDIA A10G" or "splatkit on 2 cores"
+    device: torch.device
+    rasterize: Rasterize  # as gsplat.rasterization
+    ssim: Callable[[Tensor, Tensor], Tensor]  # of two [H, W, 3]
+    free_bytes: Callable[[], int]  # memory that Gaussians may still take
+    peak_bytes: Callable[[], int]
+    look_every: int  # steps between two looks at the loss, each of which waits for a GPU to finish
+
+
+def choose_backend(wanted: DeviceName, threads: int = 0, environment: Mapping[str, str] = os.environ) -> Backend:
+    """auto: what COMPUTE_TYPE says, else CUDA where it is. Raises StageError where a GPU is wanted and absent."""
+    if wanted == "auto":
+        wanted = {"gpu": "cuda", "cpu": "cpu"}.get(environment.get("COMPUTE_TYPE", ""), "auto")  # type: ignore[assignment]
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    return _cuda() if wanted == "cuda" else _cpu(threads)
+
+
+def _cpu(threads: int) -> Backend:
+    from splatkit.rasterizer.rasterize import rasterization
+    from splatkit.threads import cores, limit_cores
+    from splatkit.train.ssim import ssim_cpu
+
+    limit_cores(threads)
+    use_cpu_operations()
+    # The work is in our own kernels. torch's threads would spin between its small operations and take the cores from
+    # them, and with one thread its sums do not depend on the machine.
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    name = f"splatkit on {cores()} cores"
+    return Backend(name, torch.device("cpu"), rasterization, ssim_cpu, free_memory, _peak_of_process, 1)
+
+
+def _cuda() -> Backend:
+    if not torch.cuda.is_available():
+        built = f"PyTorch {torch.__version__} " + ("finds no GPU" if torch.version.cuda else "is built without CUDA")
+        fix = "Send the job with compute_type gpu to a machine that has one, or give --device cpu (slow, small scenes)."
+        raise input_error("no_gpu", f"a GPU is asked for, but {built}", fix)
+    # Imported here: on a machine with nvcc and no GPU the first call would start a compilation.
+    from functools import partial
+
+    import gsplat
+
+    from splatkit.train.ssim import ssim_torch
+
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    torch.cuda.set_device(device)
+    name = f"gsplat {gsplat.__version__} on {torch.cuda.get_device_name(device)}"
+    rasterize = partial(gsplat.rasterization, packed=False)
+    peak = torch.cuda.max_memory_allocated
+    return Backend(name, device, rasterize, ssim_torch, lambda: _free_cuda(device), peak, 10)
+
+
+def _free_cuda(device: torch.device) -> int:
+    """What the driver has, and what torch holds without using it."""
+    free, _ = torch.cuda.mem_get_info(device)
+    return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
+
+
+def _peak_of_process() -> int:
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,0 +1,121 @@
+"""How Gaussians are added, moved and removed: gsplat's own two strategies, on a GPU and on a CPU alike."""
+
+from dataclasses import dataclass
+from math import comb
+from typing import Any, Literal
+
+import torch
+from gsplat.strategy import DefaultStrategy, MCMCStrategy, ops
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from splatkit.train.gaussians import Optimizers, Parameters
+
+StrategyName = Literal["default", "mcmc"]
+REFINEMENTS = 145  # over a training, as in the papers' 30,000 steps: one each 100 from step 500 to 15,000
+SHORT = 10_000  # steps; in less than that, MCMC's moves must end early, or what they stir up cannot settle
+MCMC_UNTIL, SHORT_MCMC_UNTIL, DEFAULT_UNTIL = (
+    0.83,
+    0.5,
+    0.5,
+)  # share of the steps after which the set of Gaussians stays
+FIRST_REFINEMENT = 0.0167  # share of the steps
+RESET_EVERY = (
+    0.1  # share of the steps, default strategy: opacities are lowered, so that floaters must earn theirs again
+)
+
+
+@dataclass
+class Refinement:
+    """One of the strategies with its state and its schedule, which scales with the number of steps."""
+
+    name: StrategyName
+    strategy: Any
+    state: dict[str, Any]
+    cap: int
+
+    def before_backward(self, values: Parameters, tools: Optimizers, step: int, info: dict[str, Any]) -> None:
+        self.strategy.step_pre_backward(values, tools, self.state, step, info)
+
+    def after_step(self, values: Parameters, tools: Optimizers, step: int, info: dict[str, Any], rate: float) -> None:
+        if self.name == "mcmc":
+            self.strategy.step_post_backward(values, tools, self.state, step, info, rate)
+            return
+        if len(values["means"]) >= self.cap:
+            self.strategy.grow_grad2d = float("inf")  # full: from here on it only prunes
+        self.strategy.step_post_backward(values, tools, self.state, step, info, packed=False)
+
+
+def refinement(
+    name: StrategyName,
+    *,
+    steps: int,
+    cap: int,
+    refine_every: int,
+    grow_gradient: float,
+    absgrad: bool,
+    min_opacity: float,
+) -> Refinement:
+    start = round(FIRST_REFINEMENT * steps)
+    every = refine_every or max(10, round(steps / 300))
+    if name == "mcmc":
+        stop = round((MCMC_UNTIL if steps >= SHORT else SHORT_MCMC_UNTIL) * steps)
+        mcmc = MCMCStrategy(
+            cap_max=cap, refine_start_iter=start, refine_stop_iter=stop, refine_every=every, min_opacity=min_opacity
+        )
+        return Refinement(name, mcmc, mcmc.initialize_state(), cap)
+    default = DefaultStrategy(
+        prune_opa=min_opacity,
+        grow_grad2d=grow_gradient,
+        refine_start_iter=start,
+        refine_stop_iter=round(DEFAULT_UNTIL * steps),
+        refine_every=every,
+        reset_every=max(every, round(RESET_EVERY * steps)),
+        absgrad=absgrad,
+    )
+    return Refinement(name, default, default.initialize_state(scene_scale=1.0), cap)
+
+
+def use_cpu_operations() -> None:
+    """MCMC calls two functions that gsplat has for CUDA only. Their names in gsplat 1.5.3 are pinned by a test."""
+    for name in ("compute_relocation", "quat_scale_to_covar_preci"):
+        if not hasattr(ops, name):
+            raise ImportError(f"this version of gsplat has no strategy.ops.{name}; 1.5.3 is needed")
+    ops.compute_relocation = relocation
+    ops.quat_scale_to_covar_preci = covariances
+
+
+@torch.no_grad()
+def relocation(opacities: Tensor, scales: Tensor, ratios: Tensor, binoms: Tensor) -> tuple[Tensor, Tensor]:
+    """Opacities and scales of n Gaussians in one place that together look as one did (Kheradmand et al. 2024, eq. 9).
+
+    The paper's double sum over i <= n and k < i of binom(i-1, k) (-1)^k o^(k+1) / sqrt(k+1) is, by the hockey-stick
+    identity, a single one with binom(n, k+1). It alternates, hence double precision.
+    """
+    largest = len(binoms)
+    counts = ratios.long().clamp(1, largest)
+    exact = opacities.double().clamp(max=1 - 1e-7)
+    fresh = 1 - (1 - exact) ** (1 / counts)
+    terms = torch.arange(1, int(counts.max()) + 1, dtype=torch.float64)
+    table = torch.tensor(
+        [[comb(n, k) for k in range(1, len(terms) + 1)] for n in range(largest + 1)], dtype=torch.float64
+    )
+    signs = torch.where(terms % 2 == 1, 1.0, -1.0) / terms.sqrt()
+    below = (table[counts] * signs * fresh[:, None] ** terms).sum(1)
+    return fresh.to(opacities), (scales.double() * (exact / below)[:, None]).to(scales)
+
+
+def covariances(
+    quats: Tensor, scales: Tensor, compute_covar: bool = True, compute_preci: bool = True, triu: bool = False
+) -> tuple[Tensor, None]:
+    """[N, 3, 3]; with the arguments of gsplat's function, of which the strategies use one combination."""
+    if not compute_covar or compute_preci or triu:
+        raise NotImplementedError("only full covariances are computed here")
+    w, x, y, z = normalize(quats, dim=-1).unbind(-1)
+    rows = [
+        1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
+        2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
+        2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
+    ]  # fmt: skip
+    axes = torch.stack(rows, -1).view(-1, 3, 3) * scales[:, None, :]
+    return axes @ axes.transpose(1, 2), None

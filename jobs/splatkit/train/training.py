@@ -1,0 +1,287 @@
+"""The training itself: one step, its loss, and all that must be saved to go on from it."""
+
+import copy
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from splatkit.train.backend import Backend
+from splatkit.train.gaussians import (
+    BYTES_PER_GAUSSIAN,
+    from_points,
+    haste,
+    keep_most_opaque,
+    optimizers,
+    parameters,
+    set_means_rate,
+)
+from splatkit.train.options import TrainOptions
+from splatkit.train.photo_cache import PhotoCache, Shot
+from splatkit.train.scene import Scene
+from splatkit.train.strategy import refinement
+
+# Share of coarse_until up to which photos are shrunk so much and blurred by so many tenths of a pixel (Trick-GS).
+COARSE = ((0.4, 4, 5), (0.75, 2, 5), (1.0, 1, 10))
+SH_STEP = 1 / 30  # share of the steps after which one more degree of spherical harmonics is used
+MEMORY_SHARE = 0.6  # of what is free, for Gaussians
+EXPOSURE_RATE = 1e-3
+START = {"mcmc": (0.5, 1.0), "default": (0.1, 1.0)}  # opacity of the first Gaussians, and width in neighbour distances
+SKY_GAUSSIANS, SKY_DISTANCE = 4_000, 60.0  # units of the normalised scene
+DIVERGED = 6.0  # a loss so many times the recent one's, for a while, is no accident
+
+
+@dataclass(frozen=True)
+class Render:
+    image: Tensor  # [H, W, 3]
+    alpha: Tensor  # [H, W, 1]
+    info: dict[str, Any]
+
+
+class DivergedError(Exception):
+    """The loss is NaN or has left all bounds."""
+
+
+class Training:
+    """Everything that changes while it trains; `state()` and `restore()` carry it across a restart, bit for bit."""
+
+    def __init__(self, scene: Scene, options: TrainOptions, backend: Backend, photos: PhotoCache, cap: int) -> None:
+        self.scene, self.options, self.backend, self.photos, self.cap = scene, options, backend, photos, cap
+        self.max_steps, self.sh_degree = options.of_preset("max_steps"), options.of_preset("sh_degree")
+        self.train_views, self.held_out = scene.split(options.hold_out_every, options.first_held_out)
+        self.step = 0
+        torch.manual_seed(options.seed)
+        self._sampler = torch.Generator().manual_seed(options.seed)
+        self._order: list[int] = []
+        self._recent = 0.0  # smoothed loss
+        self.losses: list[float] = []  # one per look
+        self.history: list[dict[str, float]] = []  # evaluations
+        self.seconds = 0.0  # of training, over all attempts
+        opacity, scale = START[options.strategy]
+        start = from_points(
+            scene.points,
+            scene.colors,
+            sh_degree=self.sh_degree,
+            opacity=opacity,
+            scale=scale,
+            cap=cap,
+            seed=options.seed,
+        )
+        if options.sky:
+            start = _with_sky(start, self.sh_degree)
+        self._take(start)
+        self.refinement = refinement(
+            options.strategy, steps=self.max_steps, cap=cap, refine_every=options.refine_every,
+            grow_gradient=options.grow_gradient, absgrad=options.absgrad, min_opacity=options.min_opacity,
+        )  # fmt: skip
+        self.exposures = torch.zeros(len(scene.views), 2, 3, device=backend.device, requires_grad=True)
+        self._exposure_tool = torch.optim.Adam([self.exposures], lr=EXPOSURE_RATE)
+        self._cameras = torch.tensor(np.stack([v.camera_from_world for v in scene.views]), dtype=torch.float32)
+
+    def _take(self, values: Mapping[str, Tensor]) -> None:
+        self.values = parameters(values, self.backend.device)
+        self.tools = optimizers(self.values, haste(self.max_steps))
+
+    @property
+    def count(self) -> int:
+        return len(self.values["means"])
+
+    def render(self, index: int, shot: Shot, background: Tensor | None = None, sh_degree: int | None = None) -> Render:
+        """The view of photo `index` at the scale of `shot`."""
+        height, width = shot.pixels.shape[:2]
+        return self.render_from(
+            self._cameras[index], torch.tensor(shot.intrinsics), width, height, background, sh_degree
+        )
+
+    def render_from(
+        self, camera: Tensor, intrinsics: Tensor, width: int, height: int, background: Tensor | None = None,
+        sh_degree: int | None = None,
+    ) -> Render:  # fmt: skip
+        device = self.backend.device
+        images, alphas, info = self.backend.rasterize(
+            means=self.values["means"], quats=self.values["quats"], scales=self.values["scales"].exp(),
+            opacities=self.values["opacities"].sigmoid(),
+            colors=torch.cat([self.values["sh0"], self.values["shN"]], 1),
+            viewmats=camera[None].to(device), Ks=intrinsics[None].to(device), width=width, height=height,
+            sh_degree=self.sh_degree if sh_degree is None else sh_degree,
+            backgrounds=None if background is None else background[None],
+            absgrad=self.options.absgrad, rasterize_mode="antialiased" if self.options.antialiased else "classic",
+        )  # fmt: skip
+        return Render(images[0], alphas[0], info)
+
+    def train_step(self) -> None:
+        """One photo, one update. Raises DivergedError before a bad loss has changed anything."""
+        shrink, blur = coarseness(self.step / self.max_steps, self.options.coarse_until)
+        index = self._next_view(shrink, blur)
+        shot = self.photos.get(index, shrink, blur)
+        degree = min(self.sh_degree, int(self.step / (SH_STEP * self.max_steps)))
+        rendered = self.render(index, shot, self._background(), degree)
+        self.refinement.before_backward(self.values, self.tools, self.step, rendered.info)
+        loss = self._loss(index, shot, rendered.image)
+        if self.step % self.backend.look_every == 0:
+            self._watch(float(loss.detach()))
+        loss.backward()
+        rate = set_means_rate(self.tools, self.step / self.max_steps, haste(self.max_steps))
+        for tool in self.tools.values():
+            tool.step()
+            tool.zero_grad(set_to_none=True)
+        if self.options.exposure:
+            self._update_exposures()
+        self.refinement.after_step(self.values, self.tools, self.step, rendered.info, rate)
+        self.step += 1
+
+    def _loss(self, index: int, shot: Shot, image: Tensor) -> Tensor:
+        target = torch.tensor(shot.pixels, device=self.backend.device).float() / 255
+        if self.options.exposure:
+            image = self._exposed(index, image)
+        if shot.mask is not None:
+            mask = (torch.tensor(shot.mask).to(self.backend.device) > 0)[..., None]
+            image, target = image * mask, target * mask
+        share = self.options.ssim_weight
+        loss = (1 - share) * (image - target).abs().mean() + share * (1 - self.backend.ssim(image, target))
+        if weight := self.options.weight("opacity_weight"):
+            loss = loss + weight * self.values["opacities"].sigmoid().mean()
+        if weight := self.options.weight("scale_weight"):
+            loss = loss + weight * self.values["scales"].exp().mean()
+        return loss
+
+    def _exposed(self, index: int, image: Tensor) -> Tensor:
+        """Gain and offset per channel: what a camera's automatic exposure and white balance do, near enough."""
+        return image * self.exposures[index, 0].exp() + self.exposures[index, 1]
+
+    def _update_exposures(self) -> None:
+        self._exposure_tool.step()
+        self._exposure_tool.zero_grad()
+        with torch.no_grad():  # the mean photo stays as it is, or all could drift together against the colours
+            used = self.exposures[self.train_views]
+            self.exposures[self.train_views] = used - used.mean(0, keepdim=True)
+
+    def _background(self) -> Tensor | None:
+        if self.options.background == "black":
+            return None
+        color = torch.ones(3) if self.options.background == "white" else torch.rand(3)
+        return color.to(self.backend.device)
+
+    def _watch(self, value: float) -> None:
+        if not math.isfinite(value):
+            raise DivergedError(f"the loss became {value} at step {self.step}")
+        if self.step > 50 and value > DIVERGED * max(self._recent, 0.02):
+            raise DivergedError(
+                f"the loss rose to {value:.3g} at step {self.step}, {value / self._recent:.0f} times what it was"
+            )
+        self._recent = value if self.step == 0 else 0.98 * self._recent + 0.02 * value
+        self.losses.append(value)
+
+    def _next_view(self, shrink: int, blur: int) -> int:
+        """Each photo once per round, in a new order each round; the one after is loaded meanwhile."""
+        while len(self._order) < 2:
+            round_ = torch.randperm(len(self.train_views), generator=self._sampler).tolist()
+            self._order += [self.train_views[i] for i in round_]
+        self.photos.prefetch(self._order[1], shrink, blur)
+        return self._order.pop(0)
+
+    def state(self) -> dict[str, Any]:
+        """Plain tensors, numbers and lists, so that it can be read back without running code."""
+        strategy = dict(self.refinement.state)
+        return {
+            "step": self.step,
+            "values": {name: value.detach().cpu() for name, value in self.values.items()},
+            "tools": {name: tool.state_dict() for name, tool in self.tools.items()},
+            "strategy": strategy,
+            "exposures": self.exposures.detach().cpu(),
+            "exposure_tool": self._exposure_tool.state_dict(),
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state() if self.backend.device.type == "cuda" else None,
+            "sampler": self._sampler.get_state(),
+            "order": list(self._order),
+            "recent": self._recent,
+            "losses": list(self.losses),
+            "history": [dict(row) for row in self.history],
+            "seconds": self.seconds,
+        }
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        state = copy.deepcopy(dict(saved))  # or the training would go on in the caller's tensors
+        self._take(state["values"])
+        for name, tool in self.tools.items():
+            tool.load_state_dict(state["tools"][name])
+        device = self.backend.device
+        moved = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in state["strategy"].items()}
+        self.refinement.state.update(moved)
+        with torch.no_grad():
+            self.exposures.copy_(state["exposures"])
+        self._exposure_tool.load_state_dict(state["exposure_tool"])
+        torch.set_rng_state(state["random"])
+        if state["random_cuda"] is not None and device.type == "cuda":
+            torch.cuda.set_rng_state(state["random_cuda"])
+        self._sampler.set_state(state["sampler"])
+        self._order, self._recent = list(state["order"]), state["recent"]
+        self.losses, self.history = list(state["losses"]), [dict(row) for row in state["history"]]
+        self.step, self.seconds = state["step"], state["seconds"]
+
+    def shrink_to(self, cap: int) -> None:
+        """Keeps the most opaque Gaussians: the answer to a GPU that ran out of memory."""
+        self.cap = self.refinement.cap = cap
+        if hasattr(self.refinement.strategy, "cap_max"):
+            self.refinement.strategy.cap_max = cap
+        if self.count <= cap:
+            return
+        kept = keep_most_opaque(self.values, cap)
+        states = {name: tool.state_dict() for name, tool in self.tools.items()}
+        count = self.count
+        self._take({name: value.detach()[kept] for name, value in self.values.items()})
+        for name, tool in self.tools.items():
+            for moments in states[name]["state"].values():
+                for key, value in moments.items():
+                    if isinstance(value, Tensor) and value.dim() and len(value) == count:
+                        moments[key] = value[kept]
+            tool.load_state_dict(states[name])
+        for key, value in self.refinement.state.items():
+            if isinstance(value, Tensor) and key != "binoms" and len(value) == count:
+                self.refinement.state[key] = value[kept]
+
+
+def coarseness(progress: float, until: float) -> tuple[int, int]:
+    """How much smaller (a divisor) and how blurred (tenths of a pixel) photos are at this share of the training."""
+    for share, shrink, blur in COARSE:
+        if progress < share * until:
+            return shrink, blur
+    return 1, 0
+
+
+def largest_cap(options: TrainOptions, backend: Backend) -> int:
+    """The preset's or the option's, but no more than memory holds."""
+    holds = int(backend.free_bytes() * MEMORY_SHARE / BYTES_PER_GAUSSIAN)
+    return max(1_000, min(options.of_preset("cap_max"), holds))
+
+
+def fingerprint(scene: Scene, options: TrainOptions) -> str:
+    """Of all that a checkpoint depends on: another scene or another option must not go on from it."""
+    settings = {name: str(getattr(options, name)) for name in options.__dataclass_fields__}
+    for name in ("input_dir", "output_dir", "checkpoint_dir", "models_dir", "checkpoint_seconds", "flythrough_seconds"):
+        settings.pop(name)
+    for name in ("min_psnr", "threads", "device"):
+        settings.pop(name)
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for view in scene.views:
+        digest.update(view.name.encode() + view.camera_from_world.tobytes() + view.intrinsics.tobytes())
+        digest.update(str(view.photo.stat().st_size).encode())
+    digest.update(scene.points.tobytes())
+    return digest.hexdigest()
+
+
+def _with_sky(start: dict[str, Tensor], sh_degree: int) -> dict[str, Tensor]:
+    """Gaussians on a far upper half sphere, light blue: training colours them, and removes those that are not seen."""
+    index = np.arange(SKY_GAUSSIANS) + 0.5
+    height, turn = index / SKY_GAUSSIANS * 2 - 1, index * math.pi * (3 - math.sqrt(5))
+    across = np.sqrt(1 - height**2)
+    points = SKY_DISTANCE * np.stack([across * np.cos(turn), across * np.sin(turn), height], 1)
+    colors = np.broadcast_to([0.65, 0.75, 0.9], points.shape)
+    sky = from_points(points, colors, sh_degree=sh_degree, opacity=0.3, scale=1.0, cap=SKY_GAUSSIANS, seed=0)
+    return {name: torch.cat([value, sky[name]]) for name, value in start.items()}

@@ -1,0 +1,106 @@
+"""Where a scene is looked at from: the photos that training held out, or a ring of cameras around it."""
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from splatkit.splats import Splats
+
+Matrix = NDArray[np.float64]
+
+FIELD_OF_VIEW = 60.0  # degrees, along the longer side, as SuperSplat Viewer takes it
+ELEVATIONS = (15.0, 35.0)  # degrees, in turn around the ring
+DOWN = np.array([0.0, 1.0, 0.0])  # of the scene; COLMAP's and every viewer's convention for PLY and SOG
+
+
+@dataclass(frozen=True)
+class Shot:
+    name: str
+    camera_from_world: Matrix  # [4, 4] OpenCV axes: right, down, forward
+    intrinsics: Matrix  # [3, 3] in pixels
+    width: int
+    height: int
+    photo: Path | None = None  # what the camera saw
+
+
+@dataclass(frozen=True)
+class Framing:
+    """The part of the scene that a first look should show."""
+
+    centre: Matrix  # [3]
+    radius: float
+
+
+def framing(splats: Splats) -> Framing:
+    """Around the visible mass by quantiles, so that far strays do not shrink the scene to a dot."""
+    weight = splats.alphas.astype(np.float64) * np.exp(np.sort(splats.scales, axis=1)[:, 1:].sum(axis=1).clip(-40, 40))
+    weight = np.minimum(weight, np.quantile(weight, 0.95)) + 1e-30
+    bounds = [[_weighted_quantile(splats.means[:, axis], weight, q) for q in (0.02, 0.98)] for axis in range(3)]
+    centre = np.mean(bounds, axis=1)
+    distance = np.linalg.norm(splats.means - centre, axis=1)
+    return Framing(centre, max(1.15 * _weighted_quantile(distance, weight, 0.95), 1e-6))
+
+
+def ring(frame: Framing, count: int, width: int, height: int, elevations: tuple[float, ...] = ELEVATIONS) -> list[Shot]:
+    """`count` cameras on a circle around the scene that look at its centre."""
+    shots = []
+    for i in range(count):
+        azimuth, elevation = 2 * math.pi * i / count, math.radians(elevations[i % len(elevations)])
+        level = math.cos(elevation)
+        towards = np.array([level * math.sin(azimuth), -math.sin(elevation), -level * math.cos(azimuth)])
+        eye = frame.centre + distance(frame, width, height) * towards
+        shots.append(look_at(f"ring_{i:03d}", eye, frame.centre, width, height))
+    return shots
+
+
+def distance(frame: Framing, width: int, height: int) -> float:
+    """From which a sphere of the frame's radius just fits the picture's shorter side. viewer/page.html does so too."""
+    narrow = math.tan(math.radians(FIELD_OF_VIEW / 2)) * min(width, height) / max(width, height)
+    return frame.radius / math.sin(math.atan(narrow))
+
+
+def look_at(name: str, eye: Matrix, target: Matrix, width: int, height: int) -> Shot:
+    forward = (target - eye) / np.linalg.norm(target - eye)
+    right = np.cross(DOWN, forward)
+    right /= np.linalg.norm(right)
+    pose = np.eye(4)
+    pose[:3, :3] = [right, np.cross(forward, right), forward]
+    pose[:3, 3] = -pose[:3, :3] @ eye
+    focal = max(width, height) / 2 / math.tan(math.radians(FIELD_OF_VIEW / 2))
+    intrinsics = np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1.0]])
+    return Shot(name, pose, intrinsics, width, height)
+
+
+def held_out_shots(dataset: Path, work: Path, every: int, first: int, longest: int, most: int) -> list[Shot]:
+    """Every so-many-th photo of a COLMAP dataset from the `first`, no more than `most`, no larger than `longest`."""
+    from splatkit.train.scene import read_scene  # brings pycolmap, which a scene without photos does not need
+
+    scene = read_scene(dataset, work, work / "colmap.log")
+    _, held_out = scene.split(every, first)
+    chosen = [held_out[i] for i in np.unique(np.linspace(0, len(held_out) - 1, min(most, len(held_out))).astype(int))]
+    shots = []
+    for view in (scene.views[index] for index in chosen):
+        scale = min(1.0, longest / max(view.width, view.height))
+        width, height = round(view.width * scale), round(view.height * scale)
+        intrinsics = np.diag([width / view.width, height / view.height, 1]) @ view.intrinsics
+        pose = np.array(view.camera_from_world, np.float64)
+        # From the normalised frame back to the splat's own; scaling the camera's axes as well keeps the picture.
+        pose[:3, 3] = scene.frame.unit * pose[:3, 3] - pose[:3, :3] @ scene.frame.origin
+        shots.append(Shot(view.name, pose, intrinsics, width, height, view.photo))
+    return shots
+
+
+def turned_shot(shot: Shot, turn: Matrix) -> Shot:
+    """The same camera after the scene was turned by [3, 3]."""
+    pose = shot.camera_from_world.copy()
+    pose[:3, :3] = pose[:3, :3] @ turn.T
+    return replace(shot, camera_from_world=pose)
+
+
+def _weighted_quantile(values: NDArray[np.floating], weights: Matrix, quantile: float) -> float:
+    order = np.argsort(values)
+    reached = np.cumsum(weights[order])
+    return float(values[order[np.searchsorted(reached, quantile * reached[-1])]])
