@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +17,7 @@ def now_ms() -> int:
     return int(time.time() * 1000)
 
 
-@dataclass
+@dataclass(eq=False)
 class Job:
     """`queue` and `definition` are moto's; `request` is the body of SubmitJob."""
 
@@ -27,6 +28,7 @@ class Job:
     parent: Job | None = None
     index: int | None = None  # in the parent's array
     children: list[Job] = field(default_factory=list)
+    open_children: int = 0  # that have not ended
     status: str = "SUBMITTED"
     status_reason: str = ""
     created_at: int = field(default_factory=now_ms)
@@ -53,6 +55,10 @@ class Job:
     @property
     def depends_on(self) -> list[dict[str, str]]:
         return self.request.get("dependsOn") or []
+
+    @property
+    def priority(self) -> int:
+        return int(self.request.get("schedulingPriorityOverride") or 0)
 
     @property
     def retry_strategy(self) -> dict[str, Any]:
@@ -163,7 +169,8 @@ def detail(job: Job, tags: dict[str, str]) -> dict[str, Any]:
 
 
 def status_summary(parent: Job) -> dict[str, int]:
-    return {state: sum(child.status == state for child in parent.children) for state in STATES}
+    count = Counter(child.status for child in parent.children)
+    return {state: count[state] for state in STATES}
 
 
 def _outcome(job: Job) -> dict[str, Any]:

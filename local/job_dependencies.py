@@ -1,9 +1,12 @@
-"""dependsOn: what a job waits for."""
+"""dependsOn: what a job waits for, and which jobs a job's end may set free."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from enum import Enum
+
+from local.batch_jobs import Job
 
 
 class Readiness(Enum):
@@ -38,3 +41,29 @@ def readiness(ids: list[str], status_of: Callable[[str], str | None]) -> Readine
     if all(status == "SUCCEEDED" for status in statuses):
         return Readiness.READY
     return Readiness.WAITING
+
+
+class Dependencies:
+    """Who waits for whom. An end is told to the jobs that wait for it, and no other job is looked at."""
+
+    def __init__(self, status_of: Callable[[str], str | None]) -> None:
+        self._status_of = status_of
+        self._waiting: dict[str, list[Job]] = defaultdict(list)  # by the id of what they wait for
+
+    def enter(self, job: Job) -> Readiness:
+        ids = ids_of(job)
+        state = readiness(ids, self._status_of)
+        if state is Readiness.WAITING:
+            for job_id in ids:
+                self._waiting[job_id].append(job)
+        return state
+
+    def released_by(self, ended: Job) -> list[tuple[Job, Readiness]]:
+        """The pending jobs whose fate is decided now."""
+        pending = [job for job in self._waiting.pop(ended.job_id, ()) if job.status == "PENDING"]
+        states = [(job, readiness(ids_of(job), self._status_of)) for job in pending]
+        return [(job, state) for job, state in states if state is not Readiness.WAITING]
+
+
+def ids_of(job: Job) -> list[str]:
+    return prerequisites(job.depends_on, job.parent.job_id if job.parent else None, job.index)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from local.batch_hosts import Host, choose_host
 from local.batch_jobs import NOT_STARTED, Job, now_ms
 from local.job_attempt import Attempt, AttemptStarter, Interruption, StartError
-from local.job_dependencies import Readiness, prerequisites, readiness
+from local.job_dependencies import Dependencies, Readiness
 from local.retry_rules import AttemptEnd, is_retried
+from local.runnable_jobs import RunnableJobs
 
 TOO_LARGE = (
     "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT - The job resource requirement (vCPU/memory/GPU) is higher than "
@@ -43,6 +45,11 @@ class JobScheduler:
         self._closing = False
         self.jobs: dict[str, Job] = {}
         self._attempts: dict[str, Attempt | None] = {}  # by job id; None while the attempt is being started
+        self._submitted: deque[Job] = deque()
+        self._ended: deque[Job] = deque()  # whose end has not been told to those that wait for it
+        self._dependencies = Dependencies(self._status_of)
+        self._runnable = RunnableJobs()
+        self._stuck: dict[str, Job] = {}  # that no machine of their queue can hold
         self._thread = threading.Thread(target=self._run, name="batch-scheduler", daemon=True)
         self._thread.start()
 
@@ -53,10 +60,12 @@ class JobScheduler:
             Job(queue, definition, request, job_id=f"{job.job_id}:{index}", parent=job, index=index)
             for index in range(size)
         ]
+        job.open_children = size
         with self._changed:
             for each in (job, *job.children):
                 self.jobs[each.job_id] = each
                 self._on_change(each)
+                self._submitted.append(each)
             self._changed.notify()
         return job
 
@@ -117,55 +126,86 @@ class JobScheduler:
         with self._changed:
             while not self._closing:
                 try:
-                    self._advance_all()
+                    self._advance()
                 except Exception:
-                    # Told, and tried again at the next tick: one odd job must not stop all others.
+                    # Told, and gone on at the next tick: one odd job must not stop all others.
                     self._log(f"batch scheduler: {traceback.format_exc()}")
                 self._changed.wait(timeout=TICK)
 
-    def _advance_all(self) -> None:
-        waiting = [job for job in self.jobs.values() if not job.ended and job.job_id not in self._attempts]
-        for job in waiting:
-            if job.children:
-                self._advance_parent(job)
-            elif job.status == "SUBMITTED":
-                self._move(job, "PENDING")
-            if job.status == "PENDING" and not job.children:
-                self._check_dependencies(job)
-        runnable = [job for job in waiting if job.status == "RUNNABLE"]
-        for job in sorted(runnable, key=lambda job: -int(job.request.get("schedulingPriorityOverride") or 0)):
-            self._start_if_possible(job)
+    def _advance(self) -> None:
+        """Looks at what changed, never at all jobs: ten thousand waiting children must cost nothing."""
+        while self._submitted or self._ended:
+            if self._submitted:
+                self._enter(self._submitted.popleft())
+            else:
+                self._settle(self._ended.popleft())
+        self._look_at_stuck()
+        while len(self._attempts) < self._concurrency and (job := self._runnable.take()):
+            self._start(job)
 
-    def _advance_parent(self, parent: Job) -> None:
-        if parent.status == "SUBMITTED":
-            self._move(parent, "PENDING")
-        if all(child.ended for child in parent.children):
-            failed = any(child.status == "FAILED" for child in parent.children)
-            reason = parent.status_reason or ("Array Child Job failed" if failed else "")
-            self._end(parent, "FAILED" if failed else "SUCCEEDED", reason)
+    def _enter(self, job: Job) -> None:
+        if job.ended:
+            return
+        self._move(job, "PENDING")
+        if not job.children:
+            self._go_on(job, self._dependencies.enter(job))
 
-    def _check_dependencies(self, job: Job) -> None:
-        parent_id = job.parent.job_id if job.parent else None
-        state = readiness(prerequisites(job.depends_on, parent_id, job.index), self._status_of)
+    def _settle(self, ended: Job) -> None:
+        for job, state in self._dependencies.released_by(ended):
+            self._go_on(job, state)
+        parent = ended.parent
+        if parent is not None:
+            parent.open_children -= 1
+            if not parent.open_children:
+                self._end_parent(parent)
+
+    def _go_on(self, job: Job, state: Readiness) -> None:
         if state is Readiness.FAILED:
             self._end(job, "FAILED", "Dependent Job failed")
         elif state is Readiness.READY:
-            job.runnable_at = time.monotonic()
-            self._move(job, "RUNNABLE")
+            self._make_runnable(job)
 
-    def _status_of(self, job_id: str) -> str | None:
-        job = self.jobs.get(job_id)
-        return job.status if job else None
+    def _make_runnable(self, job: Job) -> None:
+        job.runnable_at = time.monotonic()
+        self._move(job, "RUNNABLE")
+        if choose_host(job.queue, job.resources):
+            self._runnable.add(job)
+        else:
+            self._set_aside(job)
 
-    def _start_if_possible(self, job: Job) -> None:
+    def _end_parent(self, parent: Job) -> None:
+        failed = any(child.status == "FAILED" for child in parent.children)
+        reason = parent.status_reason or ("Array Child Job failed" if failed else "")
+        self._end(parent, "FAILED" if failed else "SUCCEEDED", reason)
+
+    def _start(self, job: Job) -> None:
         host = choose_host(job.queue, job.resources)
-        if host is None:
-            job.status_reason = TOO_LARGE
-            self._cancel_when_stuck(job)
-        elif job.queue.state == "ENABLED" and len(self._attempts) < self._concurrency:
-            job.status_reason = ""
-            self._attempts[job.job_id] = None
-            threading.Thread(target=self._attempt, args=(job, host), name=f"batch-{job.job_id}", daemon=True).start()
+        if host is None:  # its environments have changed since
+            self._set_aside(job)
+            return
+        job.status_reason = ""
+        self._attempts[job.job_id] = None
+        threading.Thread(target=self._attempt, args=(job, host), name=f"batch-{job.job_id}", daemon=True).start()
+
+    def _set_aside(self, job: Job) -> None:
+        job.status_reason = TOO_LARGE
+        self._stuck[job.job_id] = job
+
+    def _look_at_stuck(self) -> None:
+        """A larger environment may take a job that none could; the queue's time limit ends the wait."""
+        fits: dict[tuple[Any, ...], bool] = {}  # the children of an array all need the same
+        for job in list(self._stuck.values()):
+            needs = (job.queue.arn, *job.resources.values())
+            if needs not in fits:
+                fits[needs] = choose_host(job.queue, job.resources) is not None
+            if job.status != "RUNNABLE":
+                del self._stuck[job.job_id]
+            elif fits[needs]:
+                del self._stuck[job.job_id]
+                job.status_reason = ""
+                self._runnable.add(job)
+            else:
+                self._cancel_when_stuck(job)
 
     def _cancel_when_stuck(self, job: Job) -> None:
         """jobStateTimeLimitActions of the queue."""
@@ -233,8 +273,7 @@ class JobScheduler:
             job.container.update(record["container"])
             if not self._closing and not job.terminated and is_retried(job.retry_strategy, len(job.attempts), end):
                 job.status_reason = end.status_reason
-                job.runnable_at = time.monotonic()
-                self._move(job, "RUNNABLE")
+                self._make_runnable(job)
             else:
                 self._end(job, "SUCCEEDED" if end.succeeded else "FAILED", end.status_reason)
             self._changed.notify()
@@ -247,4 +286,9 @@ class JobScheduler:
         job.status_reason = reason
         job.stopped_at = now_ms()
         self._move(job, status)
+        self._ended.append(job)
         self._changed.notify()
+
+    def _status_of(self, job_id: str) -> str | None:
+        job = self.jobs.get(job_id)
+        return job.status if job else None
