@@ -20,7 +20,8 @@ from jobrunner.meters import GpuMeter, MemoryMeter
 from jobrunner.packages import install
 from jobrunner.process import Child, Interruption, hide_environment, without_credentials
 from jobrunner.report import Report
-from jobrunner.settings import Request, Settings, Timings
+from jobrunner.request import Request
+from jobrunner.settings import Settings, Timings
 from jobrunner.store import AWS_FAULTS, Store
 from jobrunner.watching import CheckpointMirror, ProgressUpload, Repeater
 
@@ -97,11 +98,16 @@ class Attempt:
                 f"s3://{settings.output_bucket}/{settings.request_key} does not exist",
                 "Submit jobs by publishing a message to the trigger topic",
             )
-        request = Request.parse(text, settings)
+        request = self._of_child(Request.parse(text, settings))
         self._report.requested(request)
         if settings.attempt > 1:
             self._report.after(self._store.read(settings.output_bucket, f"{settings.output_prefix}job.json"))
         return request
+
+    def _of_child(self, request: Request) -> Request:
+        settings = self._settings
+        scenes = self._store.read(settings.output_bucket, request.scenes_key) if request.scenes_key else None
+        return request.of_child(settings.array_index, scenes, settings)
 
     def _fetch(self, request: Request) -> Plan:
         with self._report.phase("download"):

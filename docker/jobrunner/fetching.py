@@ -12,7 +12,8 @@ from botocore.exceptions import ClientError
 
 from .failures import InputError, RunnerError, error_code, reason
 from .keys import path_below, refuse_collisions
-from .settings import Request, Settings
+from .request import Location, Request
+from .settings import Settings
 from .store import Download, RemoteFile, Store
 
 # Scripts lying directly in these travel alone; everywhere else the whole folder of the script comes along.
@@ -55,7 +56,7 @@ def plan_downloads(request: Request, settings: Settings, store: Store) -> Plan:
         code = pool.submit(_code, request.script_key, settings, store)
         checkpoints = pool.submit(_checkpoints, request.checkpoint_prefix, settings, store)
         layout = request.input_layout
-        inputs = [pool.submit(_input, uri, layout, settings.input_dir, store) for uri in request.input]
+        inputs = [pool.submit(_input, each, layout, settings.input_dir, store) for each in request.input]
         plan = _plan(request.script_key, code.result(), [each.result() for each in inputs], checkpoints.result())
     refuse_collisions((download.target, download.source.uri) for download in plan.downloads)
     _check_disk(plan.size, settings.workspace)
@@ -110,7 +111,8 @@ def _checkpoints(prefix: str, settings: Settings, store: Store) -> list[Download
     return [_download(file, settings.checkpoint_dir, file.key.removeprefix(prefix)) for file in found]
 
 
-def _input(uri: str, layout: str, folder: Path, store: Store) -> Input:
+def _input(location: Location, layout: str, folder: Path, store: Store) -> Input:
+    uri = location.uri
     bucket, key = _split(uri)
     try:
         single = None if key == "" or key.endswith("/") else store.find(bucket, key)
@@ -127,7 +129,8 @@ def _input(uri: str, layout: str, folder: Path, store: Store) -> Input:
             f"Upload to it, or look for the right name with: aws s3 ls s3://{bucket}/{prefix}",
         )
     if layout == "by_name":
-        folder = path_below(folder, key.rstrip("/").rpartition("/")[2] or bucket, uri)
+        name = _split(location.base)[1].rstrip("/").rpartition("/")[2]
+        folder = path_below(folder, name or bucket, uri)
     return Input(uri, [_download(file, folder, file.key.removeprefix(prefix)) for file in found])
 
 

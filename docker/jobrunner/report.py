@@ -14,7 +14,8 @@ from typing import Any
 import boto3
 
 from .failures import ExitCode, Failure, RunnerError
-from .settings import Request, Settings
+from .request import Request
+from .settings import Settings
 from .store import open_regular
 
 log = logging.getLogger("runner")

@@ -1,17 +1,10 @@
-"""Where this attempt runs and what it was asked for: the container's environment and request.json."""
+"""Where this attempt runs: the container's environment."""
 
-import json
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from .failures import RunnerError
-
-REQUEST_VERSION = 1
-PARAMETER_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-Scalar = str | int | float | bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +68,7 @@ class Settings:
             input_bucket=_required(environment, "ML_INPUT_BUCKET"),
             output_bucket=_required(environment, "ML_OUTPUT_BUCKET"),
             request_key=_required(environment, "REQUEST_KEY"),
-            output_prefix=_own_prefix(_required(environment, "OUTPUT_PREFIX"), array_index),
+            output_prefix=own_prefix(_required(environment, "OUTPUT_PREFIX"), array_index),
             array_index=array_index,
             run_id=environment.get("RUN_ID", ""),
             stage=environment.get("STAGE", ""),
@@ -86,54 +79,9 @@ class Settings:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """The `job` of request.json."""
-
-    script_key: str
-    checkpoint_prefix: str  # with the array index, ends in "/"
-    input: list[str] = field(default_factory=list)
-    input_layout: str = "flat"
-    args: list[str] = field(default_factory=list)
-    parameters: dict[str, Scalar] = field(default_factory=dict)
-    operation: str | None = None
-
-    @classmethod
-    def parse(cls, text: bytes, settings: Settings) -> "Request":
-        try:
-            document = json.loads(text)
-        except ValueError as error:
-            raise _unreadable(settings, f"is not JSON ({error})") from None
-        version = document.get("version") if isinstance(document, dict) else None
-        job = document.get("job") if isinstance(document, dict) else None
-        if version != REQUEST_VERSION or not isinstance(job, dict):
-            raise _unreadable(
-                settings, f"has version {version!r}; this runner reads version {REQUEST_VERSION} with a `job`"
-            )
-        request = cls(
-            script_key=_typed(job, "script_key", str, settings),
-            checkpoint_prefix=_own_prefix(_typed(job, "checkpoint_prefix", str, settings), settings.array_index),
-            input=_typed(job, "input", list, settings, []),
-            input_layout=_typed(job, "input_layout", str, settings, "flat"),
-            args=_typed(job, "args", list, settings, []),
-            parameters=_typed(job, "parameters", dict, settings, {}),
-            operation=job.get("operation"),
-        )
-        request._check(settings)
-        return request
-
-    def _check(self, settings: Settings) -> None:
-        if self.input_layout not in ("flat", "by_name"):
-            raise _unreadable(settings, f"has input_layout {self.input_layout!r}; it is `flat` or `by_name`")
-        if not all(isinstance(value, str) for value in [*self.input, *self.args]):
-            raise _unreadable(settings, "has an entry in `input` or `args` that is not a string")
-        if not isinstance(self.operation, str | None):
-            raise _unreadable(settings, f"has operation {self.operation!r}; it is a string or null")
-        for name, value in self.parameters.items():
-            if not PARAMETER_NAME.fullmatch(name) or not isinstance(value, Scalar):
-                raise _unreadable(
-                    settings, f"has parameter {name!r}; a name has letters, digits and _, a value is a scalar"
-                )
+def own_prefix(prefix: str, array_index: int | None) -> str:
+    folder = prefix.rstrip("/") + "/"
+    return folder if array_index is None else f"{folder}{array_index}/"
 
 
 def _required(environment: Mapping[str, str], name: str) -> str:
@@ -153,23 +101,3 @@ def _whole_number(environment: Mapping[str, str], name: str) -> int | None:
     if value.isascii() and value.isdigit():
         return int(value)
     raise RunnerError("environment_incomplete", f"{name} is {value!r}", "AWS Batch sets it to a whole number; unset it")
-
-
-def _own_prefix(prefix: str, array_index: int | None) -> str:
-    folder = prefix.rstrip("/") + "/"
-    return folder if array_index is None else f"{folder}{array_index}/"
-
-
-def _typed(job: dict[str, Any], name: str, kind: type, settings: Settings, default: Any = None) -> Any:
-    value = job.get(name, default)
-    if isinstance(value, kind):
-        return value
-    raise _unreadable(settings, f"has {name} {value!r}, not a {kind.__name__}")
-
-
-def _unreadable(settings: Settings, what: str) -> RunnerError:
-    return RunnerError(
-        "bad_request",
-        f"s3://{settings.output_bucket}/{settings.request_key} {what}",
-        "The dispatcher writes it: deploy dispatcher and image of the same version",
-    )

@@ -1,0 +1,164 @@
+"""Children of an array: each takes its own scene, its own part of the stage before, its own variant of a sweep."""
+
+import json
+from typing import Any
+
+import pytest
+
+SHOW = """
+import json, os
+from pathlib import Path
+root = Path(os.environ["INPUT_DIR"])
+files = {str(path.relative_to(root)): path.read_text() for path in sorted(root.rglob("*")) if path.is_file()}
+seen = {
+    "files": files,
+    "parameters": json.loads(Path(os.environ["PARAMETERS_FILE"]).read_text()),
+    "environment": {name: value for name, value in os.environ.items() if name.startswith("PARAM_")},
+}
+(Path(os.environ["OUTPUT_DIR"]) / "seen.json").write_text(json.dumps(seen))
+"""
+
+
+def child(job: Any, index: int) -> Any:
+    ended = job.run(AWS_BATCH_JOB_ARRAY_INDEX=str(index))
+    assert ended.exit_code == 0, ended.stderr
+    return json.loads(job.read(f"{index}/seen.json"))
+
+
+def scenes(job: Any, *entries: Any) -> None:
+    job.s3.put_object(Bucket=job.output_bucket, Key="runs/demo/scenes.json", Body=json.dumps(entries))
+    job.request["scenes_key"] = "runs/demo/scenes.json"
+
+
+def failure(job: Any, index: str) -> dict[str, Any]:
+    ended = job.run(AWS_BATCH_JOB_ARRAY_INDEX=index)
+    prefix = f"{index}/" if index else ""
+    report = json.loads(job.read(f"{prefix}job.json"))
+    assert (ended.exit_code, report["ended"]) == (1, "runner_error"), ended.stderr
+    assert "never" not in ended.stdout and "Traceback" not in ended.stderr
+    return report["error"]
+
+
+def test_each_child_reads_its_own_scene_in_the_place_of_the_input(job: Any) -> None:
+    job.put("photos/harbour/a.jpg", "A")
+    job.put("photos/castle/a.jpg", "B")
+    job.put("photos/castle.zip", "Z")
+    job.script(SHOW)
+    job.request.update(input=[job.uri("photos/")], input_layout="by_name")
+    scenes(
+        job,
+        {"name": "harbour", "input": [job.uri("photos/harbour/")]},
+        {"name": "castle", "input": [job.uri("photos/castle/"), job.uri("photos/castle.zip")]},
+    )
+    assert child(job, 0)["files"] == {"a.jpg": "A"}
+    assert child(job, 1)["files"] == {"a.jpg": "B", "castle.zip": "Z"}
+    inputs = json.loads(job.read("1/job.json"))["inputs"]
+    assert [each["uri"] for each in inputs] == [job.uri("photos/castle/"), job.uri("photos/castle.zip")]
+
+
+def test_each_child_reads_its_own_part_of_an_array_before_it(job: Any) -> None:
+    for index in (0, 1):
+        job.put(f"runs/x/sfm/{index}/cameras.txt", f"sfm {index}")
+        job.put(f"runs/x/train/{index}/splat.ply", f"train {index}")
+    job.put("runs/x/once/model.txt", "shared")
+    job.script(SHOW)
+    job.request.update(
+        input=[job.uri("runs/x/sfm/"), job.uri("runs/x/train"), job.uri("runs/x/once/")],
+        input_by_index=[True, True, False],
+        input_layout="by_name",
+    )
+    assert child(job, 1)["files"] == {
+        "sfm/cameras.txt": "sfm 1", "train/splat.ply": "train 1", "once/model.txt": "shared",
+    }  # fmt: skip
+
+
+def test_a_part_of_the_array_before_lands_in_the_input_folder_itself_when_it_is_the_only_one(job: Any) -> None:
+    job.put("runs/x/sfm/3/sparse/cameras.txt", "sfm 3")
+    job.script(SHOW)
+    job.request.update(input=[job.uri("runs/x/sfm/")], input_by_index=[True], input_layout="flat")
+    assert child(job, 3)["files"] == {"sparse/cameras.txt": "sfm 3"}
+
+
+def test_each_child_of_a_sweep_runs_with_its_variant_over_the_parameters(job: Any) -> None:
+    job.script(SHOW)
+    job.request.update(
+        parameters={"quality": "draft", "cap_max": 1},
+        variants=[{"cap_max": 200000}, {"cap_max": 500000, "masks": True}],
+    )
+    expected = {"quality": "draft", "cap_max": 500000, "masks": True}
+    seen = child(job, 1)
+    assert seen["parameters"] == expected
+    assert seen["environment"] == {"PARAM_QUALITY": "draft", "PARAM_CAP_MAX": "500000", "PARAM_MASKS": "true"}
+    assert json.loads(job.read("1/job.json"))["parameters"] == expected
+    assert child(job, 0)["parameters"] == {"quality": "draft", "cap_max": 200000}
+
+
+@pytest.mark.parametrize("field", ["scenes", "variants"])
+def test_a_child_beyond_the_last_entry_is_told_so(job: Any, field: str) -> None:
+    job.script("print('never')")
+    if field == "scenes":
+        scenes(job, {"name": "only", "input": [job.uri("photos/")]})
+    else:
+        job.request["variants"] = [{"cap_max": 1}]
+    error = failure(job, "1")
+    assert error["code"] == "no_such_child"
+    assert "child 1" in error["cause"] and f"1 {field}" in error["cause"]
+
+
+def test_scenes_that_are_gone_are_named(job: Any) -> None:
+    job.script("print('never')")
+    job.request["scenes_key"] = "runs/demo/scenes.json"
+    error = failure(job, "0")
+    assert error["code"] == "no_scenes" and "runs/demo/scenes.json" in error["cause"]
+
+
+@pytest.mark.parametrize("entry", [{}, {"input": "s3://b/k/"}, {"input": []}, {"input": [1]}, "s3://b/k/"])
+def test_a_scene_of_another_shape_is_named_with_its_index(job: Any, entry: Any) -> None:
+    job.script("print('never')")
+    scenes(job, entry)
+    error = failure(job, "0")
+    assert error["code"] == "bad_request" and "entry 0" in error["cause"] and "scenes.json" in error["cause"]
+
+
+def test_scenes_that_are_no_list_are_refused(job: Any) -> None:
+    job.script("print('never')")
+    for body in (b"{", b"{}"):
+        job.s3.put_object(Bucket=job.output_bucket, Key="runs/demo/scenes.json", Body=body)
+        job.request["scenes_key"] = "runs/demo/scenes.json"
+        assert failure(job, "0")["code"] == "bad_request"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"scenes_key": "runs/demo/scenes.json"},
+        {"variants": [{"a": 1}]},
+        {"input": ["s3://b/k/"], "input_by_index": [True]},
+    ],
+)
+def test_a_request_of_an_array_without_an_index_is_refused(job: Any, change: dict[str, Any]) -> None:
+    job.script("print('never')")
+    job.request.update(change)
+    error = failure(job, "")
+    assert error["code"] == "bad_request" and "AWS_BATCH_JOB_ARRAY_INDEX" in error["cause"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"scenes_key": 1}, {"variants": {}}, {"variants": [1]}, {"variants": [{"a": [1]}]}, {"input_by_index": [1]},
+        {"input_by_index": [True, False]}, {"run_key": 1}, {"content_base": 1}, {"content_key": []}, {"fresh": "yes"},
+        {"max_cost_usd": "3"}, {"max_cost_usd": 0}, {"max_cost_usd": True},
+    ],
+)  # fmt: skip
+def test_fields_of_another_shape_are_refused(job: Any, change: dict[str, Any]) -> None:
+    job.script("print('never')")
+    job.request.update(change)
+    assert failure(job, "0")["code"] == "bad_request"
+
+
+def test_fields_that_are_null_are_as_absent(job: Any) -> None:
+    job.script(SHOW)
+    names = ["run_key", "scenes_key", "input_by_index", "variants", "content_base", "content_key", "fresh"]
+    job.request.update(dict.fromkeys([*names, "max_cost_usd", "operation"]))
+    assert child(job, 0)["files"] == {}
