@@ -1,65 +1,74 @@
 """IAM for functions and jobs: each gets credentials of its role, and its calls are checked against the role's policies.
 
-Everyone else, Terraform and people, is the account's administrator.
+So are the calls of whoever assumes a role, and URLs that were signed with its credentials. Everyone else, Terraform and
+people, is the account's administrator.
 """
 
 from __future__ import annotations
 
+import datetime
 import io
 import json
 import re
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import parse_qsl
 
 from moto.core import DEFAULT_ACCOUNT_ID
-from moto.iam.models import iam_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication
 from moto.sns.models import sns_backends
-from moto.sts.models import sts_backends
 
+from local.assumed_roles import AssumedRoles, Session
 from local.hooks import Hooks
 from local.policy_evaluation import is_allowed
 from local.request_actions import Asked, Request, asked
 
-CREDENTIAL = re.compile(r"Credential=([^/]+)/[^/]+/([^/]+)/([^/]+)/aws4_request")
+# In the header of a signed request (parts separated by /), and in the query of a signed URL (by %2F).
+CREDENTIAL = re.compile(r"Credential=([^/%&]+)(?:/|%2F)\d{8}(?:/|%2F)([^/%&]+)(?:/|%2F)([^/%&]+)(?:/|%2F)aws4_request")
 KEY_ACTIONS = ("kms:GenerateDataKey", "kms:Decrypt")
-SESSION_SECONDS = 43_200
 
 
 class AccessControl:
     def __init__(self, log: Callable[[str], None]) -> None:
         self._log = log
         self.denials: list[str] = []
-        self._roles: dict[str, str] = {}  # role ARN by access key
+        self._sessions = AssumedRoles()
 
     def install(self, hooks: Hooks) -> None:
         hooks.wrap(DomainDispatcherApplication, "__call__", self._check)
+        self._sessions.install(hooks)
 
     def credentials(self, role_arn: str, session: str) -> dict[str, str]:
         """Variables for the environment of a process that acts as the role."""
-        backend = sts_backends[DEFAULT_ACCOUNT_ID]["aws"]
-        assumed = backend.assume_role("us-east-1", session[:64], role_arn, "", SESSION_SECONDS, "")
-        self._roles[assumed.access_key_id] = role_arn
-        return {
-            "AWS_ACCESS_KEY_ID": assumed.access_key_id,
-            "AWS_SECRET_ACCESS_KEY": assumed.secret_access_key,
-            "AWS_SESSION_TOKEN": assumed.session_token,
-        }
+        return self._sessions.of_service(role_arn, session)
 
     def _check(self, original: Any, app: Any, environ: dict[str, Any], start_response: Any) -> Any:
-        found = CREDENTIAL.search(environ.get("HTTP_AUTHORIZATION", ""))
-        role = self._roles.get(found[1]) if found else None
-        if found is None or role is None:
+        query = environ.get("QUERY_STRING", "")
+        found = CREDENTIAL.search(environ.get("HTTP_AUTHORIZATION", "") or query)
+        session = self._sessions.find(found[1] if found else "")
+        if url_expired(query):
+            return refuse("s3", "AccessDenied", "Request has expired", start_response)
+        if found is None or session is None:
             return original(app, environ, start_response)
         request = self._request(environ, found[2], found[3])
-        for action, resource in self._asked(request):
-            context = {"aws:RequestedRegion": request.region, "aws:SecureTransport": "true"}
-            if not is_allowed(policies_of(role), action, resource, context):
-                message = f"{role} is not authorized to perform: {action} on resource: {resource}"
-                self.denials.append(message)
-                self._log(f"IAM: {message}")
-                return refuse(request.service, message, start_response)
+        if session.expired:
+            return refuse(request.service, "ExpiredToken", "The provided token has expired.", start_response)
+        problem = self._denied(session, request)
+        if problem:
+            self.denials.append(problem)
+            self._log(f"IAM: {problem}")
+            return refuse(request.service, "AccessDenied", problem, start_response)
         return original(app, environ, start_response)
+
+    def _denied(self, session: Session, request: Request) -> str | None:
+        context = {"aws:RequestedRegion": request.region, "aws:SecureTransport": "true"}
+        for action, resource in self._asked(request):
+            allowed = all(is_allowed(policies, action, resource, context) for policies in session.policies())
+            if action == "sts:AssumeRole":
+                allowed = self._sessions.may_assume(session, resource, allowed)
+            if not allowed:
+                return f"{session.role_arn} is not authorized to perform: {action} on resource: {resource}"
+        return None
 
     def _asked(self, request: Request) -> list[Asked]:
         """A publisher to an encrypted topic needs its key, which is easily forgotten."""
@@ -95,22 +104,24 @@ def topic_key(topic_arn: str) -> str | None:
     return key if key and key.startswith("arn:") else None
 
 
-def policies_of(role_arn: str) -> list[dict[str, Any]]:
-    role = iam_backends[DEFAULT_ACCOUNT_ID]["aws"].get_role_by_arn(role_arn)
-    versions = [version for policy in role.managed_policies.values() for version in policy.versions]
-    attached = [version.document for version in versions if version.is_default]
-    return [json.loads(text) for text in (*role.policies.values(), *attached)]
+def url_expired(query: str) -> bool:
+    signed = dict(parse_qsl(query)) if "X-Amz-Expires=" in query else {}
+    if "X-Amz-Date" not in signed:
+        return False
+    at = datetime.datetime.strptime(signed["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=datetime.UTC)
+    return datetime.datetime.now(datetime.UTC) > at + datetime.timedelta(seconds=int(signed["X-Amz-Expires"]))
 
 
-def refuse(service: str, message: str, start_response: Any) -> list[bytes]:
+def refuse(service: str, code: str, message: str, start_response: Any) -> list[bytes]:
     """403 in the service's own form, so that the SDK raises what it would raise on AWS."""
     if service in ("s3", "sns", "ec2", "iam", "sts"):
-        error = f"<Error><Code>AccessDenied</Code><Message>{message}</Message></Error>"
+        error = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
         text = error if service == "s3" else f"<ErrorResponse>{error}</ErrorResponse>"
         kind = "text/xml"
     else:
-        text = json.dumps({"__type": "AccessDeniedException", "message": message})
+        code = f"{code}Exception"
+        text = json.dumps({"__type": code, "message": message})
         kind = "application/json"
-    headers = [("Content-Type", kind), ("x-amzn-errortype", "AccessDeniedException")]
+    headers = [("Content-Type", kind), ("x-amzn-errortype", code)]
     start_response("403 Forbidden", headers)
     return [text.encode()]

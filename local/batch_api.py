@@ -21,7 +21,7 @@ from local.retry_rules import glob_matches
 
 MAX_PAYLOAD = 30_720  # bytes of a SubmitJob request
 MAX_DEPENDENCIES = 20
-PAGE = 100
+PAGE, FILTERED_PAGE = 1000, 100  # jobs in one answer, by state and by filter
 
 
 class BatchAPI:
@@ -55,10 +55,17 @@ class BatchAPI:
         return json.dumps({"jobId": job.job_id, "jobName": job.name, "jobArn": job.arn})
 
     def _check_dependencies(self, request: dict[str, Any]) -> None:
+        size = (request.get("arrayProperties") or {}).get("size")
         for dependency in request.get("dependsOn") or []:
-            # SEQUENTIAL names no job: it means the array's own previous child.
-            if dependency.get("type") != "SEQUENTIAL" and dependency.get("jobId") not in self._scheduler.jobs:
+            if dependency.get("type") == "SEQUENTIAL":
+                continue  # names no job: it means the array's own previous child
+            job = self._scheduler.jobs.get(dependency.get("jobId", ""))
+            if job is None:
                 raise ClientException(f"dependsOn: there is no job {dependency.get('jobId')}")
+            if dependency.get("type") == "N_TO_N" and (size is None or len(job.children) != size):
+                raise ClientException(
+                    f"dependsOn: N_TO_N binds arrays of one size; this has {size}, {job.name} has {len(job.children)}"
+                )
 
     def describe(self, response: BatchResponse, request: dict[str, Any]) -> str:
         wanted = [name.rpartition(":job/")[2] for name in request.get("jobs") or []]
@@ -68,8 +75,9 @@ class BatchAPI:
 
     def list_page(self, backend: BatchBackend, request: dict[str, Any]) -> str:
         matching = [job for job in self._candidates(backend, request) if is_listed(job, request)]
+        page = FILTERED_PAGE if request.get("filters") else PAGE
         start = page_start(request.get("nextToken"))
-        end = start + min(int(request.get("maxResults") or PAGE), PAGE)
+        end = start + min(int(request.get("maxResults") or page), page)
         shown: dict[str, Any] = {"jobSummaryList": [summary(job) for job in matching[start:end]]}
         if end < len(matching):
             shown["nextToken"] = base64.b64encode(str(end).encode()).decode()
@@ -85,8 +93,8 @@ class BatchAPI:
         queue = backend.get_job_queue(request["jobQueue"])
         if queue is None:
             raise ClientException(f"Job queue {request['jobQueue']} does not exist")
-        jobs = list(self._scheduler.jobs.values())
-        return [job for job in reversed(jobs) if job.queue.arn == queue.arn and job.parent is None]
+        name = exact_name(request)
+        return self._scheduler.jobs_of_queue(queue.arn) if name is None else self._scheduler.jobs_named(queue.arn, name)
 
     def terminate(self, request: dict[str, Any]) -> str:
         job = self._stoppable(request)
@@ -155,8 +163,10 @@ def attempt_seconds(request: dict[str, Any]) -> int:
 def is_listed(job: Job, request: dict[str, Any]) -> bool:
     """Filters replace the status, except for an array's children, as in the API's reference."""
     filters = request.get("filters") or []
-    if filters:
-        return all(filter_matches(job, item["name"], item["values"]) for item in filters)
+    if len(filters) > 1:
+        raise ClientException("Only one filter can be used at a time")
+    if filters and job.parent is None:
+        return filter_matches(job, filters[0]["name"], filters[0]["values"])
     wanted = request.get("jobStatus") or "RUNNING"
     if wanted not in STATES:
         raise ClientException(f"jobStatus {wanted} is not one of {' | '.join(STATES)}")
@@ -165,7 +175,7 @@ def is_listed(job: Job, request: dict[str, Any]) -> bool:
 
 def filter_matches(job: Job, name: str, values: list[str]) -> bool:
     if name == "JOB_NAME":
-        return any(glob_matches(value.lower(), job.name.lower()) for value in values)
+        return any(name_matches(value.lower(), job.name.lower()) for value in values)
     if name == "JOB_DEFINITION":
         return any(value in (job.definition.name, job.definition.arn) for value in values)
     if name == "SHARE_IDENTIFIER":
@@ -175,6 +185,17 @@ def filter_matches(job: Job, name: str, values: list[str]) -> bool:
     if name == "AFTER_CREATED_AT":
         return job.created_at > int(values[0])
     raise ClientException(f"Unknown filter {name}")
+
+
+def name_matches(wanted: str, name: str) -> bool:
+    """A star counts at the end only."""
+    return name.startswith(wanted[:-1]) if wanted.endswith("*") else name == wanted
+
+
+def exact_name(request: dict[str, Any]) -> str | None:
+    """Where one name is asked for, which can be looked up."""
+    values = [value for item in request.get("filters") or [] if item["name"] == "JOB_NAME" for value in item["values"]]
+    return values[0] if len(values) == 1 and not values[0].endswith("*") else None
 
 
 def page_start(token: str | None) -> int:

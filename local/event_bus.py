@@ -44,9 +44,12 @@ class EventBus:
 
     def put(self, event: dict[str, Any]) -> None:
         """An event of an AWS service, on the default bus."""
-        bus = events_backends[event["account"]][event["region"]].event_buses["default"]
-        for rule in list(bus.rules.values()):
+        for rule in default_rules(event["account"], event["region"]):
             rule.send_to_targets(cast(EventMessageType, event))
+
+    def hears_status(self, account: str, region: str, source: str, status: str) -> bool:
+        """False when no rule can match: a hundred thousand events need not be written to be thrown away."""
+        return any(may_match(rule, source, status) for rule in default_rules(account, region))
 
     def close(self) -> None:
         self._closed.set()
@@ -107,6 +110,20 @@ class EventBus:
         if not may_invoke(function, "events.amazonaws.com", rule.arn):
             raise DeliveryError("NO_PERMISSIONS", f"{arn} does not permit EventBridge to invoke it")
         self._functions.invoke_async(function, json.loads(text))
+
+
+def default_rules(account: str, region: str) -> list[Rule]:
+    return list(events_backends[account][region].event_buses["default"].rules.values())
+
+
+def may_match(rule: Rule, source: str, status: str) -> bool:
+    """Looks at plain lists of words only; what is more than that may match."""
+    pattern = rule.event_pattern.get_pattern()
+    asked = ((pattern.get("source"), source), ((pattern.get("detail") or {}).get("status"), status))
+    return rule.state == "ENABLED" and all(
+        wanted is None or value in wanted or not all(isinstance(word, str) for word in wanted)
+        for wanted, value in asked
+    )
 
 
 def give_up(rule: Rule, target: dict[str, Any], event: dict[str, Any], failure: DeliveryError, attempts: int) -> None:

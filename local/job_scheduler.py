@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable
 from typing import Any
 
@@ -44,6 +44,8 @@ class JobScheduler:
         self._changed = threading.Condition()
         self._closing = False
         self.jobs: dict[str, Job] = {}
+        self._by_queue: dict[str, list[Job]] = defaultdict(list)  # children of arrays not among them
+        self._by_name: dict[tuple[str, str], list[Job]] = defaultdict(list)  # by queue and name in lower case
         self._attempts: dict[str, Attempt | None] = {}  # by job id; None while the attempt is being started
         self._submitted: deque[Job] = deque()
         self._ended: deque[Job] = deque()  # whose end has not been told to those that wait for it
@@ -62,12 +64,21 @@ class JobScheduler:
         ]
         job.open_children = size
         with self._changed:
+            self._by_queue[queue.arn].append(job)
+            self._by_name[queue.arn, job.name.lower()].append(job)
             for each in (job, *job.children):
                 self.jobs[each.job_id] = each
                 self._on_change(each)
                 self._submitted.append(each)
             self._changed.notify()
         return job
+
+    def jobs_of_queue(self, queue_arn: str) -> list[Job]:
+        """Newest first, without the children of arrays."""
+        return list(reversed(self._by_queue.get(queue_arn, [])))
+
+    def jobs_named(self, queue_arn: str, name: str) -> list[Job]:
+        return list(reversed(self._by_name.get((queue_arn, name.lower()), [])))
 
     def terminate(self, job: Job, reason: str) -> None:
         """SIGTERM to what runs, FAILED at once for what does not yet."""

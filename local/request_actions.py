@@ -54,8 +54,8 @@ def asked(request: Request) -> list[Asked]:
         return _json(request, target.rpartition(".")[2])
     form = parse_qs(request.body.decode(errors="replace") or request.query)
     action = form.get("Action", ["Unknown"])[0]
-    resource = form.get("TopicArn", ["*"])[0] if request.service == "sns" else "*"
-    return [(f"{request.service}:{action}", resource)]
+    named = {"sns": "TopicArn", "sts": "RoleArn"}.get(request.service, "")
+    return [(f"{request.service}:{action}", form.get(named, ["*"])[0])]
 
 
 def _s3(request: Request) -> list[Asked]:
@@ -106,6 +106,11 @@ def _json(request: Request, operation: str) -> list[Asked]:
         resources = [request.arn("sqs", document["QueueUrl"].rpartition("/")[2])]
     elif service == "logs" and "logGroupName" in document:
         resources = [request.arn("logs", f"log-group:{document['logGroupName']}:log-stream:{stream_of(document)}")]
+    elif service == "events" and operation == "PutEvents":
+        buses = [entry.get("EventBusName") or "default" for entry in document.get("Entries", [])]
+        resources = [bus if bus.startswith("arn:") else request.arn("events", f"event-bus/{bus}") for bus in buses]
+    elif service == "ecr" and "repositoryName" in document:
+        resources = [request.arn("ecr", f"repository/{document['repositoryName']}")]
     elif service == "ecs":
         resources = [*document.get("tasks", []), *document.get("containerInstances", [])] or ["*"]
     return [(f"{service}:{operation}", resource) for resource in resources]

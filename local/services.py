@@ -18,6 +18,7 @@ from local.access_control import AccessControl
 from local.batch_api import BatchAPI
 from local.batch_events import job_state_change
 from local.batch_jobs import Job, detail
+from local.bucket_events import BucketEvents
 from local.event_bus import EventBus
 from local.hooks import Hooks
 from local.job_attempt import AttemptStarter
@@ -44,6 +45,7 @@ class Services:
         enforce_iam: bool,
         log: Callable[[str], None],
     ) -> None:
+        self._region = region
         aws = {name: value for name, value in environment.items() if name != "PROJECT_NAME"}
         logs = LogStreams(logs_backends[DEFAULT_ACCOUNT_ID][region])
         self._machines = MachineRegistry(
@@ -64,12 +66,21 @@ class Services:
         self.scheduler = JobScheduler(starter, self._job_changed, concurrency=concurrency, hurry=hurry, log=log)
 
     def install(self, hooks: Hooks) -> None:
-        parts = (self._access, self._machines, self._functions, self._events, self.sns, BatchAPI(self.scheduler))
+        parts = (
+            self._access,
+            self._machines,
+            self._functions,
+            self._events,
+            BucketEvents(self._events.put),
+            self.sns,
+            BatchAPI(self.scheduler),
+        )
         for part in parts:
             part.install(hooks)
 
     def _job_changed(self, job: Job) -> None:
-        self._events.put(job_state_change(job, self._tags(job)))
+        if self._events.hears_status(DEFAULT_ACCOUNT_ID, self._region, "aws.batch", job.status):
+            self._events.put(job_state_change(job, self._tags(job)))
 
     def _tags(self, job: Job) -> dict[str, str]:
         return self._batch.list_tags_for_resource(job.arn)
