@@ -6,43 +6,35 @@ Writes OUT/splat.ply, metrics.json, metrics.csv, loss.png, psnr.png, held_out/, 
 and progress.json. Exit codes: 0 done; 2 the input or the options are at fault; 75 interrupted, run again to go on.
 """
 
+import gc
 import math
-import os
-import signal
 import sys
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from splatkit.errors import Interrupted, StageError, input_error
+from splatkit.errors import StageError, input_error
 from splatkit.formats.ply import write_ply
 from splatkit.options import read_options
 from splatkit.stage import Progress, run_stage
-from splatkit.train.backend import Backend, choose_backend
-from splatkit.train.checkpoint import load_checkpoint, save_checkpoint
+from splatkit.train.backend import choose_backend, require_device
+from splatkit.train.checkpoint import load_checkpoint
 from splatkit.train.evaluation import load_lpips, mean_scores, score_views
 from splatkit.train.gaussians import to_splats
+from splatkit.train.launch import GpuFullError, gpus_to_use, in_ranks
+from splatkit.train.loop import diverged, optimise
 from splatkit.train.options import TrainOptions
-from splatkit.train.outputs import (
-    emit_metrics,
-    save_beside,
-    write_flythrough,
-    write_history,
-    write_metrics,
-    write_preview,
-)
+from splatkit.train.outputs import save_beside, write_flythrough, write_history, write_metrics, write_preview
 from splatkit.train.photo_cache import PhotoCache
+from splatkit.train.ranks import ALONE, Ranks
 from splatkit.train.scene import Scene, read_scene
 from splatkit.train.training import DivergedError, Training, fingerprint, largest_cap
 from splatkit.train.warm_up import warm_up
 
 STEPS = {"reading": 2, "training": 90, "evaluating": 3, "flythrough": 5}
-CHECKPOINT_SHARE = 0.02  # of the time may go into checkpoints
 OUT_OF_MEMORY_RETRIES, OUT_OF_MEMORY_SHARE = 4, 0.7  # of the Gaussians that are left for the next try
 
 
@@ -59,18 +51,12 @@ def train(options: TrainOptions) -> dict[str, Any]:
     """The metrics of result.json. Raises StageError where no good splat can come of it."""
     progress = Progress("train", options.output_dir, STEPS)
     progress.begin("reading", "reading the scene")
-    backend = choose_backend(options.device, options.threads)
-    progress.say(f"rendering with {backend.name}")
+    require_device(options.device)
+    gpus = gpus_to_use(options)
     with tempfile.TemporaryDirectory(prefix="train-") as work:
         scene = read_scene(options.input_dir, Path(work), options.output_dir / "logs" / "colmap.log")
         say_scene(scene, progress)
-        photos = PhotoCache(scene.views, options.of_preset("max_size"))
-        try:
-            warm_up(backend)
-            training = train_scene(scene, options, backend, photos, progress)
-            return conclude(training, options, photos, progress)
-        finally:
-            photos.close()
+        return train_what_fits(scene, options, gpus, progress)
 
 
 def say_scene(scene: Scene, progress: Progress) -> None:
@@ -80,139 +66,66 @@ def say_scene(scene: Scene, progress: Progress) -> None:
         progress.say(f"{len(scene.left_out)} photos of the model are not in the folder and are left out: {first}")
 
 
-def train_scene(
-    scene: Scene, options: TrainOptions, backend: Backend, photos: PhotoCache, progress: Progress
-) -> Training:
-    """Trains to the end, from the last checkpoint where there is one; a full GPU is answered by fewer Gaussians."""
-    folder, identity = checkpoint_folder(options), fingerprint(scene, options)
-    cap = largest_cap(options, backend)
-    training = Training(scene, options, backend, photos, cap)
-    if len(training.train_views) < 2:
-        fix = "Give --hold-out-every 0 to train on all photos, or take more of them."
-        raise input_error("too_few_views", f"{len(training.train_views)} photos are left to train on", fix)
-    for retry in range(OUT_OF_MEMORY_RETRIES + 1):
+def train_what_fits(scene: Scene, options: TrainOptions, gpus: int, progress: Progress) -> dict[str, Any]:
+    """A full GPU is answered by fewer Gaussians and another try, from the checkpoint."""
+    limit: int | None = None
+    for _ in range(OUT_OF_MEMORY_RETRIES + 1):
+        try:
+            if gpus > 1:
+                return in_ranks(gpus, train_in_rank, scene, options, limit, progress)
+            return train_in_rank(ALONE, "", scene, options, limit, progress)
+        except GpuFullError as problem:
+            limit = int(OUT_OF_MEMORY_SHARE * problem.gaussians)
+            progress.say(f"{problem}: trying again with at most {limit}")
+        gc.collect()  # what the failed try held
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+    fix = "Lower max_size or cap_max, or send the job to a machine with a larger GPU."
+    raise StageError("out_of_memory", f"the GPU's memory is too small for {limit} Gaussians and the photos", fix)
+
+
+def train_in_rank(
+    ranks: Ranks, rendezvous: str, scene: Scene, options: TrainOptions, limit: int | None, progress: Progress
+) -> dict[str, Any]:
+    """One GPU's part, or all of it. The metrics, on the first rank."""
+    if not ranks.first:
+        progress = Silence("train", options.output_dir, STEPS)
+    backend = choose_backend(options.device, options.threads, ranks)
+    progress.say(f"rendering with {backend.name}")
+    photos = PhotoCache(scene.views, options.of_preset("max_size"), sharers=ranks.count)
+    ranks.join(rendezvous, backend.device)
+    try:
+        warm_up(backend)
+        training = Training(scene, options, backend, photos, largest_cap(options, backend, ranks), ranks)
+        if len(training.train_views) < 2:
+            fix = "Give --hold-out-every 0 to train on all photos, or take more of them."
+            raise input_error("too_few_views", f"{len(training.train_views)} photos are left to train on", fix)
+        folder, identity = checkpoint_folder(options), fingerprint(scene, options)
         if saved := load_checkpoint(folder, identity, progress.say):
             training.restore(saved)
-            progress.say(f"going on from step {training.step} with {training.count} Gaussians")
-        if retry:
-            training.shrink_to(cap)
+            progress.say(f"going on from step {training.step} with {sum(saved['sizes'])} Gaussians")
+        if limit:
+            training.shrink_to(limit)
         try:
-            optimise(training, options, folder, identity, photos, progress)
-            return training
-        except torch.OutOfMemoryError as problem:
-            cap = int(OUT_OF_MEMORY_SHARE * min(cap, training.count))
-            progress.say(f"the GPU's memory is full with {training.count} Gaussians: trying again with at most {cap}")
-            if retry == OUT_OF_MEMORY_RETRIES:
-                fix = "Lower max_size or cap_max, or send the job to a machine with a larger GPU."
-                raise StageError("out_of_memory", f"the GPU's memory is too small: {problem}", fix) from problem
-        training = Training(scene, options, backend, photos, cap)
-        if backend.device.type == "cuda":
-            torch.cuda.empty_cache()
-    raise AssertionError("unreachable")
-
-
-def optimise(
-    training: Training, options: TrainOptions, folder: Path, identity: str, photos: PhotoCache, progress: Progress
-) -> None:
-    """Straight down: evaluate when due, stop on a plateau, save when due or asked to stop, take a step."""
-    every = options.evaluate_every or max(1, training.max_steps // 20)
-    total = training.max_steps
-    progress.begin("training", "training", total)
-    save_due, save_cost, started = time.monotonic() + options.checkpoint_seconds, 0.0, time.monotonic()
-
-    def save() -> None:
-        nonlocal save_due, save_cost
-        begun = time.monotonic()
-        save_checkpoint(folder, training.step, {**training.state(), "fingerprint": identity})
-        save_cost = time.monotonic() - begun
-        save_due = time.monotonic() + max(options.checkpoint_seconds, save_cost / CHECKPOINT_SHARE)
-
-    with stop_signal() as stop:
-
-        def stop_if_asked() -> None:
-            if stop:
-                save()
-                raise Interrupted
-
-        while True:
-            stop_if_asked()
-            if training.step % every == 0 or training.step >= total:
-                training.seconds += time.monotonic() - started
-                evaluate(training, options, photos, stop_if_asked)
-                started = time.monotonic()
-                if plateau(training, options):
-                    progress.say(f"held-out PSNR no longer rises: stopping at step {training.step} of {total}")
-                    break
-            if training.step >= total:
-                break
-            if time.monotonic() >= save_due:
-                training.seconds += time.monotonic() - started
-                save()
-                write_preview(options.output_dir / "preview.jpg", training)
-                started = time.monotonic()
-            try:
-                training.train_step()
-            except DivergedError as problem:
-                raise diverged(training, problem, folder) from problem
-            progress.update(training.step, total, progress_line(training))
-        training.seconds += time.monotonic() - started
-        save()
-
-
-def progress_line(training: Training) -> str:
-    last = next((row for row in reversed(training.history) if "psnr" in row), None)
-    quality = f", {last['psnr']:.2f} dB" if last else ""
-    return f"training {training.count} Gaussians{quality}"
-
-
-def evaluate(training: Training, options: TrainOptions, photos: PhotoCache, between: Any) -> None:
-    """Once per step, so that a resumed training does not do it twice."""
-    if training.history and training.history[-1]["step"] == training.step:
-        return
-    row: dict[str, float] = {"step": training.step, "seconds": round(training.seconds, 3), "gaussians": training.count}
-    if training.losses:
-        recent = training.losses[-50:]
-        row["loss"] = sum(recent) / len(recent)
-    row |= mean_scores(score_views(training, training.held_out, photos=photos, between=between))
-    training.history.append(row)
-    if training.step:
-        figures = {"Loss": row["loss"], "Gaussians": float(training.count), "Step": float(training.step)}
-        figures["StepsPerSecond"] = training.step / max(training.seconds, 1e-6)
-        if "psnr" in row:
-            figures["PSNR"] = row["psnr"]
-        if os.environ.get("RUN_ID"):  # on the platform, where the log group understands it
-            emit_metrics({k: round(v, 5) for k, v in figures.items()}, {"Stage": "train"})
-
-
-def plateau(training: Training, options: TrainOptions) -> bool:
-    """Less than the set gain in held-out PSNR over the window, after the minimum."""
-    rows = [row for row in training.history if "psnr" in row]
-    if not rows or not options.plateau_gain or training.step < options.plateau_after * training.max_steps:
-        return False
-    begin = training.step - options.plateau_window * training.max_steps
-    before = [row["psnr"] for row in rows if row["step"] <= begin]
-    within = [row["psnr"] for row in rows if row["step"] > begin]
-    return bool(before and within) and max(within) - max(before) < options.plateau_gain
-
-
-def diverged(training: Training, problem: DivergedError, folder: Path) -> StageError:
-    cause = f"the training diverged: {problem}. The last good checkpoint is kept in {folder}"
-    fix = "Look at the photos' poses (report.html of sfm); else lower grow_gradient or cap_max, or try another seed."
-    return StageError("diverged", cause, fix, metrics={"step": training.step, "gaussians": training.count})
-
-
-@contextmanager
-def stop_signal() -> Iterator[list[int]]:
-    """SIGTERM fills the list instead of raising: a step that is cut in the middle leaves nothing to save."""
-    arrived: list[int] = []
-    handlers = {
-        name: signal.signal(name, lambda number, _: arrived.append(number)) for name in (signal.SIGTERM, signal.SIGINT)
-    }
-    try:
-        yield arrived
+            optimise(training, folder, identity, progress)
+        except torch.OutOfMemoryError:
+            # from None: the cause holds on to what must be freed
+            raise GpuFullError(training.count * ranks.count) from None
+        training.gather(choose_backend(options.device, options.threads))
+        return conclude(training, options, photos, progress) if ranks.first else {}
     finally:
-        for name, handler in handlers.items():
-            signal.signal(name, handler)
+        photos.close()
+        ranks.leave()
+
+
+class Silence(Progress):
+    """Of all ranks but the first."""
+
+    def update(self, done: int, total: int, message: str) -> None:
+        pass
+
+    def say(self, text: str) -> None:
+        pass
 
 
 def checkpoint_folder(options: TrainOptions) -> Path:

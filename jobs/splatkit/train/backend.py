@@ -10,6 +10,7 @@ from torch import Tensor
 
 from splatkit.errors import input_error
 from splatkit.train.photo_cache import free_memory
+from splatkit.train.ranks import ALONE, Ranks, rasterization_of_all
 from splatkit.train.strategy import use_cpu_operations
 
 DeviceName = Literal["auto", "cpu", "cuda"]
@@ -24,38 +25,52 @@ class Backend:
     ssim: Callable[[Tensor, Tensor], Tensor]  # of two [H, W, 3]
     free_bytes: Callable[[], int]  # memory that Gaussians may still take
     peak_bytes: Callable[[], int]
+    packed: bool  # whether rasterize tells the strategies of seen Gaussians only
     look_every: int  # steps between two looks at the loss, each of which waits for a GPU to finish
 
 
-def choose_backend(wanted: DeviceName, threads: int = 0, environment: Mapping[str, str] = os.environ) -> Backend:
-    """auto: what COMPUTE_TYPE says, else CUDA where it is. Raises StageError where a GPU is wanted and absent."""
+def choose_backend(
+    wanted: DeviceName, threads: int = 0, ranks: Ranks = ALONE, environment: Mapping[str, str] = os.environ
+) -> Backend:
+    """Raises StageError where a GPU is wanted and absent."""
+    require_device(wanted, environment)
+    return _cuda(ranks) if choose_device(wanted, environment) == "cuda" else _cpu(threads, ranks)
+
+
+def choose_device(wanted: DeviceName, environment: Mapping[str, str] = os.environ) -> Literal["cpu", "cuda"]:
+    """auto: what COMPUTE_TYPE says, else CUDA where it is."""
     if wanted == "auto":
         wanted = {"gpu": "cuda", "cpu": "cpu"}.get(environment.get("COMPUTE_TYPE", ""), "auto")  # type: ignore[assignment]
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    return _cuda() if wanted == "cuda" else _cpu(threads)
+    return wanted
 
 
-def _cpu(threads: int) -> Backend:
+def require_device(wanted: DeviceName, environment: Mapping[str, str] = os.environ) -> None:
+    """Raises StageError where a GPU is wanted and absent, without touching one."""
+    if choose_device(wanted, environment) == "cuda" and not torch.cuda.is_available():
+        built = f"PyTorch {torch.__version__} " + ("finds no GPU" if torch.version.cuda else "is built without CUDA")
+        fix = "Send the job with compute_type gpu to a machine that has one, or give --device cpu (slow, small scenes)."
+        raise input_error("no_gpu", f"a GPU is asked for, but {built}", fix)
+
+
+def _cpu(threads: int, ranks: Ranks) -> Backend:
     from splatkit.rasterizer.rasterize import rasterization
     from splatkit.threads import cores, limit_cores
     from splatkit.train.ssim import ssim_cpu
 
-    limit_cores(threads)
+    limit_cores(threads if ranks.count == 1 else max(1, (threads or cores()) // ranks.count))
     use_cpu_operations()
     # The work is in our own kernels. torch's threads would spin between its small operations and take the cores from
     # them, and with one thread its sums do not depend on the machine.
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
-    name = f"splatkit on {cores()} cores"
-    return Backend(name, torch.device("cpu"), rasterization, ssim_cpu, free_memory, _peak_of_process, 1)
+    name = f"splatkit on {cores()} cores" + (f" in {ranks.count} processes" if ranks.count > 1 else "")
+    rasterize = rasterization if ranks.count == 1 else rasterization_of_all(rasterization, ranks)
+    return Backend(name, torch.device("cpu"), rasterize, ssim_cpu, free_memory, _peak_of_process, False, 1)
 
 
-def _cuda() -> Backend:
-    if not torch.cuda.is_available():
-        built = f"PyTorch {torch.__version__} " + ("finds no GPU" if torch.version.cuda else "is built without CUDA")
-        fix = "Send the job with compute_type gpu to a machine that has one, or give --device cpu (slow, small scenes)."
-        raise input_error("no_gpu", f"a GPU is asked for, but {built}", fix)
+def _cuda(ranks: Ranks) -> Backend:
     # Imported here: on a machine with nvcc and no GPU the first call would start a compilation.
     from functools import partial
 
@@ -63,12 +78,15 @@ def _cuda() -> Backend:
 
     from splatkit.train.ssim import ssim_torch
 
-    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    device = torch.device("cuda", ranks.rank)
     torch.cuda.set_device(device)
-    name = f"gsplat {gsplat.__version__} on {torch.cuda.get_device_name(device)}"
-    rasterize = partial(gsplat.rasterization, packed=False)
+    several = ranks.count > 1
+    times = f"{ranks.count} x " if several else ""
+    name = f"gsplat {gsplat.__version__} on {times}{torch.cuda.get_device_name(device)}"
+    # Packed: what a photo does not show need not travel to the GPU that renders it.
+    rasterize = partial(gsplat.rasterization, packed=several, distributed=several)
     peak = torch.cuda.max_memory_allocated
-    return Backend(name, device, rasterize, ssim_torch, lambda: _free_cuda(device), peak, 10)
+    return Backend(name, device, rasterize, ssim_torch, lambda: _free_cuda(device), peak, several, 10)
 
 
 def _free_cuda(device: torch.device) -> int:

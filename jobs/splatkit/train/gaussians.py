@@ -58,20 +58,25 @@ def haste(steps: int) -> float:
     return float(min(HASTE_MOST, max(1.0, (PAPER_STEPS / steps) ** HASTE_POWER)))
 
 
-def optimizers(values: Parameters, hurry: float) -> Optimizers:
-    """One Adam per parameter, so that strategies can reshape each one's state."""
+def optimizers(values: Parameters, hurry: float, photos: int = 1) -> Optimizers:
+    """One Adam per parameter, so that strategies can reshape each one's state.
+
+    photos: in a step; rates and decays follow, as in gsplat's trainer (Malladi et al. 2022, the square-root rule).
+    """
+    betas = (max(0.0, 1 - photos * 0.1), max(0.0, 1 - photos * 0.001))
     return {
         name: torch.optim.Adam(
-            [{"params": value, "lr": LEARNING_RATES[name] * hurry ** POWERS[name]}], eps=1e-15, fused=True
+            [{"params": value, "lr": LEARNING_RATES[name] * hurry ** POWERS[name] * math.sqrt(photos)}],
+            eps=1e-15 / math.sqrt(photos), betas=betas, fused=True,
         )
         for name, value in values.items()
         if value.numel()
-    }
+    }  # fmt: skip
 
 
-def set_means_rate(tools: Optimizers, progress: float, hurry: float) -> float:
+def set_rates(tools: Optimizers, progress: float, hurry: float, photos: int = 1) -> float:
     """For this share (0..1) of the training. Returns the rate without the haste, which MCMC's noise is tuned to."""
-    rate = LEARNING_RATES["means"] * MEANS_END**progress
+    rate = LEARNING_RATES["means"] * MEANS_END**progress * math.sqrt(photos)
     tools["means"].param_groups[0]["lr"] = rate * hurry
     return rate
 

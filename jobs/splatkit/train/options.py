@@ -28,6 +28,7 @@ class TrainOptions:
     models_dir: Path | None = field(default=None, metadata={"environment": True})
     preset: Preset = "standard"  # sets max_steps, max_size, sh_degree and cap_max, where they are 0 or -1
     device: DeviceName = "auto"  # auto: what COMPUTE_TYPE says, else a GPU where one is
+    gpus: int = 0  # to train on, a process for each; 0: all that are visible, and on a CPU one process
     max_steps: int = 0  # optimisation steps; training may stop earlier on a plateau; 0: by preset
     max_size: int = 0  # longest side of the photos in training, pixels; 0: by preset
     sh_degree: int = -1  # of the spherical harmonics, 0 to 3; -1: by preset
@@ -61,7 +62,7 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         least = {"max_steps": 0, "max_size": 0, "sh_degree": -1, "cap_max": 0, "refine_every": 0}
-        least |= {"hold_out_every": 0, "hold_out_first": -1, "evaluate_every": 0, "seed": 0, "threads": 0}
+        least |= {"hold_out_every": 0, "hold_out_first": -1, "evaluate_every": 0, "seed": 0, "threads": 0, "gpus": 0}
         positive = {
             "checkpoint_seconds": 0,
             "flythrough_seconds": 0,

@@ -102,10 +102,12 @@ def to_bytes(image: Tensor) -> np.ndarray:
 
 @torch.no_grad()
 def write_preview(path: Path, training: Training) -> None:
-    """The middle photo's view, at up to 640 pixels."""
+    """The middle photo's view, at up to 640 pixels; all ranks render it, the first writes."""
     index = len(training.scene.views) // 2
     camera, intrinsics, width, height = _lens(training, index, 640)
     image = training.render_from(camera, intrinsics, width, height).image
+    if not training.ranks.first:
+        return
     Image.fromarray(to_bytes(image)).save(path.with_suffix(".part.jpg"), quality=88)
     path.with_suffix(".part.jpg").replace(path)
 

@@ -37,10 +37,13 @@ Key = tuple[int, int, int]
 
 
 class PhotoCache:
-    def __init__(self, views: Sequence[View], max_size: int, budget: int | None = None) -> None:
-        """max_size: the longest side at scale 1, in pixels; 0 takes photos as they are. budget: bytes."""
+    def __init__(self, views: Sequence[View], max_size: int, budget: int | None = None, sharers: int = 1) -> None:
+        """max_size: the longest side at scale 1, in pixels; 0 takes photos as they are. budget: bytes.
+
+        sharers: processes that each keep a cache on this machine.
+        """
         self._views, self._max_size = views, max_size
-        self._budget = free_memory() * MEMORY_SHARE if budget is None else budget
+        self._budget = free_memory() * MEMORY_SHARE / sharers if budget is None else budget
         self._kept: OrderedDict[Key, Shot] = OrderedDict()
         self._coming: dict[Key, Future[Shot]] = {}
         self._lock = threading.Lock()

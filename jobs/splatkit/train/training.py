@@ -20,10 +20,11 @@ from splatkit.train.gaussians import (
     keep_most_opaque,
     optimizers,
     parameters,
-    set_means_rate,
+    set_rates,
 )
 from splatkit.train.options import TrainOptions
 from splatkit.train.photo_cache import PhotoCache, Shot
+from splatkit.train.ranks import ALONE, Ranks, map_rows
 from splatkit.train.scene import Scene
 from splatkit.train.strategy import refinement
 
@@ -34,6 +35,7 @@ MEMORY_SHARE = 0.6  # of what is free, for Gaussians
 EXPOSURE_RATE = 1e-3
 START = {"mcmc": (0.5, 1.0), "default": (0.1, 1.0)}  # opacity of the first Gaussians, and width in neighbour distances
 SKY_GAUSSIANS, SKY_DISTANCE = 4_000, 60.0  # units of the normalised scene
+CHECKPOINT_FORMAT = "2"  # of what state() returns
 DIVERGED = 6.0  # a loss so many times the recent one's, for a while, is no accident
 
 
@@ -51,12 +53,16 @@ class DivergedError(Exception):
 class Training:
     """Everything that changes while it trains; `state()` and `restore()` carry it across a restart, bit for bit."""
 
-    def __init__(self, scene: Scene, options: TrainOptions, backend: Backend, photos: PhotoCache, cap: int) -> None:
-        self.scene, self.options, self.backend, self.photos, self.cap = scene, options, backend, photos, cap
+    def __init__(
+        self, scene: Scene, options: TrainOptions, backend: Backend, photos: PhotoCache, cap: int, ranks: Ranks = ALONE
+    ) -> None:
+        """cap: most Gaussians of all ranks together. With N ranks, N steps are taken at once, a photo on each."""
+        self.scene, self.options, self.backend, self.photos = scene, options, backend, photos
+        self.ranks, self.cap = ranks, max(1, cap // ranks.count)
         self.max_steps, self.sh_degree = options.of_preset("max_steps"), options.of_preset("sh_degree")
         self.train_views, self.held_out = scene.split(options.hold_out_every, options.first_held_out)
-        self.step = 0
-        torch.manual_seed(options.seed)
+        self.step = 0  # photos seen, by all ranks
+        torch.manual_seed(options.seed + ranks.rank)
         self._sampler = torch.Generator().manual_seed(options.seed)
         self._order: list[int] = []
         self._recent = 0.0  # smoothed loss
@@ -75,9 +81,10 @@ class Training:
         )
         if options.sky:
             start = _with_sky(start, self.sh_degree)
-        self._take(start)
+        self._take({name: value[ranks.rank :: ranks.count] for name, value in start.items()})
         self.refinement = refinement(
-            options.strategy, steps=self.max_steps, cap=cap, refine_every=options.refine_every,
+            options.strategy, steps=-(-self.max_steps // ranks.count), cap=self.cap, packed=backend.packed,
+            refine_every=options.refine_every,
             grow_gradient=options.grow_gradient, absgrad=options.absgrad, min_opacity=options.min_opacity,
         )  # fmt: skip
         self.exposures = torch.zeros(len(scene.views), 2, 3, device=backend.device, requires_grad=True)
@@ -86,18 +93,27 @@ class Training:
 
     def _take(self, values: Mapping[str, Tensor]) -> None:
         self.values = parameters(values, self.backend.device)
-        self.tools = optimizers(self.values, haste(self.max_steps))
+        self.tools = optimizers(self.values, haste(self.max_steps), self.ranks.count)
 
     @property
     def count(self) -> int:
+        """Gaussians of this rank."""
         return len(self.values["means"])
 
-    def render(self, index: int, shot: Shot, background: Tensor | None = None, sh_degree: int | None = None) -> Render:
-        """The view of photo `index` at the scale of `shot`."""
+    @property
+    def updates(self) -> int:
+        return self.step // self.ranks.count
+
+    def render(
+        self, index: int, shot: Shot, background: Tensor | None = None, sh_degree: int | None = None,
+        frame: tuple[int, int] | None = None,
+    ) -> Render:  # fmt: skip
+        """The view of photo `index` at the scale of `shot`. frame: width and height to render, at least the photo's."""
         height, width = shot.pixels.shape[:2]
-        return self.render_from(
-            self._cameras[index], torch.tensor(shot.intrinsics), width, height, background, sh_degree
-        )
+        lens = torch.tensor(shot.intrinsics)
+        full_width, full_height = frame or (width, height)
+        whole = self.render_from(self._cameras[index], lens, full_width, full_height, background, sh_degree)
+        return Render(whole.image[:height, :width], whole.alpha[:height, :width], whole.info)
 
     def render_from(
         self, camera: Tensor, intrinsics: Tensor, width: int, height: int, background: Tensor | None = None,
@@ -116,25 +132,25 @@ class Training:
         return Render(images[0], alphas[0], info)
 
     def train_step(self) -> None:
-        """One photo, one update. Raises DivergedError before a bad loss has changed anything."""
+        """One photo on each rank, one update. Raises DivergedError, on all, before a bad loss has changed anything."""
         shrink, blur = coarseness(self.step / self.max_steps, self.options.coarse_until)
-        index = self._next_view(shrink, blur)
+        index, frame = self._next_view(shrink, blur)
         shot = self.photos.get(index, shrink, blur)
         degree = min(self.sh_degree, int(self.step / (SH_STEP * self.max_steps)))
-        rendered = self.render(index, shot, self._background(), degree)
-        self.refinement.before_backward(self.values, self.tools, self.step, rendered.info)
+        rendered = self.render(index, shot, self._background(), degree, frame)
+        self.refinement.before_backward(self.values, self.tools, self.updates, rendered.info)
         loss = self._loss(index, shot, rendered.image)
-        if self.step % self.backend.look_every == 0:
-            self._watch(float(loss.detach()))
+        if self.updates % self.backend.look_every == 0:
+            self._watch(self.ranks.mean(float(loss.detach())))
         loss.backward()
-        rate = set_means_rate(self.tools, self.step / self.max_steps, haste(self.max_steps))
+        rate = set_rates(self.tools, self.step / self.max_steps, haste(self.max_steps), self.ranks.count)
         for tool in self.tools.values():
             tool.step()
             tool.zero_grad(set_to_none=True)
         if self.options.exposure:
             self._update_exposures()
-        self.refinement.after_step(self.values, self.tools, self.step, rendered.info, rate)
-        self.step += 1
+        self.refinement.after_step(self.values, self.tools, self.updates, rendered.info, rate)
+        self.step += self.ranks.count
 
     def _loss(self, index: int, shot: Shot, image: Tensor) -> Tensor:
         target = torch.tensor(shot.pixels, device=self.backend.device).float() / 255
@@ -156,6 +172,8 @@ class Training:
         return image * self.exposures[index, 0].exp() + self.exposures[index, 1]
 
     def _update_exposures(self) -> None:
+        if self.exposures.grad is not None:
+            self.ranks.add(self.exposures.grad)
         self._exposure_tool.step()
         self._exposure_tool.zero_grad()
         with torch.no_grad():  # the mean photo stays as it is, or all could drift together against the colours
@@ -178,26 +196,36 @@ class Training:
         self._recent = value if self.step == 0 else 0.98 * self._recent + 0.02 * value
         self.losses.append(value)
 
-    def _next_view(self, shrink: int, blur: int) -> int:
-        """Each photo once per round, in a new order each round; the one after is loaded meanwhile."""
-        while len(self._order) < 2:
+    def _next_view(self, shrink: int, blur: int) -> tuple[int, tuple[int, int]]:
+        """This rank's photo, and the largest width and height of all ranks' photos, which gsplat wants to be alike.
+
+        Each photo comes once per round, in a new order each round; the one after is loaded meanwhile.
+        """
+        rank, count = self.ranks.rank, self.ranks.count
+        while len(self._order) < 2 * count:
             round_ = torch.randperm(len(self.train_views), generator=self._sampler).tolist()
             self._order += [self.train_views[i] for i in round_]
-        self.photos.prefetch(self._order[1], shrink, blur)
-        return self._order.pop(0)
+        self.photos.prefetch(self._order[count + rank], shrink, blur)
+        now, self._order = self._order[:count], self._order[count:]
+        widths, heights = zip(*(self.photos.size(index, shrink) for index in now), strict=True)
+        return now[rank], (max(widths), max(heights))
 
     def state(self) -> dict[str, Any]:
-        """Plain tensors, numbers and lists, so that it can be read back without running code."""
-        strategy = dict(self.refinement.state)
-        return {
-            "step": self.step,
-            "values": {name: value.detach().cpu() for name, value in self.values.items()},
+        """Plain tensors, numbers and lists, to be read back without running code; whole on the first rank only."""
+        own = {
+            "values": {name: value.detach() for name, value in self.values.items()},
             "tools": {name: tool.state_dict() for name, tool in self.tools.items()},
-            "strategy": strategy,
+            "strategy": dict(self.refinement.state),
+        }
+        cuda = self.backend.device.type == "cuda"
+        return {
+            **map_rows(own, self.count, self.ranks.merged),
+            "sizes": self.ranks.sizes(self.count),
+            "random": self.ranks.merged(torch.get_rng_state()[None]),
+            "random_cuda": self.ranks.merged(torch.cuda.get_rng_state()[None]) if cuda else None,
+            "step": self.step,
             "exposures": self.exposures.detach().cpu(),
             "exposure_tool": self._exposure_tool.state_dict(),
-            "random": torch.get_rng_state(),
-            "random_cuda": torch.cuda.get_rng_state() if self.backend.device.type == "cuda" else None,
             "sampler": self._sampler.get_state(),
             "order": list(self._order),
             "recent": self._recent,
@@ -207,44 +235,56 @@ class Training:
         }
 
     def restore(self, saved: Mapping[str, Any]) -> None:
-        state = copy.deepcopy(dict(saved))  # or the training would go on in the caller's tensors
-        self._take(state["values"])
+        """Also what another number of ranks saved: the Gaussians are dealt anew."""
+        rows = self.ranks.rows(saved["sizes"])
+        own = {part: saved[part] for part in ("values", "tools", "strategy")}
+        # Copies, or the training would go on in the caller's tensors.
+        own = copy.deepcopy(map_rows(own, sum(saved["sizes"]), lambda tensor: tensor[rows]))
+        self._take(own["values"])
         for name, tool in self.tools.items():
-            tool.load_state_dict(state["tools"][name])
+            tool.load_state_dict(own["tools"][name])
+        state = copy.deepcopy({k: v for k, v in saved.items() if k not in own})
         device = self.backend.device
-        moved = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in state["strategy"].items()}
+        moved = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in own["strategy"].items()}
         self.refinement.state.update(moved)
         with torch.no_grad():
             self.exposures.copy_(state["exposures"])
         self._exposure_tool.load_state_dict(state["exposure_tool"])
-        torch.set_rng_state(state["random"])
-        if state["random_cuda"] is not None and device.type == "cuda":
-            torch.cuda.set_rng_state(state["random_cuda"])
+        self._restore_dice(state)
         self._sampler.set_state(state["sampler"])
         self._order, self._recent = list(state["order"]), state["recent"]
         self.losses, self.history = list(state["losses"]), [dict(row) for row in state["history"]]
         self.step, self.seconds = state["step"], state["seconds"]
 
-    def shrink_to(self, cap: int) -> None:
-        """Keeps the most opaque Gaussians: the answer to a GPU that ran out of memory."""
-        self.cap = self.refinement.cap = cap
-        if hasattr(self.refinement.strategy, "cap_max"):
-            self.refinement.strategy.cap_max = cap
-        if self.count <= cap:
+    def _restore_dice(self, state: Mapping[str, Any]) -> None:
+        if len(state["random"]) != self.ranks.count:
+            torch.manual_seed(self.options.seed + state["step"] + self.ranks.rank)
             return
-        kept = keep_most_opaque(self.values, cap)
+        torch.set_rng_state(state["random"][self.ranks.rank])
+        if state["random_cuda"] is not None and self.backend.device.type == "cuda":
+            torch.cuda.set_rng_state(state["random_cuda"][self.ranks.rank])
+
+    def gather(self, alone: Backend) -> None:
+        """The first rank takes all Gaussians, to go on without the others; there is no training after it."""
+        if self.ranks.count == 1:
+            return
+        whole = {name: self.ranks.merged(value) for name, value in self.values.items()}
+        self.ranks, self.backend, self.tools = ALONE, alone, {}
+        self.values = parameters(whole, alone.device)
+
+    def shrink_to(self, cap: int) -> None:
+        """Keeps the most opaque Gaussians: the answer to a GPU that ran out of memory. cap: of all ranks together."""
+        self.cap = max(1, cap // self.ranks.count)
+        self.refinement.limit(self.cap)
+        if self.count <= self.cap:
+            return
+        kept = keep_most_opaque(self.values, self.cap)
         states = {name: tool.state_dict() for name, tool in self.tools.items()}
-        count = self.count
+        states, strategy = map_rows([states, self.refinement.state], self.count, lambda tensor: tensor[kept])
         self._take({name: value.detach()[kept] for name, value in self.values.items()})
         for name, tool in self.tools.items():
-            for moments in states[name]["state"].values():
-                for key, value in moments.items():
-                    if isinstance(value, Tensor) and value.dim() and len(value) == count:
-                        moments[key] = value[kept]
             tool.load_state_dict(states[name])
-        for key, value in self.refinement.state.items():
-            if isinstance(value, Tensor) and key != "binoms" and len(value) == count:
-                self.refinement.state[key] = value[kept]
+        self.refinement.state.update(strategy)
 
 
 def coarseness(progress: float, until: float) -> tuple[int, int]:
@@ -255,9 +295,11 @@ def coarseness(progress: float, until: float) -> tuple[int, int]:
     return 1, 0
 
 
-def largest_cap(options: TrainOptions, backend: Backend) -> int:
-    """The preset's or the option's, but no more than memory holds."""
-    holds = int(backend.free_bytes() * MEMORY_SHARE / BYTES_PER_GAUSSIAN)
+def largest_cap(options: TrainOptions, backend: Backend, ranks: Ranks = ALONE) -> int:
+    """The preset's or the option's, but no more than memory holds, of all ranks together."""
+    holds = min(ranks.sizes(int(backend.free_bytes() * MEMORY_SHARE / BYTES_PER_GAUSSIAN)))
+    if backend.device.type == "cuda":
+        holds *= ranks.count
     return max(1_000, min(options.of_preset("cap_max"), holds))
 
 
@@ -266,8 +308,9 @@ def fingerprint(scene: Scene, options: TrainOptions) -> str:
     settings = {name: str(getattr(options, name)) for name in options.__dataclass_fields__}
     for name in ("input_dir", "output_dir", "checkpoint_dir", "models_dir", "checkpoint_seconds", "flythrough_seconds"):
         settings.pop(name)
-    for name in ("min_psnr", "threads", "device"):
+    for name in ("min_psnr", "threads", "device", "gpus"):
         settings.pop(name)
+    settings["format"] = CHECKPOINT_FORMAT
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for view in scene.views:
         digest.update(view.name.encode() + view.camera_from_world.tobytes() + view.intrinsics.tobytes())

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import train
 from little_scene import OFFSET, UNIT, look_at, write_scene
 from PIL import Image
 
@@ -17,6 +16,7 @@ from splatkit.train.backend import choose_backend
 from splatkit.train.checkpoint import load_checkpoint, save_checkpoint
 from splatkit.train.evaluation import load_lpips, mean_scores, score_views
 from splatkit.train.gaussians import from_points
+from splatkit.train.loop import plateau
 from splatkit.train.options import TrainOptions
 from splatkit.train.outputs import emit_metrics, flight
 from splatkit.train.photo_cache import PhotoCache
@@ -55,7 +55,7 @@ def test_the_frame_can_be_undone_and_the_cameras_see_the_same_in_it(scene: Scene
 def test_every_photo_comes_once_per_round_and_held_out_ones_never(scene: Scene) -> None:
     run = training(scene, hold_out_every=4)
     assert run.held_out == [2, 6]
-    rounds = [[run._next_view(1, 0) for _ in range(7)] for _ in range(4)]
+    rounds = [[run._next_view(1, 0)[0] for _ in range(7)] for _ in range(4)]
     assert all(sorted(order) == [0, 1, 3, 4, 5, 7, 8] for order in rounds)
     assert training(scene, hold_out_every=4, hold_out_first=0).held_out == [0, 4, 8]
     assert len({tuple(order) for order in rounds}) > 1
@@ -223,7 +223,7 @@ def test_a_plateau_needs_time_and_a_window_without_gain(scene: Scene) -> None:
     def at(step: int, *psnrs: float) -> bool:
         run.step = step
         run.history = [{"step": 10.0 * (i + 1), "psnr": p} for i, p in enumerate(psnrs)]
-        return train.plateau(run, options)
+        return plateau(run, options)
 
     assert not at(40, 20, 20, 20, 20), "too early"
     assert at(60, 15, 18, 20, 20.05, 20.05, 20.05)

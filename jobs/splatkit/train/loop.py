@@ -1,0 +1,156 @@
+"""The training loop: steps, evaluations, checkpoints, and when it ends."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from splatkit.errors import Interrupted, StageError
+from splatkit.stage import Progress
+from splatkit.train.checkpoint import save_checkpoint
+from splatkit.train.evaluation import mean_scores, score_views
+from splatkit.train.options import TrainOptions
+from splatkit.train.outputs import emit_metrics, write_preview
+from splatkit.train.training import DivergedError, Training
+
+CHECKPOINT_SHARE = 0.02  # of the time may go into checkpoints
+
+
+def optimise(training: Training, folder: Path, identity: str, progress: Progress) -> None:
+    """Straight down: evaluate when due, stop on a plateau, save when due or asked to stop, take a step.
+
+    Ranks decide together: what one does alone, the others wait for. folder and identity: of the checkpoints.
+    """
+    options, ranks, total = training.options, training.ranks, training.max_steps
+    every = options.evaluate_every or max(1, total // 20)
+    progress.begin("training", "training", total)
+    saver = Saver(training, folder, identity)
+    with stop_signal() as stop, stopwatch(training) as watch:
+
+        def stop_if_asked() -> None:
+            if ranks.any(bool(stop)):
+                saver.save()
+                raise Interrupted
+
+        evaluated_at = training.history[-1]["step"] if training.history else -every
+        while True:
+            if training.updates % training.backend.look_every == 0:
+                stop_if_asked()
+                if ranks.any(saver.due):
+                    with watch.paused():
+                        saver.save()
+                        write_preview(options.output_dir / "preview.jpg", training)
+            if training.step // every > evaluated_at // every or training.step >= total:
+                with watch.paused():
+                    evaluate(training, stop_if_asked)
+                evaluated_at = training.step
+                if ranks.any(plateau(training, options)):
+                    progress.say(f"held-out PSNR no longer rises: stopping at step {training.step} of {total}")
+                    break
+            if training.step >= total:
+                break
+            try:
+                training.train_step()
+            except DivergedError as problem:
+                raise diverged(training, problem, folder) from problem
+            progress.update(min(training.step, total), total, progress_line(training))
+    saver.save()
+
+
+class Saver:
+    """Checkpoints at the set interval, or less often where they would take too much of the time."""
+
+    def __init__(self, training: Training, folder: Path, identity: str) -> None:
+        self._training, self._folder, self._identity = training, folder, identity
+        self._at = time.monotonic() + training.options.checkpoint_seconds
+
+    @property
+    def due(self) -> bool:
+        return time.monotonic() >= self._at
+
+    def save(self) -> None:
+        begun = time.monotonic()
+        state = {**self._training.state(), "fingerprint": self._identity}
+        if self._training.ranks.first:
+            save_checkpoint(self._folder, self._training.step, state)
+        spent = time.monotonic() - begun
+        self._at = time.monotonic() + max(self._training.options.checkpoint_seconds, spent / CHECKPOINT_SHARE)
+
+
+class Stopwatch:
+    def __init__(self, training: Training) -> None:
+        self._training, self._started = training, time.monotonic()
+
+    def stop(self) -> None:
+        self._training.seconds += time.monotonic() - self._started
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        self.stop()
+        yield
+        self._started = time.monotonic()
+
+
+@contextmanager
+def stopwatch(training: Training) -> Iterator[Stopwatch]:
+    """Adds what passes to training.seconds, evaluations and checkpoints left out."""
+    watch = Stopwatch(training)
+    yield watch
+    watch.stop()
+
+
+def progress_line(training: Training) -> str:
+    last = next((row for row in reversed(training.history) if "psnr" in row), None)
+    quality = f", {last['psnr']:.2f} dB" if last else ""
+    return f"training {training.count * training.ranks.count} Gaussians{quality}"
+
+
+def evaluate(training: Training, between: Callable[[], None]) -> None:
+    """One more row of the history."""
+    gaussians = sum(training.ranks.sizes(training.count))
+    row: dict[str, float] = {"step": training.step, "seconds": round(training.seconds, 3), "gaussians": gaussians}
+    if training.losses:
+        recent = training.losses[-50:]
+        row["loss"] = sum(recent) / len(recent)
+    row |= mean_scores(score_views(training, training.held_out, photos=training.photos, between=between))
+    training.history.append(row)
+    # On the platform, where the log group understands it.
+    if training.step and training.ranks.first and os.environ.get("RUN_ID"):
+        figures = {"Loss": row["loss"], "Gaussians": float(gaussians), "Step": float(training.step)}
+        figures["StepsPerSecond"] = training.step / max(training.seconds, 1e-6)
+        if "psnr" in row:
+            figures["PSNR"] = row["psnr"]
+        emit_metrics({k: round(v, 5) for k, v in figures.items()}, {"Stage": "train"})
+
+
+def plateau(training: Training, options: TrainOptions) -> bool:
+    """Less than the set gain in held-out PSNR over the window, after the minimum."""
+    rows = [row for row in training.history if "psnr" in row]
+    if not rows or not options.plateau_gain or training.step < options.plateau_after * training.max_steps:
+        return False
+    begin = training.step - options.plateau_window * training.max_steps
+    before = [row["psnr"] for row in rows if row["step"] <= begin]
+    within = [row["psnr"] for row in rows if row["step"] > begin]
+    return bool(before and within) and max(within) - max(before) < options.plateau_gain
+
+
+def diverged(training: Training, problem: DivergedError, folder: Path) -> StageError:
+    cause = f"the training diverged: {problem}. The last good checkpoint is kept in {folder}"
+    fix = "Look at the photos' poses (report.html of sfm); else lower grow_gradient or cap_max, or try another seed."
+    return StageError("diverged", cause, fix, metrics={"step": training.step, "gaussians": training.count})
+
+
+@contextmanager
+def stop_signal() -> Iterator[list[int]]:
+    """SIGTERM fills the list instead of raising: a step that is cut in the middle leaves nothing to save."""
+    arrived: list[int] = []
+    handlers = {
+        name: signal.signal(name, lambda number, _: arrived.append(number)) for name in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+        yield arrived
+    finally:
+        for name, handler in handlers.items():
+            signal.signal(name, handler)
