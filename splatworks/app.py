@@ -1,0 +1,151 @@
+"""The commands of `splatworks`; what they do is in the modules beside."""
+
+import json
+import time
+from typing import Annotated
+
+import typer
+from bad_input import BadInputError
+from boto3.exceptions import Boto3Error
+from botocore.exceptions import BotoCoreError, ClientError
+from rich.console import Console
+from rich.text import Text
+
+from splatworks import messages
+from splatworks.message_options import MessageOptions, takes_message_options
+from splatworks.platform import DEFAULT_PROJECT, PROJECT_VARIABLES, find_platform
+from splatworks.problems import CTRL_C, FAULT, REFUSED, Problem, explained
+from splatworks.runs import FAILED, find_run, list_runs
+from splatworks.status_view import as_json, show_run, show_runs
+from splatworks.submission import publish, upload_locations
+from splatworks.watching import watch_run, watch_runs
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Photos to 3D Gaussian splats: submit runs, watch them, open what they made.",
+    epilog="Credentials and region are found as the AWS CLI finds them; AWS_ENDPOINT_URL leads to `make local`.",
+)
+
+ProjectOption = Annotated[
+    str,
+    typer.Option("--project", envvar=list(PROJECT_VARIABLES), help="project_name of the platform."),
+]
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, the beginning of one, or a Batch job id.")]
+WatchOption = Annotated[bool, typer.Option("--watch", "-w", help="Stay, and show how far it is.")]
+
+
+def run(arguments: list[str]) -> int:
+    """The exit code: 0 done, 1 a fault or a failed run, 2 refused, 130 Ctrl-C."""
+    try:
+        app(arguments, prog_name="splatworks")
+    except SystemExit as ended:  # Typer's way out, also for a usage error that it has told
+        if ended.code == CTRL_C:
+            tell("stopped")
+        return ended.code if isinstance(ended.code, int) else 0
+    except BadInputError as refused:
+        return _end(_refusal(refused))
+    except Problem as problem:
+        return _end(problem)
+    except (BotoCoreError, ClientError) as error:
+        return _end(explained(error))
+    except (Boto3Error, OSError) as error:
+        return _end(Problem(str(error), exit_code=FAULT))
+    return 0
+
+
+@app.command()
+@takes_message_options
+def submit(
+    options: MessageOptions,
+    project: ProjectOption = DEFAULT_PROJECT,
+    keep_others: Annotated[
+        bool, typer.Option("--keep-others", help="Upload into a folder that holds other files, and use them too.")
+    ] = False,
+    watch: WatchOption = False,
+) -> None:
+    """Start a run: upload what is local, publish one message."""
+    locations = messages.locate(options)
+    message = messages.compose(options, locations)  # a typo ends here, before gigabytes are uploaded
+    platform = find_platform(project)
+    upload_locations(platform, locations, keep_others=keep_others)
+    publish(platform, message)
+    run_id = messages.run_id(message)
+    tell("Submitted. Watch it with:  splatworks status --watch " + run_id)
+    print(run_id)
+    if watch:
+        _exit_as(watch_run(platform, run_id, begins=True).status)
+
+
+@app.command()
+@takes_message_options
+def message(options: MessageOptions) -> None:
+    """Print the JSON for `aws sns publish` that submit would publish; asks AWS nothing."""
+    locations = messages.locate(options)
+    print(json.dumps(messages.compose(options, locations), indent=2, ensure_ascii=False))
+    for location in locations:
+        if location.local:
+            tell(f"Upload first: aws s3 cp --recursive {location.local} s3://<input bucket>/{location.given}")
+
+
+@app.command()
+def status(
+    run_id: Annotated[str | None, typer.Argument(metavar="[RUN]", help="One run, with its stages.")] = None,
+    project: ProjectOption = DEFAULT_PROJECT,
+    watch: WatchOption = False,
+    days: Annotated[float, typer.Option(min=0.01, help="How far back (Batch keeps jobs for about a week).")] = 7,
+    limit: Annotated[int, typer.Option(min=0, help="Show so many runs at most; 0 shows all.")] = 0,
+    machine_readable: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """All runs, or one: its stages, how far they are, how they ended."""
+    if watch and machine_readable:
+        raise Problem("--watch and --json cannot both be.", "Leave one out.")
+    platform = find_platform(project)
+    if run_id is not None:
+        run = watch_run(platform, run_id) if watch else find_run(platform, run_id)
+        if machine_readable:
+            print(json.dumps(as_json(run), indent=2))
+        elif not watch:
+            show_run(Console(), run, platform.settings.output_bucket)
+        if watch:
+            _exit_as(run.status)
+        return
+    if watch:
+        watch_runs(platform, days, limit)
+    runs = list_runs(platform, time.time() - days * 86_400)
+    shown = runs[: limit or len(runs)]
+    if machine_readable:
+        print(json.dumps([as_json(run) for run in shown], indent=2))
+        return
+    if not shown:
+        tell(f"No runs in the last {days:g} days. Start one: splatworks submit my-photos/")
+        return
+    show_runs(Console(), shown)
+    if len(shown) < len(runs):
+        tell(f"… and {len(runs) - len(shown)} older ones (--limit 0 shows all)")
+
+
+def _exit_as(run_status: str) -> None:
+    raise typer.Exit(FAULT if run_status == FAILED else 0)
+
+
+def tell(text: str) -> None:
+    """For people, beside what a program may read from stdout."""
+    Console(stderr=True).print(Text(text), soft_wrap=True)
+
+
+def _end(problem: Problem) -> int:
+    console = Console(stderr=True)
+    console.print(Text.assemble(("error: ", "bold red"), problem.cause), soft_wrap=True)
+    if problem.fix:
+        console.print(Text(problem.fix), soft_wrap=True)
+    return problem.exit_code
+
+
+def _refusal(refused: BadInputError) -> Problem:
+    return Problem(
+        f"the platform would refuse this message.\n  Field:    {refused.field}\n  Given:    {refused.given}\n"
+        f"  Allowed:  {refused.allowed}\n  To do:    {refused.fix}",
+        exit_code=REFUSED,
+    )

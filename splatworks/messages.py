@@ -1,0 +1,209 @@
+"""From options to the message that is published; checked by the dispatcher's schema, without any call of AWS."""
+
+import hashlib
+import json
+import re
+import shlex
+import uuid
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import message as dispatcher_message
+from bad_input import nearest
+from message import Request
+
+from splatworks.message_options import MessageOptions
+from splatworks.problems import Problem
+
+STAGES = ["sfm", "train", "compress"]
+SCRIPT = "script"
+COMPUTE_TYPES = ("cpu", "gpu")
+Assignment = tuple[str, str, str]  # stage, name, value
+
+
+@dataclass(frozen=True)
+class Location:
+    """One INPUT: where it is for the platform, and what has to be uploaded before that is true."""
+
+    given: str  # in the message
+    local: Path | None = None
+
+
+def locate(options: MessageOptions) -> list[Location]:
+    return [_locate(text, options.name) for text in options.locations or []]
+
+
+def _locate(text: str, name: str | None) -> Location:
+    if "://" in text:
+        return Location(text)
+    path = Path(text).expanduser()
+    if path.exists():
+        resolved = path.resolve()
+        label = name or slug(resolved.name if resolved.is_dir() else resolved.stem)
+        if not label:
+            raise Problem(f"{text} has no name that a key can have.", "Give one with --name.")
+        return Location(f"{upload_folder(resolved)}/{label}/", resolved)
+    if text.startswith(("/", "~", ".")):
+        raise Problem(f"There is no folder or file {text}.", "Give one that is there, an s3:// URI, or a key.")
+    return Location(text)
+
+
+def upload_folder(path: Path) -> str:
+    """A zip that arrives below photos/ would start a run of its own, where the platform starts runs on upload."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return "uploads" if any(file.suffix.lower() == ".zip" for file in files) else "photos"
+
+
+def _manifest(location: Location) -> str:
+    is_file = location.local is not None and location.local.suffix == ".json" and location.local.is_file()
+    return f"{location.given}{location.local.name}" if is_file and location.local else location.given
+
+
+def compose(options: MessageOptions, locations: list[Location]) -> dict[str, Any]:
+    """The message, which passes the schema; what it names need not be there."""
+    data = _script_data(options) if options.script else _pipeline_data(options)
+    given = [_manifest(location) if options.several else location.given for location in locations]
+    if given:
+        data["inputs" if options.several else "input"] = given[0] if len(given) == 1 else given
+    data["job_name"] = options.name or _label(options, given)
+    data["request_id"] = options.request_id or f"splatworks-{uuid.uuid4()}"
+    common = {"max_cost_usd": options.max_cost, "priority": options.priority}
+    data |= {name: value for name, value in common.items() if value is not None}
+    metadata = {"user": options.user, "project": options.project_label, "experiment": options.experiment}
+    message = {
+        "trigger_type": "batch_job" if options.script else "splat_pipeline",
+        "data": data,
+        "metadata": {name: value for name, value in metadata.items() if value is not None},
+    }
+    dispatcher_message.check(message)
+    return message
+
+
+def as_request(message: dict[str, Any]) -> Request:
+    """As the dispatcher reads it from the topic."""
+    return dispatcher_message.parse(json.dumps(message), message_id="")
+
+
+def run_id(message: dict[str, Any]) -> str:
+    """docs/contracts.md, "Batch job" and "Pipeline runs"."""
+    digest = hashlib.sha256(message["data"]["request_id"].encode()).hexdigest()[:12]
+    return f"{message['data']['job_name']}-{digest}"
+
+
+def slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", text)[:64].strip("-_")
+
+
+def publish_command(message: dict[str, Any], topic_arn: str) -> str:
+    text = json.dumps(message, ensure_ascii=False)
+    return f"aws sns publish --topic-arn {shlex.quote(topic_arn)} --message {shlex.quote(text)}"
+
+
+def _pipeline_data(options: MessageOptions) -> dict[str, Any]:
+    for name, value in (("--args", options.args), ("--operation", options.operation)):
+        if value is not None:
+            raise Problem(f"{name} is for a script.", "Add --script jobs/<yours>.py, or leave it out.")
+    if not options.locations:
+        raise Problem("What should it run on?", "Give a local folder of photos, an s3:// URI or a key: photos/scene/.")
+    if options.several and len(options.locations) > 1:
+        raise Problem("--several takes one INPUT.", "Give the folder above all scenes, or a manifest (.json).")
+    data: dict[str, Any] = {}
+    for name in ("steps", "preset"):
+        if getattr(options, name) is not None:
+            data[name] = getattr(options, name)
+    for stage, kind in _compute_types(options, STAGES).items():
+        data.setdefault(stage, {})["compute_type"] = kind
+    for stage, field, value in _assignments("--job", options.job):
+        data.setdefault(stage, {})[field] = scalar(value)
+    for stage, name, value in _assignments("--set", options.settings):
+        data.setdefault(stage, {}).setdefault("parameters", {})[name] = scalar(value)
+    for stage, name, value in _assignments("--sweep", options.sweep):
+        values = [scalar(each) for each in value.split(",")]
+        data.setdefault("sweep", {}).setdefault(stage, {})[name] = values
+    if options.fresh:
+        data["fresh"] = True
+    return data
+
+
+def _script_data(options: MessageOptions) -> dict[str, Any]:
+    pipeline = {"--steps": options.steps, "--preset": options.preset, "--sweep": options.sweep}
+    flags = {"--several": options.several, "--fresh": options.fresh}
+    for name, value in {**pipeline, **flags}.items():
+        if value:
+            raise Problem(f"{name} is for the pipeline.", "Leave it out, or leave --script out.")
+    data: dict[str, Any] = {"script_key": options.script}
+    kinds = _compute_types(options, [SCRIPT])
+    if kinds:
+        data["compute_type"] = kinds[SCRIPT]
+    for name, value in parameters("--job", options.job).items():
+        data[name] = value
+    if options.args is not None:
+        data["args"] = split_arguments(options.args)
+    if options.operation is not None:
+        data["operation"] = options.operation
+    if options.settings:
+        data["parameters"] = parameters("--set", options.settings)
+    return data
+
+
+def split_arguments(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise Problem(f"--args {text!r}: {error}.", "Quote it as in a shell.") from None
+
+
+def parameters(option: str, given: list[str] | None) -> dict[str, Any]:
+    return {name: scalar(value) for name, value in (_pair(option, text, "name=value") for text in given or [])}
+
+
+def scalar(text: str) -> str | int | float | bool:
+    """As JSON reads it where that is a number, true, false or a quoted string; else the text itself."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    finite = isinstance(value, str | bool | int) or (isinstance(value, float) and abs(value) < float("inf"))
+    return value if finite else text
+
+
+def _compute_types(options: MessageOptions, stages: list[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for kind in COMPUTE_TYPES:
+        for stage in getattr(options, kind) or []:
+            if stage not in stages:
+                raise Problem(f"--{kind} {stage}: there is no such stage here.", nearest(stage, stages))
+            if found.setdefault(stage, kind) != kind:
+                raise Problem(f"--cpu {stage} and --gpu {stage} cannot both be.", "Give one of them.")
+    return found
+
+
+def _assignments(option: str, given: list[str] | None) -> list[Assignment]:
+    found = []
+    for text in given or []:
+        path, value = _pair(option, text, "stage.name=value")
+        stage, dot, name = path.partition(".")
+        if not dot or not name:
+            raise Problem(
+                f"{option} {text}: which stage's?", f"Write {option} train.{path}={value}, or sfm., or compress."
+            )
+        if stage not in STAGES:
+            raise Problem(f"{option} {text}: there is no stage {stage!r}.", nearest(stage, STAGES))
+        found.append((stage, name, value))
+    return found
+
+
+def _pair(option: str, text: str, form: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise Problem(f"{option} {text}: this is no {form}.", f"Write {option} {form}.")
+    return name, value
+
+
+def _label(options: MessageOptions, given: list[str]) -> str:
+    """What the dispatcher would take; said in the message, so that the run's id is known before it runs."""
+    if options.script:
+        return slug(PurePosixPath(options.script).stem) or "job"
+    last = PurePosixPath(given[0].rstrip("/"))
+    return slug(last.stem if last.suffix in (".zip", ".json") else last.name) or "scene"

@@ -1,0 +1,311 @@
+"""Runs and their stages: what Batch lists, run.json, and the files that stages leave. Reads only."""
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from splatworks.platform import CONNECTIONS, Platform
+from splatworks.problems import Problem
+
+PIPELINE_JOB = re.compile(r"(.+-[0-9a-f]{12})-(sfm|train|compress)")  # <run>-<stage>, docs/contracts.md
+JOB_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(:\d+)?")
+RUN_NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
+DESCRIBED_AT_ONCE = 100  # the most that DescribeJobs takes
+FILE_LIMIT = 1_000_000  # bytes that are read of a JSON file
+SHOWN = 10
+
+FAILED, SUCCEEDED, REUSED, RUNNING = "FAILED", "SUCCEEDED", "REUSED", "RUNNING"
+UNSENT = "UNSENT"  # named by run.json, but no job of it is known
+ENDED = (FAILED, SUCCEEDED, REUSED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One stage of a run, which is one job (or array); of a batch_job the only one."""
+
+    name: str
+    status: str  # Batch's, or REUSED or UNSENT
+    job_id: str = ""
+    job_name: str = ""
+    queue: str = ""
+    reason: str = ""
+    created: float | None = None  # seconds since 1970
+    started: float | None = None
+    stopped: float | None = None
+    size: int = 1  # of an array
+    counts: dict[str, int] = field(default_factory=dict)  # of an array's children by status
+    output_prefix: str = ""
+    reused_from: str = ""
+    log_stream: str = ""
+    progress: dict[str, Any] = field(default_factory=dict)  # progress.json
+    report: dict[str, Any] = field(default_factory=dict)  # job.json
+    result: dict[str, Any] = field(default_factory=dict)  # result.json
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ENDED
+
+    @property
+    def fraction(self) -> float | None:
+        """How far it is, from 0 to 1, where that is known."""
+        if self.status in (SUCCEEDED, REUSED):
+            return 1.0
+        if self.size > 1:
+            return sum(self.counts.get(status, 0) for status in (SUCCEEDED, FAILED)) / self.size
+        value = self.progress.get("fraction")
+        known = isinstance(value, int | float) and not isinstance(value, bool)
+        return min(1.0, max(0.0, float(value))) if known else None  # type: ignore[arg-type]
+
+    @property
+    def seconds(self) -> float | None:
+        return None if self.started is None else max(0.0, (self.stopped or time.time()) - self.started)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    id: str
+    stages: tuple[Stage, ...]
+    project: str = ""
+    message: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def status(self) -> str:
+        states = [stage.status for stage in self.stages]
+        if FAILED in states:
+            return FAILED
+        if all(state in (SUCCEEDED, REUSED) for state in states):
+            return SUCCEEDED
+        if any(state in (RUNNING, "STARTING") for state in states):
+            return RUNNING
+        return next(state for state in states if state not in ENDED)
+
+    @property
+    def ended(self) -> bool:
+        return all(stage.ended for stage in self.stages) or (
+            self.status == FAILED and not any(stage.job_id and not stage.ended for stage in self.stages)
+        )
+
+    @property
+    def created(self) -> float:
+        return min((stage.created for stage in self.stages if stage.created is not None), default=0.0)
+
+    def stage(self, name: str | None) -> Stage:
+        """The one of that name; without one the only one, or the last that has begun."""
+        named = [stage for stage in self.stages if stage.name == name]
+        if named:
+            return named[0]
+        if name is not None:
+            known = ", ".join(stage.name for stage in self.stages)
+            raise Problem(f"The run {self.id} has no stage {name!r}.", f"It has {known}.")
+        begun = [stage for stage in self.stages if stage.started is not None or stage.report]
+        return (begun or list(self.stages))[-1]
+
+
+def list_runs(platform: Platform, since: float) -> list[Run]:
+    """All runs created after `since` that Batch knows (it forgets a job about a week after its end), newest first."""
+    filters = [{"name": "AFTER_CREATED_AT", "values": [str(int(since * 1000))]}]
+    runs = _grouped(_list_jobs(platform, filters))
+    running = [stage for run in runs for stage in run.stages if stage.status == RUNNING and stage.size == 1]
+    if not running:
+        return runs
+    detailed = _with_progress(platform, _described(platform, running))
+    return [
+        replace(run, stages=tuple(detailed.get(stage.job_id, stage) for stage in run.stages)) if run.stages else run
+        for run in runs
+    ]
+
+
+def find_run(platform: Platform, wanted: str) -> Run:
+    """The run of this id, of this beginning of an id, or of this Batch job; with all that is known about it."""
+    if JOB_ID.fullmatch(wanted):
+        wanted = _run_of_job(platform, wanted)
+    if not RUN_NAME.fullmatch(wanted):
+        raise Problem(f"{wanted!r} is no run.", "`splatworks status` lists them.")
+    candidates = _grouped(_list_jobs(platform, [{"name": "JOB_NAME", "values": [f"{wanted}*"]}]))
+    exact = [run for run in candidates if run.id == wanted] or candidates
+    if len({run.id for run in exact}) > 1:
+        names = ", ".join(run.id for run in exact[:SHOWN]) + (", …" if len(exact) > SHOWN else "")
+        raise Problem(f"{wanted!r} begins the names of {len(exact)} runs: {names}.", "Give more of the one you mean.")
+    return _detailed(platform, exact[0]) if exact else _run_in_s3(platform, wanted)
+
+
+def refreshed(platform: Platform, run: Run) -> Run:
+    return find_run(platform, run.id)
+
+
+def in_parallel(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+    with ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="read") as pool:
+        return list(pool.map(function, items))
+
+
+def read_json(platform: Platform, key: str) -> dict[str, Any]:
+    """An object of the output bucket; empty where it is not there or is no JSON object."""
+    s3 = platform.client("s3")
+    try:
+        value = json.loads(s3.get_object(Bucket=platform.settings.output_bucket, Key=key)["Body"].read(FILE_LIMIT))
+    except (s3.exceptions.NoSuchKey, ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _list_jobs(platform: Platform, filters: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of all queues and in every state, which is what a filter means to Batch."""
+    batch = platform.client("batch")
+
+    def jobs(queue: str) -> list[dict[str, Any]]:
+        pages = batch.get_paginator("list_jobs").paginate(jobQueue=queue, filters=filters, maxResults=100)
+        return [{**job, "jobQueue": queue} for page in pages for job in page["jobSummaryList"]]
+
+    return [job for found in in_parallel(jobs, platform.queues) for job in found]
+
+
+def _grouped(jobs: list[dict[str, Any]]) -> list[Run]:
+    groups: dict[tuple[str, int], dict[str, Stage]] = {}
+    for job in sorted(jobs, key=lambda each: each.get("createdAt", 0)):
+        match = PIPELINE_JOB.fullmatch(job["jobName"])
+        run_id, name = match.groups() if match else (job["jobName"], "")
+        number = 0
+        while name in groups.get((run_id, number), {}):
+            number += 1  # jobs of one name, which somebody submitted past the dispatcher
+        groups.setdefault((run_id, number), {})[name] = _stage(job, name)
+    runs = [Run(id=run_id, stages=tuple(stages.values())) for (run_id, _), stages in groups.items()]
+    return sorted(runs, key=lambda run: run.created, reverse=True)
+
+
+def _stage(job: dict[str, Any], name: str) -> Stage:
+    """From a summary of ListJobs or a detail of DescribeJobs."""
+    container = job.get("container") or {}
+    environment = _environment(job)
+    array = job.get("arrayProperties") or {}
+    return Stage(
+        name=name or environment.get("STAGE", ""),
+        status=job["status"],
+        job_id=job["jobId"],
+        job_name=job["jobName"],
+        queue=job.get("jobQueue", ""),
+        reason=job.get("statusReason") or "",
+        created=_seconds(job.get("createdAt")),
+        started=_seconds(job.get("startedAt")),
+        stopped=_seconds(job.get("stoppedAt")),
+        size=array.get("size") or 1,
+        counts=array.get("statusSummary") or {},
+        output_prefix=environment.get("OUTPUT_PREFIX", ""),
+        log_stream=container.get("logStreamName") or "",
+    )
+
+
+def _seconds(milliseconds: int | None) -> float | None:
+    return milliseconds / 1000 if milliseconds else None
+
+
+def _describe(platform: Platform, job_ids: list[str]) -> list[dict[str, Any]]:
+    batch = platform.client("batch")
+    chunks = [job_ids[i : i + DESCRIBED_AT_ONCE] for i in range(0, len(job_ids), DESCRIBED_AT_ONCE)]
+    answers = in_parallel(lambda chunk: batch.describe_jobs(jobs=chunk)["jobs"], chunks)
+    return [job for jobs in answers for job in jobs]
+
+
+def _described(platform: Platform, stages: Iterable[Stage]) -> list[Stage]:
+    known = {stage.job_id: stage for stage in stages}
+    return [_stage(job, known[job["jobId"]].name) for job in _describe(platform, list(known))]
+
+
+def _with_progress(platform: Platform, stages: list[Stage]) -> dict[str, Stage]:
+    platform.client("s3")
+
+    def read(stage: Stage) -> Stage:
+        known = stage.output_prefix and stage.status == RUNNING
+        return replace(stage, progress=read_json(platform, f"{stage.output_prefix}progress.json")) if known else stage
+
+    return {stage.job_id: stage for stage in in_parallel(read, stages)}
+
+
+def _run_of_job(platform: Platform, job_id: str) -> str:
+    jobs = _describe(platform, [job_id])
+    if not jobs:
+        raise Problem(f"Batch knows no job {job_id}.", "`splatworks status` lists the runs.")
+    return _run_id_of(jobs[0])
+
+
+def _run_id_of(job: dict[str, Any]) -> str:
+    return _environment(job).get("RUN_ID") or str(job["jobName"])
+
+
+def _environment(job: dict[str, Any]) -> dict[str, str]:
+    container = job.get("container") or {}
+    return {pair["name"]: pair.get("value", "") for pair in container.get("environment") or []}
+
+
+def _detailed(platform: Platform, run: Run) -> Run:
+    described = _describe(platform, [stage.job_id for stage in run.stages])
+    names = {stage.job_id: stage.name for stage in run.stages}
+    stages = {stage.name: stage for stage in (_stage(job, names[job["jobId"]]) for job in described)}
+    prefix = next((stage.output_prefix for stage in stages.values() if stage.output_prefix), "")
+    parts = prefix.split("/")  # runs/<project>/<run>/<stage>/
+    if len(parts) < 4:
+        return replace(run, stages=tuple(stages.values()))
+    project = parts[1]
+    return _with_files(platform, replace(run, project=project), stages)
+
+
+def _with_files(platform: Platform, run: Run, stages: dict[str, Stage]) -> Run:
+    """The stages in run.json's order, those that were reused among them, each with its files."""
+    plan = read_json(platform, f"runs/{run.project}/{run.id}/run.json")
+    ordered = [_planned(entry, stages) for entry in plan.get("stages", [])] or list(stages.values())
+    files = in_parallel(lambda stage: _files_of(platform, stage), ordered)
+    message = plan.get("message") or (
+        read_json(platform, f"{ordered[0].output_prefix}request.json").get("message") if ordered else {}
+    )
+    return replace(run, stages=tuple(files), message=message or {})
+
+
+def _planned(entry: dict[str, Any], stages: dict[str, Stage]) -> Stage:
+    name, prefix = str(entry.get("stage")), str(entry.get("output_prefix") or "")
+    if entry.get("reused_from"):
+        source = str(entry["reused_from"])
+        return Stage(name=name, status=REUSED, output_prefix=source, reused_from=source, size=entry.get("size") or 1)
+    missing = Stage(name=name, status=UNSENT, job_name=str(entry.get("job_name")), size=entry.get("size") or 1)
+    return replace(stages.get(name, missing), output_prefix=prefix)
+
+
+def _files_of(platform: Platform, stage: Stage) -> Stage:
+    if not stage.output_prefix or stage.size > 1 or stage.status not in (RUNNING, UNSENT, *ENDED):
+        return stage
+    found = {
+        name: read_json(platform, f"{stage.output_prefix}{name}.json")
+        for name in (("progress",) if stage.status == RUNNING else ("job", "result"))
+    }
+    report = found.get("job", {})
+    if stage.status == UNSENT and report:  # Batch has forgotten the job
+        stage = replace(stage, status=SUCCEEDED if report.get("ended") == "done" else FAILED)
+    return replace(stage, progress=found.get("progress", {}), report=report, result=found.get("result", {}))
+
+
+def _run_in_s3(platform: Platform, run_id: str) -> Run:
+    """A run whose jobs Batch has forgotten, or that needed none because all its stages were reused."""
+    s3, bucket = platform.client("s3"), platform.settings.output_bucket
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="runs/", Delimiter="/")
+    projects = [item["Prefix"].split("/")[1] for page in pages for item in page.get("CommonPrefixes", [])]
+
+    def folders(project: str) -> list[str]:
+        listing = s3.list_objects_v2(Bucket=bucket, Prefix=f"runs/{project}/{run_id}/", Delimiter="/")
+        return [item["Prefix"].split("/")[3] for item in listing.get("CommonPrefixes", [])] + [
+            item["Key"].split("/")[3] for item in listing.get("Contents", [])
+        ]
+
+    for project, names in zip(projects, in_parallel(folders, projects), strict=True):
+        if not names:
+            continue
+        prefix = f"runs/{project}/{run_id}/"
+        stages = {
+            name: Stage(name=name, status=UNSENT, output_prefix=f"{prefix}{name}/") for name in names if "." not in name
+        }
+        return _with_files(platform, Run(id=run_id, stages=tuple(stages.values()), project=project), stages)
+    raise Problem(
+        f"There is no run {run_id!r} on {platform.project}.",
+        "`splatworks status` lists the runs. A new one takes a few seconds; of a refused message an e-mail tells.",
+    )

@@ -1,0 +1,142 @@
+"""A local folder to the input bucket: many files at a time, and only what is not there yet."""
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from boto3.s3.transfer import TransferConfig
+from jobrunner.content_types import content_type
+from jobrunner.failures import InputError
+from jobrunner.keys import path_below, refuse_collisions
+
+from splatworks.problems import Problem
+
+WORKERS = 16
+PART = 16 * 1024 * 1024  # bytes; larger files go in parts of this size, and their ETag tells so
+MARKS = ("_READY", "Thumbs.db", "desktop.ini")  # _READY would start a run of its own where uploads do
+OTHERS_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class LocalFile:
+    path: Path
+    key: str
+    size: int
+
+
+@dataclass(frozen=True)
+class UploadPlan:
+    bucket: str
+    prefix: str
+    files: list[LocalFile]
+    present: dict[str, tuple[int, str]]  # size and ETag of what is there already, by key
+
+    @property
+    def size(self) -> int:
+        return sum(file.size for file in self.files)
+
+    @property
+    def others(self) -> list[str]:
+        """Objects that would become part of the scene though they are not in the folder."""
+        ours = {file.key for file in self.files}
+        return sorted(key for key in self.present if key not in ours)
+
+
+def plan_upload(s3: Any, bucket: str, prefix: str, local: Path) -> UploadPlan:
+    files = list(_files(local, prefix, bucket))
+    if not files:
+        raise Problem(f"{local} holds no files.", "Give the folder that holds the photos.")
+    try:
+        refuse_collisions((Path(file.key), str(file.path)) for file in files)
+    except InputError as error:
+        raise Problem(f"{error.failure.cause}.", error.failure.fix) from None
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    found = [item for page in pages for item in page.get("Contents", [])]
+    present = {item["Key"]: (item["Size"], item["ETag"].strip('"')) for item in found if not item["Key"].endswith("/")}
+    return UploadPlan(bucket, prefix, files, present)
+
+
+def refuse_others(plan: UploadPlan) -> None:
+    if not plan.others:
+        return
+    shown = ", ".join(key.removeprefix(plan.prefix) for key in plan.others[:OTHERS_SHOWN])
+    raise Problem(
+        f"s3://{plan.bucket}/{plan.prefix} holds {len(plan.others)} files that are not in the folder ({shown}"
+        f"{', …' if len(plan.others) > OTHERS_SHOWN else ''}); they would become part of the scene.",
+        "Give another --name, remove them (aws s3 rm), or say --keep-others.",
+    )
+
+
+def upload(s3: Any, plan: UploadPlan, advance: Callable[[int], None]) -> tuple[int, int]:
+    """Files sent, and files that were there. `advance` is told bytes, from many threads."""
+    stopped = threading.Event()
+    pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="upload")
+    try:
+        futures = [pool.submit(_upload_one, s3, plan, file, advance, stopped) for file in plan.files]
+        sent = sum(future.result() for future in as_completed(futures))
+    except BaseException:
+        stopped.set()  # ends what is under way as well; the next call goes on from what was finished
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+    return sent, len(plan.files) - sent
+
+
+class _Stopped(Exception):  # noqa: N818
+    pass
+
+
+def _upload_one(
+    s3: Any, plan: UploadPlan, file: LocalFile, advance: Callable[[int], None], stopped: threading.Event
+) -> bool:
+    size, etag = plan.present.get(file.key, (-1, ""))
+    if size == file.size and etag == etag_of(file.path, file.size):
+        advance(file.size)
+        return False
+
+    def went(count: int) -> None:
+        if stopped.is_set():
+            raise _Stopped
+        advance(count)
+
+    config = TransferConfig(multipart_threshold=PART, multipart_chunksize=PART, use_threads=False)
+    extra = {"ContentType": content_type(file.key)}
+    try:
+        s3.upload_file(str(file.path), plan.bucket, file.key, ExtraArgs=extra, Callback=went, Config=config)
+    except OSError as error:
+        raise Problem(
+            f"{file.path} cannot be read: {error.strerror or error}.", "Make it readable, or move it away."
+        ) from None
+    return True
+
+
+def etag_of(path: Path, size: int) -> str:
+    """What S3 says of a file that `upload` has sent: its MD5, or the MD5 of its parts' MD5s and their number."""
+    with path.open("rb") as file:
+        if size < PART:
+            return _md5(file.read())
+        parts = [hashlib.md5(part, usedforsecurity=False).digest() for part in iter(lambda: file.read(PART), b"")]
+    return f"{_md5(b''.join(parts))}-{len(parts)}"
+
+
+def _md5(data: bytes) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+def _files(local: Path, prefix: str, bucket: str) -> Iterator[LocalFile]:
+    """All but hidden files and marks."""
+    for path in [local] if local.is_file() else sorted(local.rglob("*")):
+        name = path.name if local.is_file() else path.relative_to(local).as_posix()
+        hidden = any(part.startswith(".") for part in name.split("/"))
+        if hidden or path.name in MARKS or not path.is_file():
+            continue
+        try:
+            path_below(Path("input"), name, str(path))
+            name.encode()
+        except (InputError, UnicodeEncodeError):
+            raise Problem(f"{str(path)!r} has a name that no key can have.", "Rename it.") from None
+        yield LocalFile(path, f"{prefix}{name}", path.stat().st_size)
