@@ -105,6 +105,7 @@ module "lambda" {
   compute                = module.batch.compute
   queue_arns             = module.batch.queue_arns
   job_definition_names   = module.batch.job_definition_names
+  repository_arns        = module.batch.repository_arns
   retry_rules            = module.batch.retry_rules
   job_attempts           = var.ml_job_attempts
   job_timeout_seconds    = var.ml_job_timeout_seconds

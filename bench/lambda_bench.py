@@ -156,6 +156,7 @@ def _settings() -> dict[str, str]:
         "gpus": 1,
         "max_vcpus": 48,
         "instances": [{"type": "g4dn.xlarge", "vcpus": 4, "memory": 15400, "gpus": 1}],
+        "image": "registry.example.org/bench:latest",
     }
     return {
         "PROJECT_NAME": "bench",

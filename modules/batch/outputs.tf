@@ -10,6 +10,7 @@ output "compute" {
       gpus            = settings.gpus
       max_vcpus       = settings.max_vcpus
       instances       = local.instances[type]
+      image           = local.images[type]
     }
   }
 }
@@ -37,6 +38,11 @@ output "queue_names" {
 output "on_demand_queue_names" {
   description = "Names of the on-demand queues, by compute type."
   value       = { for type, queue in aws_batch_job_queue.on_demand : type => queue.name }
+}
+
+output "repository_arns" {
+  description = "ARNs of the image repositories."
+  value       = values(aws_ecr_repository.image)[*].arn
 }
 
 output "repository_names" {

@@ -129,6 +129,14 @@ locals {
     for name in values(var.job_definition_names) : ["${local.batch_arn}:job-definition/${name}", "${local.batch_arn}:job-definition/${name}:*"]
   ])
 
+  # The images of the jobs may come from repositories of this account that are not ours.
+  described_repository_arns = distinct(concat(var.repository_arns, flatten([
+    for settings in values(var.compute) : [
+      for name in regexall("^${var.account_id}\\.dkr\\.ecr\\.${var.aws_region}\\.amazonaws\\.com(?:\\.cn)?/([^:@]+):", settings.image) :
+      "arn:${data.aws_partition.current.partition}:ecr:${var.aws_region}:${var.account_id}:repository/${name[0]}"
+    ]
+  ])))
+
   input_bucket_arns = concat(
     [var.input_bucket.arn, var.output_bucket.arn, var.models_bucket.arn],
     [for name in var.extra_buckets : "arn:${data.aws_partition.current.partition}:s3:::${name}"],
@@ -171,6 +179,38 @@ data "aws_iam_policy_document" "dispatcher" {
     sid       = "WriteRequests"
     actions   = ["s3:GetObject", "s3:PutObject"]
     resources = ["${var.output_bucket.arn}/runs/*"]
+  }
+
+  statement {
+    sid       = "FindEarlierResults"
+    actions   = ["s3:GetObject"]
+    resources = ["${var.output_bucket.arn}/reuse/*"]
+  }
+
+  # A list of scenes may lie wherever an input may.
+  statement {
+    sid       = "ReadListsOfScenes"
+    actions   = ["s3:GetObject"]
+    resources = [for arn in local.input_bucket_arns : "${arn}/*.json"]
+  }
+
+  # What a tag points to today: the same script in another image is another result.
+  statement {
+    sid       = "ImageDigests"
+    actions   = ["ecr:DescribeImages"]
+    resources = local.described_repository_arns
+  }
+
+  statement {
+    sid       = "RunWithNothingToDo"
+    actions   = ["events:PutEvents"]
+    resources = ["arn:${data.aws_partition.current.partition}:events:${var.aws_region}:${var.account_id}:event-bus/default"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "events:source"
+      values   = [var.project_name]
+    }
   }
 
   statement {

@@ -70,7 +70,13 @@ variable "compute" {
     gpus            = number
     max_vcpus       = number
     instances       = list(object({ type = string, vcpus = number, memory = number, gpus = number }))
+    image           = string
   }))
+}
+
+variable "repository_arns" {
+  description = "Image repositories whose digests the dispatcher may ask for."
+  type        = list(string)
 }
 
 variable "queue_arns" {

@@ -1,5 +1,7 @@
 """Whether what a message names is in the buckets: asked before a machine is paid for."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import PurePosixPath
 
 from aws_clients import client
@@ -19,20 +21,43 @@ def require_script(bucket: str, key: str) -> None:
         raise _missing_script(bucket, key) from None
 
 
-def require_input(uri: str) -> None:
+def require_input(uri: str, field: str = "data.input") -> None:
     """An object of this key, or at least one object in the folder of this name."""
     bucket, key = split_uri(uri)
     folder = key if key.endswith("/") else f"{key}/"
-    if _first_keys(bucket, key)[:1] == [key] and key != folder:
-        return
-    if any(found != folder for found in _first_keys(bucket, folder)):
-        return
-    raise BadInputError(
-        field="data.input",
+    with readable(uri, field):
+        if _first_keys(bucket, key)[:1] == [key] and key != folder:
+            return
+        if any(found != folder for found in _first_keys(bucket, folder)):
+            return
+    raise nothing_there(uri, field)
+
+
+def nothing_there(uri: str, field: str) -> BadInputError:
+    bucket, key = split_uri(uri)
+    return BadInputError(
+        field=field,
         given=shown(uri),
         allowed="an object, or a folder with at least one object in it",
-        fix=f"Nothing is there. Upload it first: aws s3 cp --recursive my-photos/ s3://{bucket}/{folder}",
+        fix=f"Nothing is there. Upload it first: aws s3 cp --recursive my-photos/ s3://{bucket}/{key.rstrip('/')}/",
     )
+
+
+@contextmanager
+def readable(uri: str, field: str) -> Iterator[None]:
+    """Around calls to S3 on what a message names: a bucket that cannot be read is the message's fault."""
+    try:
+        yield
+    except ClientError as error:
+        code = error.response["Error"]["Code"]
+        if code not in ("NoSuchBucket", "AccessDenied"):
+            raise
+        raise BadInputError(
+            field=field,
+            given=shown(uri),
+            allowed="a bucket that exists and that the platform may read",
+            fix=f"S3 answered {code}. Check the name, and that the bucket's policy lets the platform's roles read it.",
+        ) from None
 
 
 def _missing_script(bucket: str, key: str) -> BadInputError:
@@ -49,17 +74,6 @@ def _missing_script(bucket: str, key: str) -> BadInputError:
 
 
 def _first_keys(bucket: str, prefix: str) -> list[str]:
-    try:
-        # Two, because the first may be the empty object that the console makes for a folder.
-        listing = client("s3").list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=2)
-    except ClientError as error:
-        code = error.response["Error"]["Code"]
-        if code not in ("NoSuchBucket", "AccessDenied"):
-            raise
-        raise BadInputError(
-            field="data.input",
-            given=shown(f"s3://{bucket}/{prefix}"),
-            allowed="a bucket that exists and that the platform may read",
-            fix=f"S3 answered {code}. Check the name, and that the bucket's policy lets the platform's roles read it.",
-        ) from None
+    # Two, because the first may be the empty object that the console makes for a folder.
+    listing = client("s3").list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=2)
     return [found["Key"] for found in listing.get("Contents", [])]

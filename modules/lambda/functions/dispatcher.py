@@ -19,9 +19,11 @@ from settings import DispatcherSettings
 
 from triggers.base import BaseTrigger
 from triggers.batch_job import BatchJobTrigger, other_body
+from triggers.splat_pipeline import SplatPipelineTrigger
 
 TRIGGER_REGISTRY: dict[str, type[BaseTrigger]] = {
     "batch_job": BatchJobTrigger,
+    "splat_pipeline": SplatPipelineTrigger,
 }
 
 AWS_FAULTS = (ClientError, BotoCoreError, IdempotencyError)

@@ -43,17 +43,19 @@ def key_problem(key: str) -> str | None:
     return None
 
 
-def resolve_inputs(given: str | list[str], input_bucket: str, readable: tuple[str, ...]) -> tuple[str, ...]:
+def resolve_inputs(
+    given: str | list[str], input_bucket: str, readable: tuple[str, ...], field: str = "data.input"
+) -> tuple[str, ...]:
     """Absolute S3 URIs, in the order given; in a list no two may land in the same folder."""
     if isinstance(given, str):
-        return (_resolve_input("data.input", given, input_bucket, readable),)
-    uris = tuple(_resolve_input(f"data.input[{i}]", uri, input_bucket, readable) for i, uri in enumerate(given))
+        return (_resolve_input(field, given, input_bucket, readable),)
+    uris = tuple(_resolve_input(f"{field}[{i}]", uri, input_bucket, readable) for i, uri in enumerate(given))
     folders: dict[str, str] = {}
     for uri in uris:
         name = uri.rstrip("/").rsplit("/", 1)[1]
         if name in folders:
             raise BadInputError(
-                field="data.input",
+                field=field,
                 given=f"{shown(folders[name])} and {shown(uri)}",
                 allowed="locations whose last names differ, because each lands in a folder of that name",
                 fix=f"Give only one location named {shown(name)}, or a folder above both.",
@@ -91,49 +93,53 @@ def _resolve_input(field: str, given: str, input_bucket: str, readable: tuple[st
     return uri
 
 
-def check_parameters(parameters: dict[str, Any]) -> None:
+def check_parameters(parameters: dict[str, Any], path: str = "data") -> None:
     variables: dict[str, str] = {}
     for name in parameters:
         other = variables.setdefault(name.upper(), name)
         if other != name:
             raise BadInputError(
-                field="data.parameters",
+                field=f"{path}.parameters",
                 given=f"{shown(other)} and {shown(name)}",
                 allowed="names that differ in more than upper and lower case",
                 fix=f"Rename one: both would be PARAM_{name.upper()}.",
             )
 
 
-def check_cost_limit(data: dict[str, Any]) -> None:
-    if "max_cost_usd" in data:
-        raise BadInputError(
-            field="data.max_cost_usd",
-            given=shown(data["max_cost_usd"]),
-            allowed="nothing: the platform cannot stop a job at a cost yet, and does not pretend to",
-            fix="Leave it out and bound the job with timeout_seconds and attempts; AWS Budgets can watch the account.",
-        )
+def check_cost_limit(limit: float | None, kind: str, compute: Compute, spot: bool, path: str = "data") -> None:
+    """The runner stops a job at a cost; what its machine costs it knows of spot machines only."""
+    if limit is None or (spot and compute.queue != compute.on_demand_queue):
+        return
+    problem = f"{path}.spot is false" if not spot else f"the {kind} machines of this platform are no spot machines"
+    raise BadInputError(
+        field="data.max_cost_usd",
+        given=shown(limit),
+        allowed="a limit for jobs on spot machines: the price of on-demand machines is not known to the runner",
+        fix=f"Leave it out, or use spot machines: {problem}. Without it, timeout_seconds and attempts bound a job.",
+    )
 
 
-def check_size(kind: str, compute: Compute, vcpus: int, memory: int, gpus: int) -> None:
+def check_size(kind: str, compute: Compute, vcpus: int, memory: int, gpus: int, path: str = "data") -> None:
     """Batch accepts a job that no machine can hold, and leaves it waiting for ever."""
     if kind == "cpu" and gpus > 0:
         raise BadInputError(
-            field="data.gpus",
+            field=f"{path}.gpus",
             given=shown(gpus),
             allowed="0 on compute_type cpu",
             fix='Leave gpus out, or set "compute_type": "gpu".',
         )
     if kind == "gpu" and gpus < 1:
         raise BadInputError(
-            field="data.gpus",
+            field=f"{path}.gpus",
             given=shown(gpus),
             allowed="at least 1 on compute_type gpu",
             fix='Leave gpus out, or set "compute_type": "cpu".',
         )
     if vcpus <= compute.max_vcpus and any(_holds(instance, vcpus, memory, gpus) for instance in compute.instances):
         return
+    oversized = [f"{path}.{name}" for name in _oversized(compute, vcpus, memory, gpus)]
     raise BadInputError(
-        field=", ".join(_oversized(compute, vcpus, memory, gpus)) or "data.vcpus, data.memory, data.gpus together",
+        field=", ".join(oversized) or f"{path}.vcpus, {path}.memory, {path}.gpus together",
         given=f"{shown(vcpus)} vCPUs, {shown(memory)} MiB and {shown(gpus)} GPUs (defaults for what was left out)",
         allowed=f"what one {kind} machine has, at most {compute.max_vcpus} vCPUs. The largest: "
         + "; ".join(f"{i.type} ({i.vcpus} vCPUs, {i.memory} MiB, {i.gpus} GPUs)" for i in _largest(compute.instances)),
@@ -149,11 +155,11 @@ def _oversized(compute: Compute, vcpus: int, memory: int, gpus: int) -> list[str
     """The fields that are too large for every machine on their own account."""
     most_vcpus = min(compute.max_vcpus, max(instance.vcpus for instance in compute.instances))
     sizes = {
-        "data.vcpus": vcpus > most_vcpus,
-        "data.memory": memory > max(instance.memory for instance in compute.instances),
-        "data.gpus": gpus > max(instance.gpus for instance in compute.instances),
+        "vcpus": vcpus > most_vcpus,
+        "memory": memory > max(instance.memory for instance in compute.instances),
+        "gpus": gpus > max(instance.gpus for instance in compute.instances),
     }
-    return [field for field, too_large in sizes.items() if too_large]
+    return [name for name, too_large in sizes.items() if too_large]
 
 
 def _largest(instances: tuple[Instance, ...]) -> list[Instance]:

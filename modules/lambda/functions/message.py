@@ -46,12 +46,19 @@ def parse(text: str, message_id: str) -> Request:
 
 
 def read_json(text: str) -> dict[str, Any]:
-    """Strict JSON: one object, no name twice, no NaN, nothing that cannot be written back."""
+    message = strict_json(text)
+    if not isinstance(message, dict):
+        raise _not_json(shown(message), 'Send {"trigger_type": …, "data": {…}}.')
+    return message
+
+
+def strict_json(text: str) -> Any:
+    """No name twice, no NaN, nothing that cannot be written back."""
     try:
-        message = json.loads(
+        value = json.loads(
             text, object_pairs_hook=_without_duplicates, parse_constant=_no_constant, parse_float=_finite
         )
-        json.dumps(message, ensure_ascii=False).encode()
+        json.dumps(value, ensure_ascii=False).encode()
     except BadInputError:
         raise
     except RecursionError:
@@ -65,11 +72,9 @@ def read_json(text: str) -> dict[str, Any]:
         ) from None
     except ValueError:  # Python reads no integer of more than 4300 digits
         raise _not_json("a number of thousands of digits", "Send a number of a sensible size.") from None
-    if not isinstance(message, dict):
-        raise _not_json(shown(message), 'Send {"trigger_type": …, "data": {…}}.')
-    if _depth(message) > DEPTH_LIMIT:
+    if _depth(value) > DEPTH_LIMIT:
         raise _not_json("nested too deeply", f"Nest at most {DEPTH_LIMIT} levels.")
-    return message
+    return value
 
 
 def check(message: dict[str, Any]) -> None:

@@ -28,6 +28,7 @@ class Compute:
     gpus: int
     max_vcpus: int
     instances: tuple[Instance, ...]
+    image: str  # as the job definition has it
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Compute":
@@ -78,6 +79,7 @@ class MonitorSettings:
     notification_topic_arn: str
     trigger_topic_arn: str
     idempotency_table: str
+    link_role_arn: str  # whose credentials sign the links of an e-mail
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "MonitorSettings":
@@ -88,4 +90,5 @@ class MonitorSettings:
             notification_topic_arn=environment["NOTIFICATION_TOPIC_ARN"],
             trigger_topic_arn=environment["TRIGGER_TOPIC_ARN"],
             idempotency_table=environment["IDEMPOTENCY_TABLE"],
+            link_role_arn=environment["LINK_ROLE_ARN"],
         )

@@ -23,6 +23,8 @@ SERVICE_MODELS = botocore.loaders.create_loader()
 SCRIPTS = (
     "stages/train.py",
     "stages/sfm.py",
+    "stages/compress.py",
+    "stages/splatkit/stage.py",
     "jobs/gpu_processing.py",
     "jobs/cleanup_processor.py",
     "examples/gpu_training.py",
@@ -211,6 +213,7 @@ def _make_platform(monkeypatch: pytest.MonkeyPatch) -> Platform:
         "TRIGGER_DLQ_URL": dlq_url,
         "IDEMPOTENCY_TABLE": "demo-idempotency",
         "JOB_LOG_GROUP": "/aws/batch/demo-ml-jobs",
+        "LINK_ROLE_ARN": "arn:aws:iam::123456789012:role/demo-ml-run-links",
     }
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
@@ -228,7 +231,13 @@ def _compute(queues: dict[str, str], definitions: dict[str, str]) -> dict[str, A
     gpu = {"vcpus": 4, "memory": 15000, "gpus": 1, "max_vcpus": 48, "instances": instances(gpu_types)}
     cpu = {"vcpus": 2, "memory": 4096, "gpus": 0, "max_vcpus": 64, "instances": instances(cpu_types)}
     return {
-        kind: {**sizes, "queue": queues[kind], "on_demand_queue": on_demand, "job_definition": definitions[kind]}
+        kind: {
+            **sizes,
+            "queue": queues[kind],
+            "on_demand_queue": on_demand,
+            "job_definition": definitions[kind],
+            "image": f"registry.example.org/{kind}:latest",
+        }
         for kind, sizes, on_demand in (("gpu", gpu, None), ("cpu", cpu, queues["cpu-on-demand"]))
     }
 

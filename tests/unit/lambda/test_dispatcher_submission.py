@@ -70,6 +70,7 @@ def test_request_json_holds_what_the_runner_needs(platform: Platform) -> None:
         args=["--max-images", "200"],
         parameters={"quality": "high", "levels": 3, "fast": True},
         operation="align",
+        max_cost_usd=2.5,
     )
 
     answer = platform.dispatch(published, "id-1")
@@ -91,6 +92,7 @@ def test_request_json_holds_what_the_runner_needs(platform: Platform) -> None:
             "args": ["--max-images", "200"],
             "parameters": {"quality": "high", "levels": 3, "fast": True},
             "operation": "align",
+            "max_cost_usd": 2.5,
             "output_prefix": f"runs/default/{run}/train/",
             "checkpoint_prefix": f"checkpoints/default/{run}/train/",
         },

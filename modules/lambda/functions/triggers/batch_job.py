@@ -1,13 +1,13 @@
 """trigger_type batch_job: one script on one machine (or an array of them)."""
 
-import json
 from typing import Any
 
 from aws_clients import client
 from bad_input import BadInputError, shown
 from bucket_checks import require_input, require_script
-from job_plan import JobPlan, plan_job
+from job_plan import JobPlan, now, plan_job, request_document
 from message import Request
+from stored_json import read_stored, store
 
 from triggers.base import BaseTrigger
 
@@ -29,24 +29,13 @@ class BatchJobTrigger(BaseTrigger):
 
     def _submitted_before(self, plan: JobPlan, request: Request) -> str | None:
         """The job of an earlier call that ended between SubmitJob and its record."""
-        queue = plan.submission["jobQueue"]
-        filters = [{"name": "JOB_NAME", "values": [plan.name]}]
-        pages = client("batch").get_paginator("list_jobs").paginate(jobQueue=queue, filters=filters)
-        jobs = [job for page in pages for job in page["jobSummaryList"] if job["jobName"] == plan.name]
-        if not jobs:
+        job_id = find_job(plan.submission["jobQueue"], plan.name)
+        if job_id is None:
             return None
-        if self._recorded_message(plan) != request.published:
+        recorded = read_stored(self.settings.output_bucket, plan.request_key)
+        if recorded is None or recorded["message"] != request.published:
             raise other_body(request)
-        job_id: str = jobs[0]["jobId"]
         return job_id
-
-    def _recorded_message(self, plan: JobPlan) -> Any:
-        s3 = client("s3")
-        try:
-            body = s3.get_object(Bucket=self.settings.output_bucket, Key=plan.request_key)["Body"].read()
-        except s3.exceptions.NoSuchKey:
-            return None
-        return json.loads(body)["message"]
 
     def _check_what_it_needs(self, plan: JobPlan) -> None:
         require_script(self.settings.input_bucket, plan.script_key)
@@ -55,12 +44,14 @@ class BatchJobTrigger(BaseTrigger):
         _require_jobs([dependency["jobId"] for dependency in plan.submission.get("dependsOn", [])])
 
     def _write_request(self, plan: JobPlan, request: Request) -> None:
-        client("s3").put_object(
-            Bucket=self.settings.output_bucket,
-            Key=plan.request_key,
-            Body=json.dumps(plan.document(request), indent=1).encode(),
-            ContentType="application/json",
-        )
+        document = request_document(plan.job, request.identity, request.published, now())
+        store(self.settings.output_bucket, plan.request_key, document)
+
+
+def find_job(queue: str, name: str) -> str | None:
+    filters = [{"name": "JOB_NAME", "values": [name]}]
+    pages = client("batch").get_paginator("list_jobs").paginate(jobQueue=queue, filters=filters)
+    return next((job["jobId"] for page in pages for job in page["jobSummaryList"] if job["jobName"] == name), None)
 
 
 def other_body(request: Request) -> BadInputError:

@@ -1,0 +1,41 @@
+"""What tells two results apart: the content key of docs/contracts.md, "Reuse".
+
+The runner makes the same keys with code of its own; tests/events/content_key.json pins both.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+
+def content_base(
+    *, script_key: str, script: Iterable[tuple[str, str]], image: str, compute_type: str, gpus: int
+) -> str:
+    """What all children of an array share; `script` holds key and ETag of every file of the script's folder."""
+    return _digest(
+        {
+            "script_key": script_key,
+            "script": sorted([key, etag.strip('"')] for key, etag in script),
+            "image": image,
+            "compute_type": compute_type,
+            "gpus": gpus,
+            "args": [],
+            "operation": None,
+        }
+    )
+
+
+def content_key(base: str, parameters: Mapping[str, Any], inputs: Sequence[str]) -> str:
+    """`inputs`: per location the key of the stage that made it, else its objects_digest."""
+    return _digest({"base": base, "parameters": dict(parameters), "inputs": list(inputs)})
+
+
+def objects_digest(objects: Iterable[tuple[str, int, str]]) -> str:
+    """Of (key relative to the location, size, ETag) in any order."""
+    return _digest(sorted([key, size, etag.strip('"')] for key, size, etag in objects))
+
+
+def _digest(value: Any) -> str:
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()

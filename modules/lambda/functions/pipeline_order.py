@@ -1,0 +1,187 @@
+"""What a splat_pipeline message asks for, stage by stage. Makes no AWS call."""
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bad_input import BadInputError, shown
+from job_checks import check_parameters, resolve_inputs
+from job_plan import JobOrder, check_order, name_of, project_of, slug
+from message import Request
+from settings import DispatcherSettings
+
+STEPS = {"full": ("sfm", "train", "compress"), "train": ("train", "compress"), "compress": ("compress",)}
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "sfm": {"compute_type": "cpu", "timeout_seconds": 2 * 3600},
+    "train": {"compute_type": "gpu", "timeout_seconds": 6 * 3600},
+    "compress": {"compute_type": "cpu", "timeout_seconds": 3600},
+}
+PRESETS: dict[str, dict[str, dict[str, str]]] = {
+    "draft": {"sfm": {"quality": "fast"}, "train": {"preset": "draft"}},
+    "standard": {"sfm": {"quality": "normal"}, "train": {"preset": "standard"}},
+    "high": {"sfm": {"quality": "high"}, "train": {"preset": "high"}},
+}
+MOST_INPUTS = {"sfm": 20, "train": 1, "compress": 2}  # locations that one scene may come from
+MOST_VARIANTS = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageOrder:
+    stage: str
+    options: dict[str, Any]  # of the machine, with the stage's defaults
+    parameters: dict[str, Any]
+    variants: list[dict[str, Any]] | None  # parameters of each child, where the stage is an array of variants
+
+    @property
+    def script_key(self) -> str:
+        return f"stages/{self.stage}.py"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipelineOrder:
+    run_id: str
+    project: str
+    stages: tuple[StageOrder, ...]
+    inputs: tuple[str, ...]  # S3 URIs of the one scene; empty where there may be several
+    scenes: str | None  # S3 URI of the folder or the list of several scenes
+    fresh: bool
+
+    @property
+    def prefix(self) -> str:
+        return f"runs/{self.project}/{self.run_id}/"
+
+    @property
+    def run_key(self) -> str:
+        return f"{self.prefix}run.json"
+
+
+def order_pipeline(request: Request, settings: DispatcherSettings) -> PipelineOrder:
+    """Decide everything that needs no look at S3; raise BadInputError where the message asks for what cannot be."""
+    data = request.data
+    names = STEPS[data.get("steps", "full")]
+    _check_stages(data, names)
+    inputs, scenes = _locations(data, settings, names[0])
+    variants = _variants(data.get("sweep", {}), names)
+    order = PipelineOrder(
+        run_id=name_of(request, data.get("job_name") or _label(scenes or inputs[0])),
+        project=project_of(request),
+        stages=tuple(_stage(data, name, variants.get(name)) for name in names),
+        inputs=inputs,
+        scenes=scenes,
+        fresh=data.get("fresh", False),
+    )
+    for stage in order.stages:
+        check_order(job_order(order, stage, request), settings)
+        for variant in stage.variants or []:
+            check_parameters(stage.parameters | variant, f"data.{stage.stage}")
+    return order
+
+
+def job_order(order: PipelineOrder, stage: StageOrder, request: Request) -> JobOrder:
+    """The job of a stage, but for what only S3 can tell."""
+    return JobOrder(
+        run_id=order.run_id,
+        stage=stage.stage,
+        name=f"{order.run_id}-{stage.stage}",
+        script_key=stage.script_key,
+        inputs=order.inputs,
+        input_layout="flat" if len(order.inputs) <= 1 else "by_name",
+        options=stage.options,
+        path=f"data.{stage.stage}",
+        parameters=stage.parameters,
+        max_cost_usd=request.data.get("max_cost_usd"),
+        priority=request.data.get("priority"),
+        environment={"RUN_KEY": order.run_key},
+    )
+
+
+def _check_stages(data: dict[str, Any], names: tuple[str, ...]) -> None:
+    """A stage that will not run has no options: they would be ignored."""
+    paths = {stage: f"data.{stage}" for stage in DEFAULTS if stage in data}
+    paths |= {stage: f"data.sweep.{stage}" for stage in data.get("sweep", {})}
+    for stage, path in paths.items():
+        if stage not in names:
+            raise BadInputError(
+                field=path,
+                given=shown(data["sweep"][stage] if "sweep" in path else data[stage]),
+                allowed=f"options of the stages that run: {', '.join(names)}",
+                fix=f'Leave it out, or start earlier: "steps" is {shown(data.get("steps", "full"))}.',
+            )
+
+
+def _locations(data: dict[str, Any], settings: DispatcherSettings, first: str) -> tuple[tuple[str, ...], str | None]:
+    if ("input" in data) == ("inputs" in data):
+        raise BadInputError(
+            field="data.input",
+            given="input and inputs" if "input" in data else "neither input nor inputs",
+            allowed="one of the two: input for one scene, inputs for several",
+            fix='Give "input": "photos/my-scene/", or "inputs": "photos/batch/" with a folder per scene in it.',
+        )
+    if "inputs" in data:
+        if "sweep" in data:
+            raise BadInputError(
+                field="data.sweep",
+                given=shown(data["sweep"]),
+                allowed="a sweep of one scene",
+                fix="Give input in the place of inputs, or leave sweep out.",
+            )
+        (uri,) = resolve_inputs(data["inputs"], settings.input_bucket, settings.readable_buckets, "data.inputs")
+        return (), uri
+    given = data["input"]
+    most = MOST_INPUTS[first]
+    if isinstance(given, list) and len(given) > most:
+        raise BadInputError(
+            field="data.input",
+            given=f"{len(given)} locations",
+            allowed=f"at most {most} where the first stage is {first}",
+            fix="Give one message for each scene, or inputs for several scenes.",
+        )
+    return resolve_inputs(given, settings.input_bucket, settings.readable_buckets), None
+
+
+def _variants(sweep: Mapping[str, dict[str, list[Any]]], names: tuple[str, ...]) -> dict[str, list[dict[str, Any]]]:
+    """Parameters of each child, of the swept stages and of those behind them; the last list changes fastest."""
+    if not sweep:
+        return {}
+    axes = [(stage, name, values) for stage in names for name, values in sweep.get(stage, {}).items()]
+    count = 1
+    for _, _, values in axes:
+        count *= len(values)
+    if not 2 <= count <= MOST_VARIANTS:
+        raise BadInputError(
+            field="data.sweep",
+            given=f"{count} variants ({shown(sweep)})",
+            allowed=f"2 to {MOST_VARIANTS} variants, the product of all lists",
+            fix="Give more values, or leave sweep out."
+            if count < 2
+            else "Give fewer values, or send several messages.",
+        )
+    combinations = list(itertools.product(*(values for _, _, values in axes)))
+    first = next(index for index, name in enumerate(names) if name in sweep)
+    return {
+        stage: [
+            {name: value for (where, name, _), value in zip(axes, values, strict=True) if where == stage}
+            for values in combinations
+        ]
+        for stage in names[first:]
+    }
+
+
+def _stage(data: dict[str, Any], name: str, variants: list[dict[str, Any]] | None) -> StageOrder:
+    given = data.get(name, {})
+    own = given.get("parameters", {})
+    swept = variants[0] if variants else {}
+    set_by_hand = {parameter.lower() for parameter in (*own, *swept)}
+    preset = PRESETS.get(data.get("preset", ""), {}).get(name, {})
+    return StageOrder(
+        stage=name,
+        options=DEFAULTS[name] | {option: value for option, value in given.items() if option != "parameters"},
+        parameters={parameter: value for parameter, value in preset.items() if parameter not in set_by_hand} | own,
+        variants=variants,
+    )
+
+
+def _label(location: str) -> str:
+    last = location.rstrip("/").rpartition("/")[2]
+    return slug(last.removesuffix(".zip").removesuffix(".json"), "scene")

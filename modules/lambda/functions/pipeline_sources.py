@@ -1,0 +1,127 @@
+"""What a run is made from, read before anything is submitted: the scripts, the images, the input."""
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from aws_clients import client
+from bad_input import BadInputError, shown
+from bucket_checks import nothing_there, readable
+from content_keys import objects_digest
+from job_checks import split_uri
+from job_plan import kind_of
+from pipeline_order import PipelineOrder
+from settings import Compute, DispatcherSettings
+from stored_json import read_stored
+
+STAGES = "stages/"  # where the platform's scripts lie in the input bucket
+MOST_OBJECTS = 100_000  # of one scene: listing more takes longer than the function may run
+ECR_IMAGE = r"(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/([^:@]+):([^:@]+)"
+
+
+@dataclass(frozen=True)
+class Sources:
+    scripts: tuple[tuple[str, str], ...]  # key and ETag of each file below stages/
+    images: dict[str, str]  # by compute type: the digest, or the name where the digest is not to be had
+    inputs: tuple[str, ...]  # what each input is, for the content key
+    results: tuple[str, ...]  # those of the inputs that are results of stages
+
+
+def read_sources(order: PipelineOrder, settings: DispatcherSettings) -> Sources:
+    """Raises BadInputError where an input is not there or empty."""
+    compute = {kind: settings.compute[kind] for kind in {kind_of(stage.options) for stage in order.stages}}
+    client("s3")  # made before the threads start: boto3's session is for one thread
+    if any(_repository_and_tag(each) for each in compute.values()):
+        client("ecr")
+    with ThreadPoolExecutor(8) as pool:
+        scripts = pool.submit(_scripts, order, settings.input_bucket)
+        inputs = [pool.submit(_input, uri, settings.output_bucket) for uri in order.inputs]
+        images = {kind: pool.submit(_image, each) for kind, each in compute.items()}
+        found = [each.result() for each in inputs]
+        return Sources(
+            scripts=scripts.result(),
+            images={kind: image.result() for kind, image in images.items()},
+            inputs=tuple(key for key, _ in found),
+            results=tuple(uri for uri, (_, is_result) in zip(order.inputs, found, strict=True) if is_result),
+        )
+
+
+def _scripts(order: PipelineOrder, bucket: str) -> tuple[tuple[str, str], ...]:
+    found = tuple((item["Key"], item["ETag"]) for item in _objects(bucket, STAGES))
+    keys = {key for key, _ in found}
+    for stage in order.stages:
+        if stage.script_key not in keys:
+            raise BadInputError(
+                field="data.steps",
+                given=shown(stage.script_key),
+                allowed=f"stages whose scripts are in the bucket {bucket}",
+                fix="terraform apply puts the platform's scripts there.",
+            )
+    return found
+
+
+def _image(compute: Compute) -> str:
+    """What a tag points to now; a name that tells no more, as of other registries, stands for itself."""
+    found = _repository_and_tag(compute)
+    if found is None:
+        return compute.image
+    ecr = client("ecr")
+    try:
+        images = ecr.describe_images(repositoryName=found[0], imageIds=[{"imageTag": found[1]}])["imageDetails"]
+    except (ecr.exceptions.ImageNotFoundException, ecr.exceptions.RepositoryNotFoundException):
+        return compute.image
+    digest: str = images[0]["imageDigest"]
+    return digest
+
+
+def _repository_and_tag(compute: Compute) -> tuple[str, str] | None:
+    """Of an image in ECR, in the account and region of the queue: only there may digests be asked for."""
+    _, _, _, region, account, _ = compute.queue.split(":", 5)
+    parts = re.fullmatch(ECR_IMAGE, compute.image)
+    return (parts[3], parts[4]) if parts and (parts[1], parts[2]) == (account, region) else None
+
+
+def _input(uri: str, output_bucket: str) -> tuple[str, bool]:
+    """The content key of the stage's result at this place and True; else what its objects are and False."""
+    bucket, key = split_uri(uri)
+    with readable(uri, "data.input"):
+        if not key.endswith("/"):
+            found = _objects(bucket, key, first=True)
+            if found and found[0]["Key"] == key:
+                return objects_digest([(key.rpartition("/")[2], found[0]["Size"], found[0]["ETag"])]), False
+        folder = f"{key.rstrip('/')}/"
+        objects = [item for item in _objects(bucket, folder) if item["Size"] or not item["Key"].endswith("/")]
+    if not objects:
+        raise nothing_there(uri, "data.input")
+    if len(objects) > MOST_OBJECTS:
+        raise BadInputError(
+            field="data.input",
+            given=f"{shown(uri)} with more than {MOST_OBJECTS} objects",
+            allowed=f"at most {MOST_OBJECTS} objects in a scene",
+            fix="Split the scene, or put the photos into zip files.",
+        )
+    made_by = _key_of_result(bucket, folder, objects) if bucket == output_bucket else None
+    if made_by:
+        return made_by, True
+    files = ((item["Key"].removeprefix(folder), item["Size"], item["ETag"]) for item in objects)
+    return objects_digest(files), False
+
+
+def _key_of_result(bucket: str, folder: str, objects: list[dict[str, Any]]) -> str | None:
+    """A result that was touched after it was finished is no longer what its key says."""
+    times = {item["Key"]: item["LastModified"] for item in objects}
+    finished = times.get(f"{folder}_SUCCESS")
+    if not folder.startswith("runs/") or finished is None or max(times.values()) > finished:
+        return None
+    report = read_stored(bucket, f"{folder}job.json")
+    key = report.get("content_key") if isinstance(report, dict) else None
+    return key if isinstance(key, str) else None
+
+
+def _objects(bucket: str, prefix: str, first: bool = False) -> list[dict[str, Any]]:
+    limits: dict[str, int] = {"MaxItems": 1, "PageSize": 1} if first else {"MaxItems": MOST_OBJECTS + 1}
+    pages = (
+        client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, PaginationConfig=limits)
+    )
+    return [item for page in pages for item in page.get("Contents", [])]

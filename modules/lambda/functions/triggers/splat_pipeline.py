@@ -1,0 +1,105 @@
+"""trigger_type splat_pipeline: photos to a scene, as a chain of jobs (or of arrays of them)."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+from aws_clients import client
+from botocore.exceptions import ClientError
+from earlier_results import usable_results
+from job_plan import request_document
+from message import Request
+from pipeline_order import PipelineOrder, order_pipeline
+from pipeline_plan import content_bases, content_keys_of, run_document
+from pipeline_scenes import Scene, find_scenes
+from pipeline_sources import read_sources
+from stored_json import read_stored, store, store_first
+
+from triggers.base import BaseTrigger
+from triggers.batch_job import find_job, other_body
+
+SETTLED = "Pipeline Run Settled"
+
+
+class SplatPipelineTrigger(BaseTrigger):
+    """run.json is the commitment: before it is there nothing is submitted, and after it every try follows it."""
+
+    def execute(self, request: Request) -> dict[str, Any]:
+        order = order_pipeline(request, self.settings)
+        run = read_stored(self.settings.output_bucket, order.run_key)
+        ours = False
+        if run is None:
+            run = self._decide(request, order)
+            ours = store_first(self.settings.output_bucket, order.run_key, run)
+            if not ours:
+                run = read_stored(self.settings.output_bucket, order.run_key)
+        if run["message"] != request.published:
+            raise other_body(request)
+        jobs = self._submit(run, may_be_there=not ours)
+        if not jobs:
+            self._settle(order)
+        return {
+            "run_id": order.run_id,
+            "jobs": jobs,
+            "reused": {stage["stage"]: stage["reused_from"] for stage in run["stages"] if stage["reused_from"]},
+            "output": f"s3://{self.settings.output_bucket}/{order.prefix}",
+        }
+
+    def _decide(self, request: Request, order: PipelineOrder) -> dict[str, Any]:
+        """run.json; BadInputError where what the message names is not there. Writes no more than scenes.json."""
+        scenes: list[Scene] = find_scenes(order.scenes, self.settings) if order.scenes else []
+        if len(scenes) == 1:
+            order = replace(order, inputs=(scenes[0].uri,), scenes=None)
+        sources = read_sources(order, self.settings)
+        bases = content_bases(order, sources, self.settings)
+        keys = {} if order.scenes else content_keys_of(order, bases, sources.inputs)
+        reused = {} if order.fresh else usable_results(keys, sources.results, self.settings.output_bucket)
+        if order.scenes:
+            key = f"{order.prefix}scenes.json"
+            store(self.settings.output_bucket, key, [scene.as_json() for scene in scenes])
+        return run_document(
+            request, order, self.settings, bases=bases, keys=keys, reused=reused, scenes=max(len(scenes), 1)
+        )
+
+    def _submit(self, run: dict[str, Any], *, may_be_there: bool) -> dict[str, str]:
+        """The chain's job ids by stage."""
+        stages = [stage for stage in run["stages"] if not stage["reused_from"]]
+        batch = client("batch")
+        with ThreadPoolExecutor(len(stages) or 1) as pool:
+            written = [pool.submit(self._write_request, run, stage) for stage in stages]
+            for each in written:
+                each.result()
+        jobs: dict[str, str] = {}
+        before: tuple[str, int] | None = None  # job id and size of the stage that the next one waits for
+        for stage in stages:
+            job_id = find_job(stage["queue"], stage["job_name"]) if may_be_there else None
+            if job_id is None:
+                job_id = batch.submit_job(**stage["submission"], **_waiting_for(before))["jobId"]
+            jobs[stage["stage"]] = job_id
+            before = job_id, stage["size"]
+        return jobs
+
+    def _write_request(self, run: dict[str, Any], stage: dict[str, Any]) -> None:
+        document = request_document(stage["job"], run["request_id"], run["message"], run["submitted_at"])
+        store(self.settings.output_bucket, f"{stage['output_prefix']}request.json", document)
+
+    def _settle(self, order: PipelineOrder) -> None:
+        """No job will end and be reported: the monitor is told otherwise."""
+        entry = {
+            "Source": self.settings.project_name,
+            "DetailType": SETTLED,
+            "Detail": json.dumps({"run_key": order.run_key}),
+        }
+        (answer,) = client("events").put_events(Entries=[entry])["Entries"]
+        if "ErrorCode" in answer:
+            error = {"Code": answer["ErrorCode"], "Message": answer.get("ErrorMessage", "")}
+            raise ClientError({"Error": error}, "PutEvents")
+
+
+def _waiting_for(before: tuple[str, int] | None) -> dict[str, Any]:
+    """Where an array follows an array, a scene or variant waits for its own, not for all others."""
+    if before is None:
+        return {}
+    job_id, size = before
+    return {"dependsOn": [{"jobId": job_id, "type": "N_TO_N"} if size > 1 else {"jobId": job_id}]}
