@@ -21,6 +21,7 @@ resource "aws_lambda_function" "monitor" {
     variables = merge(local.environment, {
       POWERTOOLS_SERVICE_NAME = "monitor"
       JOB_LOG_GROUP           = var.job_log_group.name
+      LINK_ROLE_ARN           = aws_iam_role.run_links.arn
     })
   }
 
@@ -29,7 +30,7 @@ resource "aws_lambda_function" "monitor" {
   }
 
   # Lambda checks when the function is made that its role can write to the dead-letter queue.
-  depends_on = [aws_iam_role_policy.monitor, aws_cloudwatch_log_group.monitor]
+  depends_on = [aws_iam_role_policy.monitor, aws_iam_role_policy.run_links, aws_cloudwatch_log_group.monitor]
 
   lifecycle {
     precondition {
@@ -45,7 +46,7 @@ resource "aws_cloudwatch_log_group" "monitor" {
   retention_in_days = var.log_retention_days
 }
 
-# --- In: jobs of our queues that ended ---
+# --- In: jobs of our queues that ended, and runs that needed none ---
 
 resource "aws_cloudwatch_event_rule" "job_ended" {
   name        = local.rule_name
@@ -57,6 +58,8 @@ resource "aws_cloudwatch_event_rule" "job_ended" {
     detail = {
       status   = ["SUCCEEDED", "FAILED"]
       jobQueue = var.queue_arns
+      # The parts of an array have an index. Ten thousand of them that end at once would keep the e-mail of the whole waiting.
+      arrayProperties = { index = [{ exists = false }] }
     }
   })
 }
@@ -87,13 +90,49 @@ resource "aws_lambda_permission" "job_ended" {
   source_arn    = aws_cloudwatch_event_rule.job_ended.arn
 }
 
+resource "aws_cloudwatch_event_rule" "run_settled" {
+  name        = local.settled_rule_name
+  description = "A run of ${var.project_name} found all its results in earlier runs, so that no job of it will end"
+
+  event_pattern = jsonencode({
+    source      = [var.project_name]
+    detail-type = ["Pipeline Run Settled"]
+  })
+}
+
+resource "aws_cloudwatch_event_target" "run_settled" {
+  rule      = aws_cloudwatch_event_rule.run_settled.name
+  target_id = "monitor"
+  arn       = aws_lambda_function.monitor.arn
+
+  retry_policy {
+    maximum_event_age_in_seconds = 21600
+    maximum_retry_attempts       = 20
+  }
+
+  dead_letter_config {
+    arn = aws_sqs_queue.monitor_dlq.arn
+  }
+
+  depends_on = [aws_lambda_permission.run_settled]
+}
+
+resource "aws_lambda_permission" "run_settled" {
+  statement_id  = "RunSettled"
+  action        = "lambda:InvokeFunction"
+  function_name = aws_lambda_function.monitor.function_name
+  principal     = "events.amazonaws.com"
+  source_arn    = aws_cloudwatch_event_rule.run_settled.arn
+}
+
 # --- Out: events that could not be reported ---
 
 # Names, not references: the queue takes half a minute to make and should not wait for the job queues as well.
 locals {
-  rule_name        = "${var.project_name}-ml-job-ended"
-  monitor_dlq_name = "${var.project_name}-ml-monitor-dlq"
-  monitor_dlq_arn  = "arn:${data.aws_partition.current.partition}:sqs:${var.aws_region}:${var.account_id}:${local.monitor_dlq_name}"
+  rule_name         = "${var.project_name}-ml-job-ended"
+  settled_rule_name = "${var.project_name}-ml-run-settled"
+  monitor_dlq_name  = "${var.project_name}-ml-monitor-dlq"
+  monitor_dlq_arn   = "arn:${data.aws_partition.current.partition}:sqs:${var.aws_region}:${var.account_id}:${local.monitor_dlq_name}"
 }
 
 resource "aws_sqs_queue" "monitor_dlq" {
@@ -117,7 +156,10 @@ data "aws_iam_policy_document" "monitor_dlq" {
     condition {
       test     = "ArnEquals"
       variable = "aws:SourceArn"
-      values   = ["arn:${data.aws_partition.current.partition}:events:${var.aws_region}:${var.account_id}:rule/${local.rule_name}"]
+      values = [
+        for rule in [local.rule_name, local.settled_rule_name] :
+        "arn:${data.aws_partition.current.partition}:events:${var.aws_region}:${var.account_id}:rule/${rule}"
+      ]
     }
   }
 
@@ -149,8 +191,8 @@ resource "aws_iam_role" "monitor" {
 
 data "aws_iam_policy_document" "monitor" {
   statement {
-    sid       = "DescribeJobs"
-    actions   = ["batch:DescribeJobs"]
+    sid       = "FindJobs"
+    actions   = ["batch:ListJobs", "batch:DescribeJobs"]
     resources = ["*"]
   }
 
@@ -165,6 +207,19 @@ data "aws_iam_policy_document" "monitor" {
     sid       = "ReadResults"
     actions   = ["s3:GetObject"]
     resources = ["${var.output_bucket.arn}/runs/*"]
+  }
+
+  # What an e-mail has no room for: the table of a sweep, the scenes that failed, a long message. No result is touched.
+  statement {
+    sid       = "WriteTables"
+    actions   = ["s3:PutObject"]
+    resources = [for name in ["leaderboard.csv", "failed.json", "continue.json"] : "${var.output_bucket.arn}/runs/*/${name}"]
+  }
+
+  statement {
+    sid       = "SignLinks"
+    actions   = ["sts:AssumeRole"]
+    resources = [aws_iam_role.run_links.arn]
   }
 
   statement {
@@ -208,4 +263,39 @@ resource "aws_iam_role_policy" "monitor" {
   name   = "monitor"
   role   = aws_iam_role.monitor.id
   policy = data.aws_iam_policy_document.monitor.json
+}
+
+# --- What a link in an e-mail may do ---
+
+# Whoever has such a link acts as this role until it expires, on the one file that the link names.
+resource "aws_iam_role" "run_links" {
+  name                 = "${var.project_name}-ml-run-links"
+  description          = "Signs the links to results in the e-mails about runs"
+  max_session_duration = 3600 # AWS gives no more to a role that a role assumes
+  assume_role_policy   = data.aws_iam_policy_document.assume_run_links.json
+}
+
+data "aws_iam_policy_document" "assume_run_links" {
+  statement {
+    actions = ["sts:AssumeRole"]
+
+    principals {
+      type        = "AWS"
+      identifiers = [aws_iam_role.monitor.arn]
+    }
+  }
+}
+
+data "aws_iam_policy_document" "run_links" {
+  statement {
+    sid       = "ReadResults"
+    actions   = ["s3:GetObject"]
+    resources = ["${var.output_bucket.arn}/runs/*"]
+  }
+}
+
+resource "aws_iam_role_policy" "run_links" {
+  name   = "read"
+  role   = aws_iam_role.run_links.id
+  policy = data.aws_iam_policy_document.run_links.json
 }

@@ -12,8 +12,9 @@ ATTEMPTS = {"batch": 1}
 
 
 @functools.cache
-def client(service: str) -> Any:
-    return boto3.client(service, config=_config(ATTEMPTS.get(service, 3)))
+def client(service: str, attempts: int | None = None) -> Any:
+    """`attempts` of each call, where the usual number will not do."""
+    return boto3.client(service, config=_config(attempts or ATTEMPTS.get(service, 3)))
 
 
 def _config(attempts: int) -> Config:

@@ -139,6 +139,12 @@ RULES = (
         "{error_fix}",
     ),
     Rule(
+        "cost limit",
+        _ended("cost_limit"),
+        "max_cost_usd stopped it: {error_cause}",
+        "{error_fix} What is published again counts from zero, and needs a limit that is high enough for what is left.",
+    ),
+    Rule(
         "interrupted",
         lambda facts: _ended("interrupted")(facts) or _exit(INTERRUPTED)(facts),
         "It was interrupted after a checkpoint, and {attempts} of {allowed} attempts were used.",

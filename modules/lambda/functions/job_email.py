@@ -1,20 +1,24 @@
 """The e-mail about a job that has ended. An empty line between parts, one fact per line, what to do first."""
 
 import json
-import re
 import shlex
 from typing import Any
 
 from console_links import folder_link, log_link
+from email_text import (
+    COMMAND_LIMIT,
+    bounded,
+    duration,
+    labelled,
+    log_line,
+    publish_command,
+    without_request_id,
+)
 from failure_causes import Cause, failure_cause
 from job_facts import Attempt, JobFacts
 from settings import MonitorSettings
 
-TEXT_LIMIT = 2000  # characters of one cause or fix
-LINE_LIMIT = 400  # characters of one line of the log
-COMMAND_LIMIT = 20_000  # characters of a message that a shell command can hold in comfort
 METRICS_SHOWN = 20
-ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 def compose(facts: JobFacts, settings: MonitorSettings) -> tuple[str, str]:
@@ -24,9 +28,9 @@ def compose(facts: JobFacts, settings: MonitorSettings) -> tuple[str, str]:
     parts = [
         f"{headline}.",
         _explanation(facts, cause),
-        _table(_facts_lines(facts, settings)),
+        labelled(_facts_lines(facts, settings)),
         _output(facts, settings),
-        _log(facts, settings),
+        log_text(facts, settings),
         _run_again(facts, settings),
     ]
     return f"[{settings.project_name}] {headline}", "\n\n".join(part for part in parts if part) + "\n"
@@ -40,7 +44,7 @@ def _headline(facts: JobFacts, cause: Cause | None) -> str:
 
 def _explanation(facts: JobFacts, cause: Cause | None) -> str:
     if cause:
-        return f"Why:    {_bounded(cause.text)}\nTo do:  {_bounded(cause.fix)}"
+        return f"Why:    {bounded(cause.text)}\nTo do:  {bounded(cause.fix)}"
     if facts.has_output is False:
         return "Its script ended well but wrote nothing into OUTPUT_DIR: check that it writes its results there."
     return ""
@@ -60,14 +64,10 @@ def _facts_lines(facts: JobFacts, settings: MonitorSettings) -> dict[str, str]:
         "Array": _array(facts),
         "Took": _took(facts),
         "Attempts": _attempts(facts),
-        "Machine": _machine(report) if job.attempts else "",
+        "Machine": machine_text(report) if job.attempts else "",
         "Cost": _cost(report) if job.attempts else "",
         "Results": _metrics(facts.result),
     }
-
-
-def _table(lines: dict[str, str]) -> str:
-    return "\n".join(f"{name + ':':<12}{_clean(value)}" for name, value in lines.items() if value)
 
 
 def _array(facts: JobFacts) -> str:
@@ -82,8 +82,8 @@ def _took(facts: JobFacts) -> str:
     job = facts.job
     if job.ran_seconds is None:
         return "" if job.array_size else "never started"  # an array's parts have their own times
-    waited = f", after waiting {_duration(job.waited_seconds)}" if job.waited_seconds is not None else ""
-    return _duration(job.ran_seconds) + waited
+    waited = f", after waiting {duration(job.waited_seconds)}" if job.waited_seconds is not None else ""
+    return duration(job.ran_seconds) + waited
 
 
 def _attempts(facts: JobFacts) -> str:
@@ -97,13 +97,13 @@ def _attempts(facts: JobFacts) -> str:
 
 
 def _attempt(attempt: Attempt) -> str:
-    words = [_duration(attempt.seconds) if attempt.seconds is not None else "not started"]
+    words = [duration(attempt.seconds) if attempt.seconds is not None else "not started"]
     if attempt.exit_code is not None:
         words.append(f"exit code {attempt.exit_code}")
     return ", ".join([*words, attempt.reason or attempt.status_reason]).rstrip(", ")
 
 
-def _machine(report: dict[str, Any]) -> str:
+def machine_text(report: dict[str, Any]) -> str:
     machine = report.get("machine")
     if not isinstance(machine, dict):
         return "unknown (spot or not as well)"
@@ -124,7 +124,7 @@ def _metrics(result: dict[str, Any]) -> str:
     if not isinstance(metrics, dict):
         return ""
     plain = [(name, value) for name, value in metrics.items() if isinstance(value, str | int | float)]
-    return _bounded(", ".join(f"{name} {value}" for name, value in plain[:METRICS_SHOWN]))
+    return bounded(", ".join(f"{name} {value}" for name, value in plain[:METRICS_SHOWN]))
 
 
 def _output(facts: JobFacts, settings: MonitorSettings) -> str:
@@ -136,7 +136,7 @@ def _output(facts: JobFacts, settings: MonitorSettings) -> str:
     return f"Output:  {uri}\n  aws s3 cp --recursive {shlex.quote(uri)} {shlex.quote(job.name)}/\n  {link}"
 
 
-def _log(facts: JobFacts, settings: MonitorSettings) -> str:
+def log_text(facts: JobFacts, settings: MonitorSettings) -> str:
     job = facts.job
     stream = job.last.log_stream if job.last else None
     if not stream:
@@ -144,17 +144,17 @@ def _log(facts: JobFacts, settings: MonitorSettings) -> str:
     link = f"Log:  {log_link(job.queue_arn, job.region, settings.job_log_group, stream)}"
     if not facts.log_tail:
         return link
-    tail = "\n".join(f"  | {_log_line(line)}" for line in facts.log_tail)
+    tail = "\n".join(f"  | {log_line(line)}" for line in facts.log_tail)
     return f"{link}\n\nThe last {len(facts.log_tail)} lines of the log:\n{tail}"
 
 
 def _run_again(facts: JobFacts, settings: MonitorSettings) -> str:
     if facts.message is None:
         return "It was not submitted by a message, so that there is no message to publish again."
+    message = without_request_id(facts.message)
+    if len(json.dumps(message)) <= COMMAND_LIMIT:
+        return f"Run it again:\n  {publish_command(settings.trigger_topic_arn, message)}"
     topic = shlex.quote(settings.trigger_topic_arn)
-    text = json.dumps(again(facts.message))
-    if len(text) <= COMMAND_LIMIT:
-        return f"Run it again:\n  aws sns publish --topic-arn {topic} --message {shlex.quote(text)}"
     source = shlex.quote(f"s3://{settings.output_bucket}/{facts.job.environment['REQUEST_KEY']}")
     program = (
         'import json,sys; m=json.load(sys.stdin)["message"]; m["data"].pop("request_id",None); print(json.dumps(m))'
@@ -163,32 +163,3 @@ def _run_again(facts: JobFacts, settings: MonitorSettings) -> str:
         f"Run it again:\n  aws s3 cp {source} - | python3 -c {shlex.quote(program)} > message.json\n"
         f"  aws sns publish --topic-arn {topic} --message file://message.json"
     )
-
-
-def again(message: dict[str, Any]) -> dict[str, Any]:
-    """The message without its request_id, with which it would be taken for the same request and not run."""
-    data = {name: value for name, value in message["data"].items() if name != "request_id"}
-    return {**message, "data": data}
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-def _log_line(line: str) -> str:
-    """One line as a terminal would show it: progress bars overwrite themselves, colours are gone."""
-    visible = ESCAPES.sub("", line).rstrip("\r\n").rsplit("\r", 1)[-1]
-    return _clean(visible)[:LINE_LIMIT]
-
-
-def _clean(text: str) -> str:
-    return re.sub(r"[\x00-\x1f\x7f\ud800-\udfff]", " ", text)
-
-
-def _bounded(text: str) -> str:
-    clean = _clean(text)
-    return clean if len(clean) <= TEXT_LIMIT else f"{clean[:TEXT_LIMIT]}…"

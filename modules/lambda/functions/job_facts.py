@@ -1,7 +1,7 @@
 """What is known about a job that has ended: from its event, its files in S3 and its log."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from aws_clients import client
@@ -33,8 +33,11 @@ class Job:
     region: str
     status: str
     status_reason: str
+    created_at: float | None  # seconds since 1970, as are the next two
+    started_at: float | None  # of the first attempt
+    stopped_at: float | None
     waited_seconds: float | None
-    ran_seconds: float | None
+    ran_seconds: float | None  # of the last attempt
     attempts: tuple[Attempt, ...]
     attempts_allowed: int
     timeout_seconds: int | None
@@ -49,12 +52,17 @@ class Job:
         return self.status == "SUCCEEDED"
 
     @property
+    def has_ended(self) -> bool:
+        return self.status in ("SUCCEEDED", "FAILED")
+
+    @property
     def last(self) -> Attempt | None:
         return self.attempts[-1] if self.attempts else None
 
     @property
     def output_prefix(self) -> str | None:
-        return self.environment.get("OUTPUT_PREFIX")
+        prefix = self.environment.get("OUTPUT_PREFIX")
+        return f"{prefix}{self.array_index}/" if prefix and self.array_index is not None else prefix
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +77,7 @@ class JobFacts:
     @property
     def error(self) -> dict[str, Any]:
         """`code`, `cause` and `fix` as the script or the runner gave them."""
-        return _object(self.report.get("error")) or _object(self.result.get("error"))
+        return as_object(self.report.get("error")) or as_object(self.result.get("error"))
 
     @property
     def ended(self) -> str:
@@ -77,21 +85,30 @@ class JobFacts:
 
 
 def read_event(event: EventBridgeEvent) -> Job:
-    detail = event.detail
+    return read_detail(event.detail, event.region)
+
+
+def read_detail(detail: dict[str, Any], region: str) -> Job:
+    """The detail of an event, which is what DescribeJobs answers."""
     container = detail.get("container") or {}
     array = detail.get("arrayProperties") or {}
     started = detail.get("startedAt")
+    attempts = detail.get("attempts") or []
+    first_started = next((attempt["startedAt"] for attempt in attempts if attempt.get("startedAt")), started)
     sizes = {need["type"]: need["value"] for need in container.get("resourceRequirements") or []}
     return Job(
         id=detail["jobId"],
         name=detail["jobName"],
         queue_arn=detail["jobQueue"],
-        region=event.region,
+        region=region,
         status=detail["status"],
         status_reason=detail.get("statusReason") or "",
+        created_at=_instant(detail.get("createdAt")),
+        started_at=_instant(first_started),
+        stopped_at=_instant(detail.get("stoppedAt")),
         waited_seconds=_seconds(detail.get("createdAt"), started),
         ran_seconds=_seconds(started, detail.get("stoppedAt")),
-        attempts=tuple(_attempt(attempt) for attempt in detail.get("attempts") or []),
+        attempts=tuple(_attempt(attempt) for attempt in attempts),
         attempts_allowed=(detail.get("retryStrategy") or {}).get("attempts", 1),
         timeout_seconds=(detail.get("timeout") or {}).get("attemptDurationSeconds"),
         memory=int(float(sizes["MEMORY"])) if "MEMORY" in sizes else None,
@@ -104,21 +121,23 @@ def read_event(event: EventBridgeEvent) -> Job:
 
 def gather(job: Job, settings: MonitorSettings) -> JobFacts:
     """Add what S3 and the log know. A file or a log stream that is not there is no error; one that is denied is."""
+    facts = read_files(job, settings.output_bucket)
+    if job.succeeded:
+        prefix = job.output_prefix
+        return replace(facts, has_output=_has_output(settings.output_bucket, prefix) if prefix else None)
+    stream = job.last.log_stream if job.last else None
+    return replace(facts, log_tail=_log_tail(settings.job_log_group, stream) if stream else ())
+
+
+def read_files(job: Job, bucket: str) -> JobFacts:
     prefix = job.output_prefix
-    request = _read_json(settings.output_bucket, job.environment.get("REQUEST_KEY"))
-    report = _read_json(settings.output_bucket, prefix and f"{prefix}job.json")
+    request = read_json(bucket, job.environment.get("REQUEST_KEY"))
+    report = read_json(bucket, prefix and f"{prefix}job.json")
     if report.get("job_id") != job.id or report.get("attempt", 0) != len(job.attempts):
         report = {}  # an earlier attempt wrote it, and the last one died before it could
-    result = _read_json(settings.output_bucket, prefix and f"{prefix}result.json") if report else {}
-    stream = job.last.log_stream if job.last else None
-    return JobFacts(
-        job=job,
-        message=_object(request.get("message")) or None,
-        report=report,
-        result=result,
-        has_output=_has_output(settings.output_bucket, prefix) if prefix and job.succeeded else None,
-        log_tail=_log_tail(settings.job_log_group, stream) if stream and not job.succeeded else (),
-    )
+    result = read_json(bucket, prefix and f"{prefix}result.json") if report else {}
+    message = as_object(request.get("message")) or None
+    return JobFacts(job=job, message=message, report=report, result=result, has_output=None, log_tail=())
 
 
 def _attempt(attempt: dict[str, Any]) -> Attempt:
@@ -132,21 +151,26 @@ def _attempt(attempt: dict[str, Any]) -> Attempt:
     )
 
 
+def _instant(milliseconds: int | None) -> float | None:
+    return milliseconds / 1000 if milliseconds else None
+
+
 def _seconds(start: int | None, end: int | None) -> float | None:
     return max(0, end - start) / 1000 if start and end else None
 
 
-def _object(value: Any) -> dict[str, Any]:
+def as_object(value: Any) -> dict[str, Any]:
     """Users' scripts write result.json as well, in whatever shape."""
     return value if isinstance(value, dict) else {}
 
 
-def _read_json(bucket: str, key: str | None) -> dict[str, Any]:
+def read_json(bucket: str, key: str | None, limit: int = FILE_LIMIT) -> dict[str, Any]:
+    """Empty where there is no such file or no JSON object in it: a script may have written anything."""
     if not key:
         return {}
     s3 = client("s3")
     try:
-        return _object(json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read(FILE_LIMIT)))
+        return as_object(json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read(limit)))
     except (s3.exceptions.NoSuchKey, ValueError, RecursionError):
         return {}
 

@@ -1,4 +1,4 @@
-"""A Batch job that has ended becomes one e-mail."""
+"""A Batch job that has ended becomes one e-mail, and so does a run of several jobs."""
 
 import os
 from dataclasses import replace
@@ -7,22 +7,39 @@ from typing import Any
 from aws_clients import client
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.data_classes import EventBridgeEvent
+from aws_lambda_powertools.utilities.idempotency.exceptions import IdempotencyAlreadyInProgressError
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from job_email import compose
 from job_facts import Job, gather, read_event
 from notification import send_email
 from observability import logger, metrics
 from once import run_once
+from run_record import Run, ends_run, read_run
+from run_report import compose as compose_run
 from settings import MonitorSettings
+
+RUN_SETTLED = "Pipeline Run Settled"  # the dispatcher's event for a run whose results were all there already
 
 
 @logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     settings = MonitorSettings.from_environment(os.environ)
-    job = read_event(EventBridgeEvent(event))
-    if job.status not in ("SUCCEEDED", "FAILED") or job.array_index is not None:
+    bridged = EventBridgeEvent(event)
+    if bridged.detail_type == RUN_SETTLED:
+        run = read_run(settings.output_bucket, bridged.detail["run_key"])
+        return report_run_once(run, None, bridged.region, settings, context)
+    job = read_event(bridged)
+    if not job.has_ended or job.array_index is not None:
         return {"skipped": f"{job.id} {job.status}"}  # the e-mail of an array counts its parts
+    if run_key := job.environment.get("RUN_KEY"):
+        run = read_run(settings.output_bucket, run_key)
+        stage = run.stage_of(job.name)
+        if stage and not ends_run(run, stage, failed=not job.succeeded):
+            return {"skipped": f"{job.name} {job.status}, {run.id} goes on"}
+        if stage:
+            return report_run_once(run, job, job.region, settings, context)
+        # Somebody's copy of a stage's job, under a name of its own: no part of the run, and reported as any other.
     return run_once(
         lambda: report(job, settings),
         kind="job-email",
@@ -40,6 +57,26 @@ def report(job: Job, settings: MonitorSettings) -> dict[str, Any]:
     metrics.add_metric(name="JobsSucceeded" if job.succeeded else "JobsFailed", unit=MetricUnit.Count, value=1)
     logger.info("reported", job_id=job.id, job_name=job.name, status=job.status, subject=subject)
     return {"job_id": job.id, "subject": subject}
+
+
+def report_run_once(
+    run: Run, ended: Job | None, region: str, settings: MonitorSettings, context: LambdaContext
+) -> dict[str, Any]:
+    def report_run() -> dict[str, Any]:
+        email = compose_run(run, ended, settings, region)
+        send_email(settings.notification_topic_arn, email.subject, email.body)
+        metrics.add_metric(name="RunsSucceeded" if email.succeeded else "RunsFailed", unit=MetricUnit.Count, value=1)
+        logger.info("reported", run_id=run.id, subject=email.subject)
+        return {"run_id": run.id, "subject": email.subject}
+
+    try:
+        return run_once(
+            report_run, kind="run-email", key=run.id, body=None, table=settings.idempotency_table, context=context
+        )
+    except IdempotencyAlreadyInProgressError:
+        # The jobs of a run fail at the same moment. The event that came first has retries and a dead-letter queue of
+        # its own; this one has nothing to add.
+        return {"skipped": f"{run.id} is being reported"}
 
 
 def with_array_summary(job: Job) -> Job:

@@ -55,6 +55,7 @@ variables {
   models_bucket          = { name = "models", arn = "arn:aws:s3:::models" }
   extra_buckets          = ["mine"]
   queue_arns             = ["arn:aws:batch:us-east-1:123456789012:job-queue/demo-ml-gpu-job-queue"]
+  repository_arns        = ["arn:aws:ecr:us-east-1:123456789012:repository/demo-ml-python"]
   job_definition_names   = { gpu = "demo-ml-gpu" }
   retry_rules            = [{ onStatusReason = "Host EC2*", action = "RETRY" }, { onReason = "*", action = "EXIT" }]
   job_attempts           = 3
@@ -72,6 +73,7 @@ variables {
       gpus            = 1
       max_vcpus       = 48
       instances       = [{ type = "g4dn.xlarge", vcpus = 4, memory = 15123, gpus = 1 }]
+      image           = "123456789012.dkr.ecr.us-east-1.amazonaws.com/team/python:latest"
     }
   }
 }
@@ -114,7 +116,7 @@ run "functions_get_the_environment_of_the_contract" {
 
   assert {
     condition = toset(keys(aws_lambda_function.monitor.environment[0].variables)) == toset([
-      "PROJECT_NAME", "OUTPUT_BUCKET", "NOTIFICATION_TOPIC_ARN", "TRIGGER_TOPIC_ARN", "IDEMPOTENCY_TABLE", "JOB_LOG_GROUP",
+      "PROJECT_NAME", "OUTPUT_BUCKET", "NOTIFICATION_TOPIC_ARN", "TRIGGER_TOPIC_ARN", "IDEMPOTENCY_TABLE", "JOB_LOG_GROUP", "LINK_ROLE_ARN",
       "POWERTOOLS_SERVICE_NAME", "POWERTOOLS_METRICS_NAMESPACE", "POWERTOOLS_LOG_LEVEL",
     ])
     error_message = "docs/contracts.md lists what the monitor gets."
@@ -143,13 +145,14 @@ run "nothing_is_lost" {
     condition = (
       aws_lambda_function.dispatcher.dead_letter_config[0].target_arn == aws_sqs_queue.trigger_dlq.arn &&
       aws_lambda_function.monitor.dead_letter_config[0].target_arn == aws_sqs_queue.monitor_dlq.arn &&
-      aws_cloudwatch_event_target.monitor.dead_letter_config[0].arn == aws_sqs_queue.monitor_dlq.arn
+      aws_cloudwatch_event_target.monitor.dead_letter_config[0].arn == aws_sqs_queue.monitor_dlq.arn &&
+      aws_cloudwatch_event_target.run_settled.dead_letter_config[0].arn == aws_sqs_queue.monitor_dlq.arn
     )
     error_message = "What fails is kept: messages in one queue, events in the other, whoever could not deliver them."
   }
 
   assert {
-    condition     = aws_cloudwatch_event_target.monitor.retry_policy[0].maximum_retry_attempts > 0
+    condition     = alltrue([for target in [aws_cloudwatch_event_target.monitor, aws_cloudwatch_event_target.run_settled] : target.retry_policy[0].maximum_retry_attempts > 0])
     error_message = "An event is tried again before it is put aside."
   }
 
@@ -161,9 +164,9 @@ run "nothing_is_lost" {
   assert {
     condition = anytrue([
       for s in data.aws_iam_policy_document.monitor_dlq.statement :
-      one(s.principals[*].identifiers) == toset(["events.amazonaws.com"]) && one(s.condition[*].values) == tolist(["arn:aws:events:us-east-1:123456789012:rule/demo-ml-job-ended"])
-    ]) && aws_cloudwatch_event_rule.job_ended.name == "demo-ml-job-ended"
-    error_message = "EventBridge may put events aside, from this rule only."
+      one(s.principals[*].identifiers) == toset(["events.amazonaws.com"]) && one(s.condition[*].values) == tolist([for rule in ["demo-ml-job-ended", "demo-ml-run-settled"] : "arn:aws:events:us-east-1:123456789012:rule/${rule}"])
+    ]) && [aws_cloudwatch_event_rule.job_ended.name, aws_cloudwatch_event_rule.run_settled.name] == ["demo-ml-job-ended", "demo-ml-run-settled"]
+    error_message = "EventBridge may put events aside, from these rules only."
   }
 }
 
@@ -174,13 +177,22 @@ run "ended_jobs_of_our_queues_are_reported_and_no_others" {
     condition = jsondecode(aws_cloudwatch_event_rule.job_ended.event_pattern) == {
       source      = ["aws.batch"]
       detail-type = ["Batch Job State Change"]
-      detail      = { status = ["SUCCEEDED", "FAILED"], jobQueue = ["arn:aws:batch:us-east-1:123456789012:job-queue/demo-ml-gpu-job-queue"] }
+      detail = {
+        status          = ["SUCCEEDED", "FAILED"]
+        jobQueue        = ["arn:aws:batch:us-east-1:123456789012:job-queue/demo-ml-gpu-job-queue"]
+        arrayProperties = { index = [{ exists = false }] }
+      }
     }
-    error_message = "Other queues of the account are not ours to report."
+    error_message = "Other queues of the account are not ours to report, and an array is reported as a whole."
   }
 
   assert {
-    condition     = aws_lambda_permission.job_ended.source_arn == aws_cloudwatch_event_rule.job_ended.arn && aws_lambda_permission.trigger_topic.source_arn == var.trigger_topic_arn
+    condition     = jsondecode(aws_cloudwatch_event_rule.run_settled.event_pattern) == { source = ["demo"], detail-type = ["Pipeline Run Settled"] }
+    error_message = "Runs that need no job are reported too; those of other projects are not ours."
+  }
+
+  assert {
+    condition     = aws_lambda_permission.job_ended.source_arn == aws_cloudwatch_event_rule.job_ended.arn && aws_lambda_permission.run_settled.source_arn == aws_cloudwatch_event_rule.run_settled.arn && aws_lambda_permission.trigger_topic.source_arn == var.trigger_topic_arn
     error_message = "Only our rule and our topic start the functions."
   }
 }
@@ -219,8 +231,25 @@ run "the_dispatcher_submits_to_our_queues_only" {
   assert {
     condition = toset(flatten([
       for s in data.aws_iam_policy_document.dispatcher.statement : tolist(s.resources) if contains(s.actions, "s3:GetObject")
-    ])) == toset(["arn:aws:s3:::in/stages/*", "arn:aws:s3:::in/jobs/*", "arn:aws:s3:::in/examples/*", "arn:aws:s3:::out/runs/*"])
-    error_message = "It sees scripts, and no photos."
+      ])) == toset([
+      "arn:aws:s3:::in/stages/*", "arn:aws:s3:::in/jobs/*", "arn:aws:s3:::in/examples/*", "arn:aws:s3:::out/runs/*", "arn:aws:s3:::out/reuse/*",
+      "arn:aws:s3:::in/*.json", "arn:aws:s3:::out/*.json", "arn:aws:s3:::models/*.json",
+    ])
+    error_message = "It sees scripts, lists of scenes and earlier results, and no photos."
+  }
+
+  assert {
+    condition = toset(flatten([
+      for s in data.aws_iam_policy_document.dispatcher.statement : tolist(s.resources) if contains(s.actions, "ecr:DescribeImages")
+    ])) == toset(["arn:aws:ecr:us-east-1:123456789012:repository/demo-ml-python", "arn:aws:ecr:us-east-1:123456789012:repository/team/python"])
+    error_message = "It asks for the digests of the images of jobs: of our repositories, and of the one that COMPUTE names."
+  }
+
+  assert {
+    condition = one([
+      for s in data.aws_iam_policy_document.dispatcher.statement : { on = tolist(s.resources), of = one(s.condition[*].values) } if contains(s.actions, "events:PutEvents")
+    ]) == { on = tolist(["arn:aws:events:us-east-1:123456789012:event-bus/default"]), of = tolist(["demo"]) }
+    error_message = "It puts events of its own name on the default bus."
   }
 }
 
@@ -229,11 +258,50 @@ run "the_monitor_only_reads_and_reports" {
 
   assert {
     condition = toset(flatten([
-      for s in data.aws_iam_policy_document.monitor.statement : [for action in s.actions : action if length(regexall(":(Put|Send|Publish|Update|Delete|Create|Generate)", action)) > 0]
+      for s in data.aws_iam_policy_document.monitor.statement : [for action in s.actions : action if length(regexall(":(Put|Send|Publish|Update|Delete|Create|Generate|Assume)", action)) > 0]
       ])) == toset([
       "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem", "sns:Publish", "kms:GenerateDataKey", "sqs:SendMessage", "logs:CreateLogStream", "logs:PutLogEvents",
+      "s3:PutObject", "sts:AssumeRole",
     ])
-    error_message = "It cannot touch buckets and jobs."
+    error_message = "It cannot touch jobs, nor results."
+  }
+
+  assert {
+    condition = toset(flatten([
+      for s in data.aws_iam_policy_document.monitor.statement : tolist(s.resources) if contains(s.actions, "s3:PutObject")
+    ])) == toset(["arn:aws:s3:::out/runs/*/leaderboard.csv", "arn:aws:s3:::out/runs/*/failed.json", "arn:aws:s3:::out/runs/*/continue.json"])
+    error_message = "It writes tables beside results, under their names only."
+  }
+
+  assert {
+    condition = toset(flatten([
+      for s in data.aws_iam_policy_document.monitor.statement : tolist(s.resources) if contains(s.actions, "sts:AssumeRole")
+    ])) == toset([aws_iam_role.run_links.arn])
+    error_message = "It may become the role of the links, and no other."
+  }
+}
+
+run "a_link_reads_results_and_nothing_else" {
+  command = plan
+
+  assert {
+    condition = jsonencode([for s in data.aws_iam_policy_document.run_links.statement : { actions = s.actions, resources = s.resources }]) == jsonencode([
+      { actions = ["s3:GetObject"], resources = ["arn:aws:s3:::out/runs/*"] }
+    ])
+    error_message = "Links are handed on: they must open results, and nothing but results."
+  }
+
+  assert {
+    condition = alltrue([
+      for s in data.aws_iam_policy_document.assume_run_links.statement :
+      tolist(s.actions) == tolist(["sts:AssumeRole"]) && one(s.principals).type == "AWS" && one(s.principals).identifiers == toset([aws_iam_role.monitor.arn])
+    ]) && length(data.aws_iam_policy_document.assume_run_links.statement) == 1
+    error_message = "Only the monitor signs links."
+  }
+
+  assert {
+    condition     = aws_iam_role.run_links.name == "demo-ml-run-links" && aws_iam_role.run_links.max_session_duration == 3600
+    error_message = "No longer than an hour, which is what the e-mail says."
   }
 }
 
@@ -242,7 +310,7 @@ run "nothing_is_allowed_wholesale" {
 
   assert {
     condition = alltrue(flatten([
-      for document in [data.aws_iam_policy_document.dispatcher, data.aws_iam_policy_document.monitor] :
+      for document in [data.aws_iam_policy_document.dispatcher, data.aws_iam_policy_document.monitor, data.aws_iam_policy_document.run_links] :
       [for s in document.statement : [for action in s.actions : !strcontains(action, "*")]]
     ]))
     error_message = "Each action is named."

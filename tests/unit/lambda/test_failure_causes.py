@@ -37,6 +37,7 @@ CASES = [
     (facts("job_terminated"), "stopped", "wrong photos, sorry"),
     (facts("job_input_error", report={"ended": "input_error", "error": ERROR}), "the input is at fault", "2 usable"),
     (facts("job_input_error"), "the input is at fault", "no cause"),
+    (facts("job_script_error", report={"ended": "cost_limit", "error": ERROR}), "cost limit", "2 usable photos"),
     (with_exit("job_script_error", 75), "interrupted", "1 of 3 attempts"),
     (
         facts("job_script_error", report={"ended": "runner_error", "error": ERROR}),

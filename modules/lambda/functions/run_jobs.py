@@ -1,0 +1,75 @@
+"""The Batch jobs of a run: found by their names, since run.json is older than they are."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from aws_clients import client
+from job_facts import Job, read_detail
+from run_record import Run, RunStage
+
+ATTEMPTS = 8  # of a call that only reads: a thousand pages in a minute may be throttled
+DEPENDENCY_FAILED = "Dependent Job failed"
+DESCRIBED_AT_ONCE = 100
+
+
+@dataclass(frozen=True)
+class FailedPart:
+    """A part of an array that failed, as ListJobs tells it."""
+
+    index: int
+    job_id: str
+    dependency_failed: bool  # it never started, because the same part of the stage before failed
+
+
+def stage_jobs(run: Run, known: Job | None, region: str) -> dict[str, Job]:
+    """By stage. `known` is the job of the event, whose end DescribeJobs may not know yet. Batch forgets a job a week
+    after its end, so that one may be missing."""
+    wanted = [stage for stage in run.submitted if known is None or stage.job_name != known.name]
+    with ThreadPoolExecutor(max(1, len(wanted))) as pool:
+        ids = list(pool.map(_job_id, wanted))
+    found = {job.name: job for job in describe([job_id for job_id in ids if job_id], region)}
+    if known:
+        found[known.name] = known
+    return {stage.name: found[stage.job_name] for stage in run.submitted if stage.job_name in found}
+
+
+def describe(job_ids: Sequence[str], region: str) -> list[Job]:
+    batch = client("batch", ATTEMPTS)
+    jobs = []
+    for start in range(0, len(job_ids), DESCRIBED_AT_ONCE):
+        details = batch.describe_jobs(jobs=list(job_ids[start : start + DESCRIBED_AT_ONCE]))["jobs"]
+        jobs += [read_detail(detail, region) for detail in details]
+    return jobs
+
+
+def root_failure(run: Run, jobs: dict[str, Job]) -> RunStage | None:
+    """The first stage that failed of itself: those after it failed because it did."""
+    for stage in run.submitted:
+        job = jobs.get(stage.name)
+        if job and job.status == "FAILED" and not job.status_reason.startswith(DEPENDENCY_FAILED):
+            return stage
+    return None
+
+
+def failed_parts(array_job_id: str) -> list[FailedPart]:
+    pages = client("batch", ATTEMPTS).get_paginator("list_jobs").paginate(arrayJobId=array_job_id, jobStatus="FAILED")
+    return [_part(summary) for page in pages for summary in page["jobSummaryList"]]
+
+
+def _job_id(stage: RunStage) -> str | None:
+    filters = [{"name": "JOB_NAME", "values": [stage.job_name]}]
+    pages = client("batch", ATTEMPTS).get_paginator("list_jobs").paginate(jobQueue=stage.queue, filters=filters)
+    # The filter takes capitals for small letters. The oldest is the run's own, any other somebody's copy of it.
+    found = [job for page in pages for job in page["jobSummaryList"] if job["jobName"] == stage.job_name]
+    oldest = min(found, key=lambda job: job["createdAt"], default=None)
+    return oldest and oldest["jobId"]
+
+
+def _part(summary: dict[str, Any]) -> FailedPart:
+    return FailedPart(
+        index=summary["arrayProperties"]["index"],
+        job_id=summary["jobId"],
+        dependency_failed=(summary.get("statusReason") or "").startswith(DEPENDENCY_FAILED),
+    )
