@@ -2,6 +2,7 @@
 
 import json
 import time
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,12 +13,22 @@ from rich.console import Console
 from rich.text import Text
 
 from splatworks import messages
+from splatworks.bars import transfer_bar
+from splatworks.estimates import estimate
+from splatworks.logs import show_logs
 from splatworks.message_options import MessageOptions, takes_message_options
+from splatworks.plan_view import as_json as plan_as_json
+from splatworks.plan_view import show_plan
+from splatworks.plans import plan_run
 from splatworks.platform import DEFAULT_PROJECT, PROJECT_VARIABLES, find_platform
 from splatworks.problems import CTRL_C, FAULT, REFUSED, Problem, explained
+from splatworks.results import LONGEST_HOURS, files_of, viewer_link
+from splatworks.results import download as fetch
 from splatworks.runs import FAILED, find_run, list_runs
 from splatworks.status_view import as_json, show_run, show_runs
+from splatworks.stopping import stop, stoppable
 from splatworks.submission import publish, upload_locations
+from splatworks.uploads import size_of
 from splatworks.watching import watch_run, watch_runs
 
 app = typer.Typer(
@@ -33,6 +44,7 @@ ProjectOption = Annotated[
     typer.Option("--project", envvar=list(PROJECT_VARIABLES), help="project_name of the platform."),
 ]
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, the beginning of one, or a Batch job id.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="For programs.")]
 WatchOption = Annotated[bool, typer.Option("--watch", "-w", help="Stay, and show how far it is.")]
 
 
@@ -96,7 +108,7 @@ def status(
     watch: WatchOption = False,
     days: Annotated[float, typer.Option(min=0.01, help="How far back (Batch keeps jobs for about a week).")] = 7,
     limit: Annotated[int, typer.Option(min=0, help="Show so many runs at most; 0 shows all.")] = 0,
-    machine_readable: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    machine_readable: JsonOption = False,
 ) -> None:
     """All runs, or one: its stages, how far they are, how they ended."""
     if watch and machine_readable:
@@ -124,6 +136,100 @@ def status(
     show_runs(Console(), shown)
     if len(shown) < len(runs):
         tell(f"… and {len(runs) - len(shown)} older ones (--limit 0 shows all)")
+
+
+@app.command()
+@takes_message_options
+def plan(
+    options: MessageOptions,
+    project: ProjectOption = DEFAULT_PROJECT,
+    file: Annotated[
+        Path | None, typer.Option("--file", help="Plan the message in this JSON file instead.", show_default=False)
+    ] = None,
+    machine_readable: JsonOption = False,
+) -> None:
+    """What a message would run, on what, how long and for how much; submits nothing, writes nothing."""
+    if file is not None:
+        request, locations = messages.read_request(file), []
+    else:
+        locations = messages.locate(options)
+        request = messages.as_request(messages.compose(options, locations))
+    platform = find_platform(project)
+    local = [location.local for location in locations if location.local]
+    planned = plan_run(platform, request, uploaded=not local)
+    estimates = estimate(platform, planned)
+    if machine_readable:
+        print(json.dumps(plan_as_json(planned, estimates), indent=2))
+        return
+    show_plan(Console(), planned, estimates, sum(map(size_of, local)) if local else None)
+
+
+@app.command()
+def logs(
+    run_id: RunArgument,
+    stage: Annotated[str | None, typer.Argument(help="One stage's log (default: all).")] = None,
+    project: ProjectOption = DEFAULT_PROJECT,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run has ended.")] = False,
+    index: Annotated[int | None, typer.Option(help="Which part of an array.")] = None,
+) -> None:
+    """What a run's scripts printed."""
+    platform = find_platform(project)
+    show_logs(platform, find_run(platform, run_id), stage, index=index, follow=follow)
+
+
+@app.command()
+def cancel(
+    run_id: RunArgument,
+    project: ProjectOption = DEFAULT_PROJECT,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Stop all jobs of a run; checkpoints and outputs so far are kept."""
+    platform = find_platform(project)
+    run = find_run(platform, run_id)
+    stages = stoppable(run)
+    if not stages:
+        tell(f"{run.id} has ended already.")
+        return
+    names = ", ".join(stage.name or stage.job_name for stage in stages)
+    if not yes and not typer.confirm(f"Stop {run.id} ({names})?", err=True):
+        raise Problem("Nothing was stopped.", "--yes does not ask.")
+    stop(platform, stages)
+    tell(f"Stopping {run.id}: {names}. The e-mail comes when it has ended.")
+
+
+@app.command(name="open")
+def open_page(
+    run_id: RunArgument,
+    project: ProjectOption = DEFAULT_PROJECT,
+    only_print: Annotated[bool, typer.Option("--print", help="Print the link, open nothing.")] = False,
+    hours: Annotated[float, typer.Option(min=0.02, max=LONGEST_HOURS, help="How long the link is good.")] = 12,
+    index: Annotated[int | None, typer.Option(help="Which of several scenes.")] = None,
+) -> None:
+    """Open a run's scene in the browser, by a link that anyone can use until it expires."""
+    platform = find_platform(project)
+    link = viewer_link(platform, find_run(platform, run_id), index, hours)
+    print(link)
+    tell(f"Good for {hours:g} hours, or until the credentials end that signed it, whichever is first.")
+    if not only_print:
+        typer.launch(link)
+
+
+@app.command()
+def download(
+    run_id: RunArgument,
+    stage: Annotated[str | None, typer.Argument(help="One stage's files (default: all).")] = None,
+    project: ProjectOption = DEFAULT_PROJECT,
+    to: Annotated[Path | None, typer.Option(help="Folder (default: the run's id).", show_default=False)] = None,
+) -> None:
+    """Fetch what a run made, a folder per stage."""
+    platform = find_platform(project)
+    run = find_run(platform, run_id)
+    folder = to or Path(run.id)
+    files = files_of(platform, run, stage, folder)
+    size = sum(file.size for file in files)
+    with transfer_bar(f"{len(files)} files", size) as advance:
+        fetch(platform, files, advance)
+    tell(f"{len(files)} files, {size / 1e6:.1f} MB, in {folder}")
 
 
 def _exit_as(run_status: str) -> None:

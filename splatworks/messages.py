@@ -85,6 +85,14 @@ def as_request(message: dict[str, Any]) -> Request:
     return dispatcher_message.parse(json.dumps(message), message_id="")
 
 
+def read_request(file: Path) -> Request:
+    """A message that is written already."""
+    try:
+        return dispatcher_message.parse(file.read_text(encoding="utf-8"), message_id=str(uuid.uuid4()))
+    except UnicodeDecodeError:
+        raise Problem(f"{file} is no text in UTF-8.", "Give a JSON file as in examples/messages/.") from None
+
+
 def run_id(message: dict[str, Any]) -> str:
     """docs/contracts.md, "Batch job" and "Pipeline runs"."""
     digest = hashlib.sha256(message["data"]["request_id"].encode()).hexdigest()[:12]

@@ -43,7 +43,8 @@ class Platform:
     @property
     def queues(self) -> list[str]:
         computes = self.settings.compute.values()
-        return [queue for compute in computes for queue in (compute.queue, compute.on_demand_queue) if queue]
+        found = [queue for compute in computes for queue in (compute.queue, compute.on_demand_queue) if queue]
+        return list(dict.fromkeys(found))  # a platform without spot machines has one queue for both
 
 
 def find_platform(project: str) -> Platform:

@@ -17,6 +17,7 @@ RUN_NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
 DESCRIBED_AT_ONCE = 100  # the most that DescribeJobs takes
 FILE_LIMIT = 1_000_000  # bytes that are read of a JSON file
 SHOWN = 10
+LISTED = 2000  # ended jobs that are looked through for earlier runs of a stage
 
 FAILED, SUCCEEDED, REUSED, RUNNING = "FAILED", "SUCCEEDED", "REUSED", "RUNNING"
 UNSENT = "UNSENT"  # named by run.json, but no job of it is known
@@ -40,7 +41,8 @@ class Stage:
     counts: dict[str, int] = field(default_factory=dict)  # of an array's children by status
     output_prefix: str = ""
     reused_from: str = ""
-    log_stream: str = ""
+    log_streams: tuple[str, ...] = ()  # one per attempt
+    exit_code: int | None = None
     progress: dict[str, Any] = field(default_factory=dict)  # progress.json
     report: dict[str, Any] = field(default_factory=dict)  # job.json
     result: dict[str, Any] = field(default_factory=dict)  # result.json
@@ -119,6 +121,20 @@ def list_runs(platform: Platform, since: float) -> list[Run]:
     ]
 
 
+def finished_jobs(platform: Platform, queue: str, stage: str, most: int) -> list[Stage]:
+    """The newest that ended well, of this stage of any run; arrays are not among them."""
+    batch = platform.client("batch")
+    pages = batch.get_paginator("list_jobs").paginate(
+        jobQueue=queue, jobStatus=SUCCEEDED, PaginationConfig={"MaxItems": LISTED}
+    )
+    summaries = [job for page in pages for job in page["jobSummaryList"] if "arrayProperties" not in job]
+    matches = [(job, PIPELINE_JOB.fullmatch(job["jobName"])) for job in summaries]
+    candidates = [job for job, match in matches if match is None or match[2] == stage]
+    newest = sorted(candidates, key=lambda job: job["createdAt"], reverse=True)[: 2 * DESCRIBED_AT_ONCE]
+    described = [_stage(job, "") for job in _describe(platform, [job["jobId"] for job in newest])]
+    return [job for job in described if job.name == stage and job.output_prefix][:most]
+
+
 def find_run(platform: Platform, wanted: str) -> Run:
     """The run of this id, of this beginning of an id, or of this Batch job; with all that is known about it."""
     if JOB_ID.fullmatch(wanted):
@@ -133,8 +149,9 @@ def find_run(platform: Platform, wanted: str) -> Run:
     return _detailed(platform, exact[0]) if exact else _run_in_s3(platform, wanted)
 
 
-def refreshed(platform: Platform, run: Run) -> Run:
-    return find_run(platform, run.id)
+def array_child(platform: Platform, stage: Stage, index: int) -> Stage:
+    (child,) = _describe(platform, [f"{stage.job_id}:{index}"])
+    return _stage(child, stage.name)
 
 
 def in_parallel(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
@@ -194,8 +211,15 @@ def _stage(job: dict[str, Any], name: str) -> Stage:
         size=array.get("size") or 1,
         counts=array.get("statusSummary") or {},
         output_prefix=environment.get("OUTPUT_PREFIX", ""),
-        log_stream=container.get("logStreamName") or "",
+        log_streams=_log_streams(job),
+        exit_code=container.get("exitCode"),
     )
+
+
+def _log_streams(job: dict[str, Any]) -> tuple[str, ...]:
+    containers = [attempt.get("container") or {} for attempt in job.get("attempts") or []]
+    streams = [each.get("logStreamName") for each in [*containers, job.get("container") or {}]]
+    return tuple(dict.fromkeys(stream for stream in streams if stream))
 
 
 def _seconds(milliseconds: int | None) -> float | None:

@@ -1,11 +1,10 @@
 """What submit does at the platform: files to the input bucket, one message to the topic."""
 
 import json
+import sys
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-
+from splatworks.bars import transfer_bar
 from splatworks.messages import Location
 from splatworks.platform import Platform
 from splatworks.problems import Problem
@@ -35,10 +34,7 @@ def publish(platform: Platform, message: dict[str, Any]) -> None:
 
 
 def _upload_with_bar(platform: Platform, plan: UploadPlan) -> None:
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(f"{len(plan.files)} files", total=plan.size)
-        sent, there = upload(platform.client("s3"), plan, lambda count: progress.advance(task, count))
+    with transfer_bar(f"{len(plan.files)} files", plan.size) as advance:
+        sent, there = upload(platform.client("s3"), plan, advance)
     what = f"{sent} files uploaded" + (f", {there} were there already" if there else "")
-    console.print(f"{what}: s3://{plan.bucket}/{plan.prefix}", highlight=False, markup=False, soft_wrap=True)
+    print(f"{what}: s3://{plan.bucket}/{plan.prefix}", file=sys.stderr)

@@ -47,7 +47,7 @@ class UploadPlan:
 
 
 def plan_upload(s3: Any, bucket: str, prefix: str, local: Path) -> UploadPlan:
-    files = list(_files(local, prefix, bucket))
+    files = list(_files(local, prefix))
     if not files:
         raise Problem(f"{local} holds no files.", "Give the folder that holds the photos.")
     try:
@@ -58,6 +58,10 @@ def plan_upload(s3: Any, bucket: str, prefix: str, local: Path) -> UploadPlan:
     found = [item for page in pages for item in page.get("Contents", [])]
     present = {item["Key"]: (item["Size"], item["ETag"].strip('"')) for item in found if not item["Key"].endswith("/")}
     return UploadPlan(bucket, prefix, files, present)
+
+
+def size_of(local: Path) -> int:
+    return sum(file.size for file in _files(local, ""))
 
 
 def refuse_others(plan: UploadPlan) -> None:
@@ -127,7 +131,7 @@ def _md5(data: bytes) -> str:
     return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
-def _files(local: Path, prefix: str, bucket: str) -> Iterator[LocalFile]:
+def _files(local: Path, prefix: str) -> Iterator[LocalFile]:
     """All but hidden files and marks."""
     for path in [local] if local.is_file() else sorted(local.rglob("*")):
         name = path.name if local.is_file() else path.relative_to(local).as_posix()

@@ -1,0 +1,134 @@
+"""What a message would run, decided by the dispatcher's own code. Nothing is submitted and nothing is written."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bad_input import BadInputError, nearest, shown
+from bucket_checks import require_input, require_script
+from earlier_results import usable_results
+from job_plan import JobPlan, kind_of, plan_job, sizes_of
+from message import Request
+from pipeline_order import PipelineOrder, order_pipeline
+from pipeline_plan import content_bases, content_keys_of, run_document
+from pipeline_scenes import find_scenes
+from pipeline_sources import read_sources
+from settings import DispatcherSettings, Instance
+
+from splatworks.platform import Platform
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedStage:
+    stage: str
+    script_key: str
+    parameters: dict[str, Any]
+    size: int  # of the array; 1 is none
+    reused_from: str | None
+    queue: str
+    compute_type: str
+    spot: bool
+    vcpus: int
+    memory: int  # MiB
+    gpus: int
+    instances: tuple[str, ...]  # types of the queue's machines that hold it
+    timeout_seconds: int  # per attempt
+    attempts: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPlan:
+    run_id: str
+    output: str
+    reuse_known: bool  # False where the input is not uploaded yet: whether its results are there cannot be told
+    stages: tuple[PlannedStage, ...]
+
+
+def plan_run(platform: Platform, request: Request, *, uploaded: bool) -> RunPlan:
+    """Raises BadInputError where the dispatcher would refuse the message. `uploaded`: its input has to be there."""
+    planners = {"batch_job": _script_plan, "splat_pipeline": _pipeline_plan}
+    if request.trigger_type not in planners:
+        raise BadInputError(
+            field="trigger_type",
+            given=shown(request.trigger_type),
+            allowed=f"one of {', '.join(planners)}",
+            fix=nearest(request.trigger_type, list(planners)),
+        )
+    return planners[request.trigger_type](platform, request, uploaded)
+
+
+def _script_plan(platform: Platform, request: Request, uploaded: bool) -> RunPlan:
+    settings = platform.settings
+    plan: JobPlan = plan_job(request, settings)
+    require_script(settings.input_bucket, plan.script_key)
+    for uri in plan.inputs if uploaded else ():
+        require_input(uri)
+    size = int(request.data.get("array_size", 1))
+    stage = _planned(platform, plan.job["stage"], plan.script_key, request.data, plan.job["parameters"], size, None)
+    output = f"s3://{settings.output_bucket}/{plan.job['output_prefix']}"
+    return RunPlan(run_id=plan.name, output=output, reuse_known=True, stages=(stage,))
+
+
+def _pipeline_plan(platform: Platform, request: Request, uploaded: bool) -> RunPlan:
+    order = order_pipeline(request, platform.settings)
+    found = _decided(request, order, platform.settings) if uploaded else {}
+    stages = [
+        _planned(
+            platform,
+            stage.stage,
+            stage.script_key,
+            stage.options,
+            stage.parameters,
+            found.get(stage.stage, {}).get("size") or max(len(stage.variants or []), 1),
+            found.get(stage.stage, {}).get("reused_from"),
+        )
+        for stage in order.stages
+    ]
+    output = f"s3://{platform.settings.output_bucket}/{order.prefix}"
+    return RunPlan(run_id=order.run_id, output=output, reuse_known=uploaded, stages=tuple(stages))
+
+
+def _decided(request: Request, order: PipelineOrder, settings: DispatcherSettings) -> dict[str, dict[str, Any]]:
+    """The stages of run.json as the trigger splat_pipeline would write it, by name."""
+    scenes = find_scenes(order.scenes, settings) if order.scenes else []
+    if len(scenes) == 1:
+        order = replace(order, inputs=(scenes[0].uri,), scenes=None)
+    sources = read_sources(order, settings)
+    bases = content_bases(order, sources, settings)
+    keys = {} if order.scenes else content_keys_of(order, bases, sources.inputs)
+    reused = {} if order.fresh else usable_results(keys, sources.results, settings.output_bucket)
+    run = run_document(request, order, settings, bases=bases, keys=keys, reused=reused, scenes=max(len(scenes), 1))
+    return {stage["stage"]: stage for stage in run["stages"]}
+
+
+def _planned(
+    platform: Platform,
+    stage: str,
+    script_key: str,
+    options: dict[str, Any],
+    parameters: dict[str, Any],
+    size: int,
+    reused_from: str | None,
+) -> PlannedStage:
+    kind = kind_of(options)
+    compute = platform.settings.compute[kind]
+    needs = sizes_of(options, compute)
+    spot = bool(options.get("spot", True)) and compute.queue != compute.on_demand_queue
+    defaults = platform.environment
+    return PlannedStage(
+        stage=stage,
+        script_key=script_key,
+        parameters=parameters,
+        size=size,
+        reused_from=reused_from,
+        queue=compute.queue if options.get("spot", True) else str(compute.on_demand_queue),
+        compute_type=kind,
+        spot=spot,
+        **needs,
+        instances=tuple(each.type for each in compute.instances if _holds(each, **needs)),
+        timeout_seconds=int(options.get("timeout_seconds", defaults["JOB_TIMEOUT_SECONDS"])),
+        attempts=int(options.get("attempts", defaults["JOB_ATTEMPTS"])),
+    )
+
+
+def _holds(instance: Instance, *, vcpus: int, memory: int, gpus: int) -> bool:
+    return instance.vcpus >= vcpus and instance.memory >= memory and instance.gpus >= gpus
