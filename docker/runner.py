@@ -6,28 +6,27 @@ Everything it asks of S3 it asks as the job role; a stage gets folders and no cr
 import json
 import logging
 import os
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
-from jobrunner.delivery import remove_stale, upload_output
+from jobrunner.budget import Budget, price_per_hour, spent_before
+from jobrunner.delivery import Delivered, remove_stale, upload_output
 from jobrunner.failures import Interrupted, RunnerError, reason
 from jobrunner.fetching import Plan, plan_downloads
 from jobrunner.machine import MachineFacts
 from jobrunner.meters import GpuMeter, MemoryMeter
 from jobrunner.packages import install
-from jobrunner.process import Child, Interruption, hide_environment, without_credentials
+from jobrunner.process import Child, Interruption, hide_environment
 from jobrunner.report import Report
 from jobrunner.request import Request
+from jobrunner.results import copies, find, own_key, record
 from jobrunner.settings import Settings, Timings
 from jobrunner.store import AWS_FAULTS, Store
-from jobrunner.watching import CheckpointMirror, ProgressUpload, Repeater
+from jobrunner.watching import CheckpointMirror, ProgressUpload, Repeater, SignOfLife
+from jobrunner.workspace import clear, script_environment, with_packages
 
 log = logging.getLogger("runner")
-
-STAGES = "stages/"  # the platform's own scripts in the input bucket
 
 
 def main(timings: Timings = Timings()) -> int:  # noqa: B008 (frozen)
@@ -56,20 +55,37 @@ class Attempt:
         self._memory = MemoryMeter()
         self._gpu = GpuMeter()
         self._facts = MachineFacts(os.environ.get("ECS_CONTAINER_METADATA_URI_V4"), self._gpu.names)
+        self._budget: Budget | None = None
+        self._stale = settings.attempt > 1  # the output prefix may hold files that are not this attempt's
 
     def run(self) -> int:
+        sign_of_life = SignOfLife(self._store, self._settings, self._report_now)
         with self._reported_failures():
-            _clear(self._settings)
+            clear(self._settings)
             request = self._read_request()
-            plan = self._fetch(request)
-            environment = self._environment(request)
-            if plan.requirements:
-                environment = self._with_packages(plan.requirements, environment)
-            self._run_script(plan, request, environment)
+            with sign_of_life.repeated(self._timings.sign_of_life):
+                self._make_result(request)
+        return self._conclude(sign_of_life)
+
+    def _make_result(self, request: Request) -> None:
+        with self._reported_failures():
+            with self._report.phase("download"):
+                plan = self._plan(request)
+            if not self._reuse(request, plan):
+                with self._within_budget(request):
+                    self._work(plan, request)
         if self._report.script_ran:
             with self._reported_failures():
                 self._deliver()
-        return self._conclude()
+
+    def _work(self, plan: Plan, request: Request) -> None:
+        self._fetch(plan, request)
+        environment = script_environment(request, self._settings, os.environ)
+        if plan.requirements:
+            with self._report.phase("install"):
+                packages = install(plan.requirements, self._settings.packages_dir, environment, self._interruption)
+            environment = with_packages(environment, packages)
+        self._run_script(plan, request, environment)
 
     @contextmanager
     def _reported_failures(self) -> Iterator[None]:
@@ -101,7 +117,9 @@ class Attempt:
         request = self._of_child(Request.parse(text, settings))
         self._report.requested(request)
         if settings.attempt > 1:
-            self._report.after(self._store.read(settings.output_bucket, f"{settings.output_prefix}job.json"))
+            names = [SignOfLife.NAME, "job.json"]
+            left = [self._store.read(settings.output_bucket, settings.output_prefix + name) for name in names]
+            self._report.after(*left)
         return request
 
     def _of_child(self, request: Request) -> Request:
@@ -109,39 +127,70 @@ class Attempt:
         scenes = self._store.read(settings.output_bucket, request.scenes_key) if request.scenes_key else None
         return request.of_child(settings.array_index, scenes, settings)
 
-    def _fetch(self, request: Request) -> Plan:
+    def _plan(self, request: Request) -> Plan:
+        plan = plan_downloads(request, self._settings, self._store)
+        self._report.facts["inputs"] = [each.as_json() for each in plan.inputs]
+        self._report.facts["content_key"] = own_key(request, plan.ingredients)
+        return plan
+
+    def _reuse(self, request: Request, plan: Plan) -> bool:
+        """Takes over an earlier result of the same script, options and inputs, where there is one."""
+        key = self._report.facts["content_key"]
+        # Where the dispatcher made the key it has looked already.
+        if key is None or request.content_key or request.fresh:
+            return False
+        result = find(key, plan.ingredients, self._settings, self._store)
+        if result is None:
+            return False
+        self._facts.start()
+        try:
+            with self._report.phase("upload"):
+                files = copies(result, self._settings)
+                self._store.copy(files, self._interruption.asked)
+        except (RunnerError, *AWS_FAULTS) as error:
+            log.warning("the earlier result in %s is not used: %s", result.prefix, reason(error))
+            self._stale = True
+            return False
+        log.info("the script is not run: %s is a result of the same", result.prefix)
+        self._report.reused(result.prefix)
+        self._delivered(Delivered(frozenset(each.key for each in files), sum(each.source.size for each in files)))
+        return True
+
+    @contextmanager
+    def _within_budget(self, request: Request) -> Iterator[None]:
+        """Ends what runs in it when max_cost_usd is reached, as an interruption would."""
+        if request.max_cost_usd is None:
+            yield
+            return
+        self._budget = self._open_budget(request, request.max_cost_usd)
+        with Repeater(self._watch_budget, lambda: self._timings.cost):
+            try:
+                self._watch_budget()
+                if self._budget.error:
+                    raise self._budget.error
+                yield
+            except Interrupted:
+                raise self._budget.error or Interrupted from None
+
+    def _open_budget(self, request: Request, limit: float) -> Budget:
+        self._facts.start()
+        self._facts.wait(self._timings.price, unless=self._interruption.asked)
+        if self._interruption.asked.is_set():
+            raise Interrupted
+        price = price_per_hour(self._facts)
+        before = spent_before(request, self._report.facts["interruptions"], price, self._settings, self._store)
+        return Budget(limit=limit, before=before, usd_per_hour=price, seconds=lambda: self._report.total_seconds)
+
+    def _watch_budget(self) -> None:
+        if self._budget:
+            self._budget.check(self._interruption.ask)
+
+    def _fetch(self, plan: Plan, request: Request) -> None:
         with self._report.phase("download"):
-            plan = plan_downloads(request, self._settings, self._store)
-            self._report.facts["inputs"] = [each.as_json() for each in plan.inputs]
             self._store.download(plan.downloads, self._interruption.asked)
         self._report.script_fetched(plan.script)
         self._settings.parameters_file.write_text(json.dumps(request.parameters, indent=1))
         log.info("%d files, %.1f MB downloaded", len(plan.downloads), plan.size / 1e6)
-        return plan
-
-    def _environment(self, request: Request) -> dict[str, str]:
-        settings = self._settings
-        parameters = {f"PARAM_{name.upper()}": _text(value) for name, value in request.parameters.items()}
-        operation = {} if request.operation is None else {"OPERATION": request.operation}
-        return {
-            **_inherited(request.script_key),
-            "INPUT_DIR": str(settings.input_dir),
-            "OUTPUT_DIR": str(settings.output_dir),
-            "CHECKPOINT_DIR": str(settings.checkpoint_dir),
-            "MODELS_DIR": str(settings.models_dir),
-            "PARAMETERS_FILE": str(settings.parameters_file),
-            "TMPDIR": str(settings.temporary_dir),
-            "OUTPUT_PREFIX": settings.output_prefix,
-            "PYTHONUNBUFFERED": "1",
-            **parameters,
-            **operation,
-        }
-
-    def _with_packages(self, requirements: Path, environment: dict[str, str]) -> dict[str, str]:
-        with self._report.phase("install"):
-            packages = install(requirements, self._settings.packages_dir, environment, self._interruption)
-        path = os.pathsep.join(filter(None, [str(packages), environment.get("PYTHONPATH")]))
-        return {**environment, "PYTHONPATH": path}
 
     def _run_script(self, plan: Plan, request: Request, environment: dict[str, str]) -> None:
         if self._interruption.asked.is_set():
@@ -158,6 +207,9 @@ class Attempt:
         oom_kill = self._memory.killed(exit_code)
         stopped = self._interruption.asked.is_set()
         self._report.script_ended(exit_code, stopped=stopped, oom_kill=oom_kill, last_lines=list(child.tail))
+        if self._budget and self._budget.error:
+            log.error("%s", self._budget.error)
+            self._report.stopped_for(self._budget.error)
         log.info("the script ended with exit code %d (%s)", exit_code, self._report.ended)
         mirror.finish()
 
@@ -176,72 +228,53 @@ class Attempt:
         return [
             Repeater(progress.update, lambda: timings.progress),
             Repeater(self._gpu.sample, lambda: timings.gpu),
-            Repeater(mirror.update, self._checkpoint_interval),
+            Repeater(mirror.update, lambda: self._checkpoint_interval(mirror)),
         ]
 
-    def _checkpoint_interval(self) -> float:
-        stopping = self._interruption.asked.is_set()
-        return self._timings.checkpoints_stopping if stopping else self._timings.checkpoints
+    def _checkpoint_interval(self, mirror: CheckpointMirror) -> float:
+        soon = self._interruption.asked.is_set() or mirror.waits
+        return self._timings.checkpoints_soon if soon else self._timings.checkpoints
 
     def _deliver(self) -> None:
-        if self._report.ended == "interrupted":
+        if self._report.ended in ("interrupted", "cost_limit"):
             self._write_report()  # the host may be gone before a large output is uploaded
         with self._report.phase("upload"):
-            self._report.facts["output"] = upload_output(self._settings, self._store)
-            if self._report.ended == "done" and self._settings.attempt > 1:
-                remove_stale(self._settings, self._store)
+            self._delivered(upload_output(self._settings, self._store))
 
-    def _conclude(self) -> int:
+    def _delivered(self, delivered: Delivered) -> None:
+        self._report.facts["output"] = delivered.as_json()
+        if self._stale and self._report.ended == "done":
+            remove_stale(delivered, self._settings, self._store)
+
+    def _conclude(self, sign_of_life: SignOfLife) -> int:
         """job.json, and `_SUCCESS` last of all."""
         self._facts.wait(self._timings.facts)
-        bucket, prefix = self._settings.output_bucket, self._settings.output_prefix
         with self._reported_failures():
             self._write_report()
+            sign_of_life.remove()
             if self._report.ended == "done":
-                self._store.write(bucket, f"{prefix}_SUCCESS", b"")
+                settings, key = self._settings, self._report.facts["content_key"]
+                self._store.write(settings.output_bucket, f"{settings.output_prefix}_SUCCESS", b"")
+                # A copy is not recorded: the first of its kind is what all copies come from.
+                if key and not self._report.facts["reused_from"]:
+                    record(key, settings, self._store)
         return self._report.exit_code
 
     def _write_report(self) -> None:
+        settings = self._settings
+        self._gather()
+        self._store.write(settings.output_bucket, f"{settings.output_prefix}job.json", self._report.as_json())
+
+    def _report_now(self) -> bytes:
+        self._gather()
+        return self._report.sign_of_life()
+
+    def _gather(self) -> None:
         facts, price = self._report.facts, self._facts.price
         facts["machine"] = self._facts.machine.as_json()
         facts["cost"] = price.cost(self._report.total_seconds) if price else None
         facts["peak_memory_mib"] = self._memory.peak_mib()
         facts["gpu"] = self._gpu.as_json()
-        settings = self._settings
-        self._store.write(settings.output_bucket, f"{settings.output_prefix}job.json", self._report.as_json())
-
-
-def _inherited(script_key: str) -> dict[str, str]:
-    """Stages read strangers' photos: nothing leads them to the job role. People's own scripts may use it."""
-    return without_credentials(os.environ) if script_key.startswith(STAGES) else dict(os.environ)
-
-
-def _clear(settings: Settings) -> None:
-    """Empty folders, whatever an earlier job left in the workspace."""
-    folders = [
-        settings.input_dir,
-        settings.output_dir,
-        settings.checkpoint_dir,
-        settings.code_dir,
-        settings.temporary_dir,
-    ]
-    try:
-        for path in [*folders, settings.packages_dir, settings.parameters_file]:
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
-        for path in folders:
-            path.mkdir(parents=True)
-        settings.models_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunnerError(
-            "workspace_unusable", f"the workspace cannot be prepared: {error}", "Make the folder writable for this user"
-        ) from error
-
-
-def _text(value: str | int | float | bool) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 if __name__ == "__main__":

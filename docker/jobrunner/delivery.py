@@ -4,6 +4,7 @@ import logging
 import os
 import stat
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from .failures import reason
@@ -13,21 +14,28 @@ from .store import AWS_FAULTS, Store, Upload
 log = logging.getLogger("runner")
 
 # The platform's own files in the output prefix: a script's files of the same names stay behind.
-RESERVED = ("request.json", "job.json", "_SUCCESS")
+RESERVED = ("request.json", "job.json", "_RUNNING", "_SUCCESS")
 
 
-def upload_output(settings: Settings, store: Store) -> dict[str, int]:
-    """Uploads all; gives the numbers for job.json."""
+@dataclass(frozen=True)
+class Delivered:
+    keys: frozenset[str]
+    bytes: int
+
+    def as_json(self) -> dict[str, int]:
+        return {"files": len(self.keys), "bytes": self.bytes}
+
+
+def upload_output(settings: Settings, store: Store) -> Delivered:
     uploads = list(_uploads(settings.output_dir, settings.output_prefix))
-    states = store.upload(settings.output_bucket, uploads).values()
-    return {"files": len(states), "bytes": sum(state.st_size for state in states)}
+    uploaded = store.upload(settings.output_bucket, uploads)
+    return Delivered(frozenset(upload.key for upload in uploaded), sum(state.st_size for state in uploaded.values()))
 
 
-def remove_stale(settings: Settings, store: Store) -> None:
-    """Removes what an earlier attempt uploaded and this one did not write: a retry must end with the same result."""
+def remove_stale(delivered: Delivered, settings: Settings, store: Store) -> None:
+    """Removes what an earlier attempt delivered and this one did not: a retry must end with the same result."""
     bucket, prefix = settings.output_bucket, settings.output_prefix
-    current = {upload.key for upload in _uploads(settings.output_dir, prefix)}
-    keep = current | {prefix + name for name in RESERVED}
+    keep = delivered.keys | {prefix + name for name in RESERVED}
     try:
         stale = [file.key for file in store.list(bucket, prefix) if file.key not in keep]
         store.delete(bucket, stale)

@@ -45,6 +45,12 @@ class InputError(RunnerError):
     ended = "input_error"
 
 
+class CostLimitError(RunnerError):
+    """Stops the attempt: it would cost more than the message allows, or nobody knows what it costs."""
+
+    ended = "cost_limit"
+
+
 class Interrupted(Exception):  # noqa: N818 (asked for, no error)
     """SIGTERM came before the script was started."""
 

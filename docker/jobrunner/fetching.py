@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 from .failures import InputError, RunnerError, error_code, reason
 from .keys import path_below, refuse_collisions
 from .request import Location, Request
+from .results import Ingredient, ingredient, stage_result
 from .settings import Settings
 from .store import Download, RemoteFile, Store
 
@@ -26,6 +27,7 @@ DENIED = ("AccessDenied", "403", "AllAccessDisabled", "InvalidAccessKeyId")
 class Input:
     uri: str
     downloads: list[Download]
+    ingredient: Ingredient
 
     def as_json(self) -> dict[str, Any]:
         files = [download.source for download in self.downloads]
@@ -35,6 +37,7 @@ class Input:
             "files": len(files),
             "bytes": sum(file.size for file in files),
             "sha256": hashlib.sha256(lines.encode("utf-8", "surrogatepass")).hexdigest(),
+            "origin": self.ingredient.origin,
         }
 
 
@@ -44,6 +47,10 @@ class Plan:
     requirements: Path | None
     inputs: list[Input]
     downloads: list[Download]  # all of them: code, inputs, checkpoints
+
+    @property
+    def ingredients(self) -> list[Ingredient]:
+        return [each.ingredient for each in self.inputs]
 
     @property
     def size(self) -> int:
@@ -56,7 +63,7 @@ def plan_downloads(request: Request, settings: Settings, store: Store) -> Plan:
         code = pool.submit(_code, request.script_key, settings, store)
         checkpoints = pool.submit(_checkpoints, request.checkpoint_prefix, settings, store)
         layout = request.input_layout
-        inputs = [pool.submit(_input, each, layout, settings.input_dir, store) for each in request.input]
+        inputs = [pool.submit(_input, each, layout, settings, store) for each in request.input]
         plan = _plan(request.script_key, code.result(), [each.result() for each in inputs], checkpoints.result())
     refuse_collisions((download.target, download.source.uri) for download in plan.downloads)
     _check_disk(plan.size, settings.workspace)
@@ -111,13 +118,14 @@ def _checkpoints(prefix: str, settings: Settings, store: Store) -> list[Download
     return [_download(file, settings.checkpoint_dir, file.key.removeprefix(prefix)) for file in found]
 
 
-def _input(location: Location, layout: str, folder: Path, store: Store) -> Input:
-    uri = location.uri
+def _input(location: Location, layout: str, settings: Settings, store: Store) -> Input:
+    uri, folder = location.uri, settings.input_dir
     bucket, key = _split(uri)
     try:
         single = None if key == "" or key.endswith("/") else store.find(bucket, key)
         if single:
-            return Input(uri, [_download(single, folder, PurePosixPath(key).name)])
+            name = PurePosixPath(key).name
+            return Input(uri, [_download(single, folder, name)], ingredient([single], key.removesuffix(name), None))
         prefix = f"{key.rstrip('/')}/" if key.strip("/") else ""
         found = _files_only(store.list(bucket, prefix))
     except ClientError as error:
@@ -131,7 +139,9 @@ def _input(location: Location, layout: str, folder: Path, store: Store) -> Input
     if layout == "by_name":
         name = _split(location.base)[1].rstrip("/").rpartition("/")[2]
         folder = path_below(folder, name or bucket, uri)
-    return Input(uri, [_download(file, folder, file.key.removeprefix(prefix)) for file in found])
+    result = stage_result(store, bucket, prefix, found) if bucket == settings.output_bucket else None
+    downloads = [_download(file, folder, file.key.removeprefix(prefix)) for file in found]
+    return Input(uri, downloads, ingredient(found, prefix, result))
 
 
 def _split(uri: str) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 import json
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -17,9 +18,10 @@ from .failures import reason
 
 log = logging.getLogger("runner")
 
+WAIT_SLICE = 0.2  # seconds
 CPU_UNITS = 1024  # ECS counts a vCPU as this
-# Asked once, quickly: a job must not wait for its own description.
-CLIENT_CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=5, read_timeout=10)
+# Beside the script, which waits for none of it; all children of a large array ask at the same time.
+CLIENT_CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 6}, connect_timeout=5, read_timeout=10)
 
 
 @dataclass
@@ -55,29 +57,38 @@ class MachineFacts:
     def __init__(self, metadata_uri: str | None, gpu_names: Callable[[], list[str]]) -> None:
         self.machine = Machine()
         self.price: Price | None = None
+        self.problem = "EC2 has not told it in time"  # why there is no price
         self._metadata_uri = metadata_uri
         self._gpu_names = gpu_names
         self._thread = threading.Thread(target=self._find_out, daemon=True)
 
     def start(self) -> None:
-        self._thread.start()
+        if self._thread.ident is None:
+            self._thread.start()
 
-    def wait(self, seconds: float) -> None:
-        if self._thread.ident is not None:
-            self._thread.join(seconds)
+    def wait(self, seconds: float, unless: threading.Event | None = None) -> None:
+        """Until all is found out, or `unless` is set."""
+        deadline = time.monotonic() + seconds
+        while self._thread.is_alive() and time.monotonic() < deadline and not (unless and unless.is_set()):
+            self._thread.join(min(WAIT_SLICE, seconds))
 
     def _find_out(self) -> None:
         self.machine.gpus = self._gpu_names()
         if not self._metadata_uri:
+            self.problem = "this is no container of ECS"
             return
         try:
             session = boto3.session.Session()  # boto3's default session must not make clients in two threads
             instance_id = self._ask_ecs(session.client("ecs", config=CLIENT_CONFIG), self._metadata_uri)
             self._ask_ec2(session.client("ec2", config=CLIENT_CONFIG), instance_id)
         except (BotoCoreError, ClientError) as error:
-            log.warning("machine or price not known: %s", reason(error))
+            self._not_told(reason(error))
         except (urllib3.exceptions.HTTPError, LookupError, ValueError, TypeError) as error:
-            log.warning("machine or price not known, an unexpected answer: %r", error)
+            self._not_told(f"an unexpected answer: {error!r}")
+
+    def _not_told(self, problem: str) -> None:
+        self.problem = problem
+        log.warning("machine or price not known: %s", problem)
 
     def _ask_ecs(self, ecs: Any, metadata_uri: str) -> str:
         answer = urllib3.PoolManager().request("GET", f"{metadata_uri}/task", timeout=2, retries=2)
@@ -105,6 +116,9 @@ class MachineFacts:
         self.machine.availability_zone = instance["Placement"]["AvailabilityZone"]
         if self.machine.lifecycle == "spot":
             self.price = self._spot_price(ec2)
+            self.problem = f"EC2 has no spot price of {self.machine.instance_type} here"
+        else:
+            self.problem = f"this {self.machine.instance_type} is an on-demand machine"
 
     def _spot_price(self, ec2: Any) -> Price | None:
         now = datetime.now(UTC)

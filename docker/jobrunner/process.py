@@ -68,7 +68,7 @@ class Child:
 
 
 class Interruption:
-    """SIGTERM (or Ctrl-C): remembered, and forwarded to the child that runs at the time."""
+    """SIGTERM (or Ctrl-C, or the end of the budget): remembered, and forwarded to the child that runs at the time."""
 
     def __init__(self, grace: float) -> None:
         self.asked = threading.Event()
@@ -88,10 +88,13 @@ class Interruption:
         finally:
             self._child = None
 
-    def _handle(self, number: int, frame: FrameType | None) -> None:
+    def ask(self) -> None:
         self.asked.set()
-        if self._child:
-            self._child.stop(self._grace)
+        if child := self._child:
+            child.stop(self._grace)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self.ask()
 
 
 def without_credentials(environment: Mapping[str, str]) -> dict[str, str]:

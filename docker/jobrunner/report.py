@@ -13,7 +13,7 @@ from typing import Any
 
 import boto3
 
-from .failures import ExitCode, Failure, RunnerError
+from .failures import CostLimitError, ExitCode, Failure, RunnerError
 from .request import Request
 from .settings import Settings
 from .store import open_regular
@@ -41,6 +41,8 @@ class Report:
             "args": [],
             "parameters": {},
             "operation": None,
+            "content_key": None,
+            "reused_from": None,
             "machine": None,
             "peak_memory_mib": None,
             "oom_kill": False,
@@ -69,6 +71,11 @@ class Report:
     def script_fetched(self, script: Path) -> None:
         self.facts["script"]["sha256"] = hashlib.sha256(script.read_bytes()).hexdigest()
 
+    def reused(self, prefix: str) -> None:
+        self.exit_code = int(ExitCode.DONE)
+        self.ended = "done"
+        self.facts["reused_from"] = prefix
+
     def script_ended(self, exit_code: int, *, stopped: bool, oom_kill: bool, last_lines: list[str]) -> None:
         self.script_ran = True
         self.exit_code = exit_code
@@ -85,28 +92,39 @@ class Report:
             self.ended = error.ended
             self.error = error.failure.as_json()
 
+    def stopped_for(self, error: CostLimitError) -> None:
+        """What stopped the script says more than the script does, unless it ended all the same."""
+        if self.ended not in ("done", "input_error", "out_of_memory"):
+            self.exit_code = int(error.exit_code)
+            self.ended = error.ended
+            self.error = error.failure.as_json()
+
     def interrupted_early(self) -> None:
         self.exit_code = int(ExitCode.INTERRUPTED)
         self.ended = "interrupted"
         self.error = _own_words("interrupted", self.exit_code, []).as_json()
 
-    def after(self, earlier: bytes | None) -> None:
-        """Takes over what attempts before this one lost, from the job.json that the last of them left."""
-        report = _object(earlier)
-        if report.get("job_id") != self._settings.job_id:
-            report = {}
-        known = {each.get("attempt"): each for each in report.get("interruptions", [])}
-        if report:
-            seconds = report.get("seconds", {}).get("total")
-            attempt = report.get("attempt")
-            known[attempt] = {"attempt": attempt, "ended_at": report.get("ended_at"), "seconds": seconds}
-        # An attempt whose host went without notice left nothing.
-        lost = range(1, self._settings.attempt)
+    def after(self, *earlier: bytes | None) -> None:
+        """Takes over what attempts before this one lost, from the reports that they left; the last one given wins."""
+        known: dict[Any, dict[str, Any]] = {}
+        for report in map(_object, earlier):
+            if report.get("job_id") == self._settings.job_id:
+                known.update({each.get("attempt"): each for each in report.get("interruptions", [])})
+                known[report.get("attempt")] = _lost(report)
+        # An attempt whose host went before it could write anything left nothing.
+        unknown = {"ended_at": None, "seconds": None, "usd": None}
         self.facts["interruptions"] = [
-            known.get(attempt, {"attempt": attempt, "ended_at": None, "seconds": None}) for attempt in lost
+            known.get(attempt, {"attempt": attempt, **unknown}) for attempt in range(1, self._settings.attempt)
         ]
 
+    def sign_of_life(self) -> bytes:
+        """The report as it would be if the host went now."""
+        return self._json("running", None, None)
+
     def as_json(self) -> bytes:
+        return self._json(self.ended, self.exit_code, self.error)
+
+    def _json(self, ended: str, exit_code: int | None, error: dict[str, Any] | None) -> bytes:
         seconds = {name: round(value, 3) for name, value in self._seconds.items()}
         document = {
             "version": 1,
@@ -114,9 +132,9 @@ class Report:
             "stage": self._settings.stage,
             "job_id": self._settings.job_id,
             "attempt": self._settings.attempt,
-            "ended": self.ended,
-            "exit_code": self.exit_code,
-            "error": self.error,
+            "ended": ended,
+            "exit_code": exit_code,
+            "error": error,
             **self.facts,
             "versions": {"runner": RUNNER_VERSION, "python": platform.python_version(), "boto3": boto3.__version__},
             "started_at": self._started_at,
@@ -154,6 +172,16 @@ def _own_words(ended: str, exit_code: int, last_lines: list[str]) -> Failure:
     return Failure(
         code="script_failed", cause=f"the script ended with exit code {exit_code}{last}", fix="Look at the script's log"
     )
+
+
+def _lost(report: dict[str, Any]) -> dict[str, Any]:
+    cost = report.get("cost")
+    return {
+        "attempt": report.get("attempt"),
+        "ended_at": report.get("ended_at"),
+        "seconds": report.get("seconds", {}).get("total"),
+        "usd": cost.get("usd") if isinstance(cost, dict) else None,
+    }
 
 
 def _told_by_script(path: Path) -> dict[str, Any] | None:

@@ -13,9 +13,14 @@ class Timings:
 
     progress: float = 10  # between two looks at progress.json
     checkpoints: float = 30  # between two mirrorings of the checkpoint folder
-    checkpoints_stopping: float = 2  # the same after SIGTERM: what is saved now must be in S3 before the host goes
+    checkpoints_soon: float = (
+        1  # the same after SIGTERM, for the host goes, and where a file was too young the last time
+    )
     gpu: float = 5  # between two samples of nvidia-smi
     stop: float = 95  # the script's time to write a checkpoint; ECS kills the container 110 after its SIGTERM
+    sign_of_life: float = 30  # between two writings of _RUNNING
+    cost: float = 1  # between two looks at what max_cost_usd leaves
+    price: float = 60  # how long a job with max_cost_usd waits for the price of its machine
     facts: float = 5  # how long a finished job waits for ECS and EC2 to tell about the machine
 
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,6 +24,7 @@ MIB = 1024 * 1024
 # Smaller files go in one request of the pool's: the transfer manager's three tasks per file cost more than the file.
 SMALL = 8 * MIB
 READ_SIZE = 1 * MIB
+COPIED_WHOLE = 128 * MIB  # S3 copies larger objects in parts, faster; above 5 GB it must
 DELETE_AT_ONCE = 1000  # the most that DeleteObjects takes
 
 STREAM_TRIES = 3  # the SDK retries a request, not a body that breaks off
@@ -36,6 +38,7 @@ class RemoteFile:
     key: str
     size: int
     etag: str
+    modified: datetime
 
     @property
     def uri(self) -> str:
@@ -52,6 +55,12 @@ class Download:
 class Upload:
     path: Path
     key: str
+
+
+@dataclass(frozen=True)
+class Copy:
+    source: RemoteFile
+    key: str  # in the same bucket
 
 
 class Store:
@@ -88,14 +97,14 @@ class Store:
             if error_code(error) in ("NoSuchKey", "404"):
                 return None
             raise
-        return RemoteFile(bucket, key, head["ContentLength"], head["ETag"])
+        return RemoteFile(bucket, key, head["ContentLength"], head["ETag"], head["LastModified"])
 
     def list(self, bucket: str, prefix: str, *, delimiter: str = "") -> list[RemoteFile]:
         pages = self._client.get_paginator("list_objects_v2").paginate(
             Bucket=bucket, Prefix=prefix, Delimiter=delimiter
         )
         return [
-            RemoteFile(bucket, found["Key"], found["Size"], found["ETag"])
+            RemoteFile(bucket, found["Key"], found["Size"], found["ETag"], found["LastModified"])
             for page in pages
             for found in page.get("Contents", [])
         ]
@@ -128,6 +137,12 @@ class Store:
             failures = transfers.each(files, put, stop=None)
         _raise_first("upload", [(f"s3://{bucket}/{file.key}", error) for file, error in failures])
         return uploaded
+
+    def copy(self, files: Sequence[Copy], stop: threading.Event) -> None:
+        """Inside S3; the bytes never come here."""
+        with _Transfers(self._client) as transfers:
+            failures = transfers.each(files, transfers.copy, stop)
+        _raise_first("copy", [(file.source.uri, error) for file, error in failures])
 
 
 class _Transfers:
@@ -192,6 +207,15 @@ class _Transfers:
                 body = content.read()
                 self._client.put_object(Bucket=bucket, Key=file.key, Body=body, ContentType=content_type(file.key))
         return state
+
+    def copy(self, file: Copy) -> None:
+        source = {"Bucket": file.source.bucket, "Key": file.source.key}
+        unchanged = {"CopySourceIfMatch": file.source.etag}
+        if file.source.size > COPIED_WHOLE:
+            extra = {**unchanged, "ContentType": content_type(file.key)}  # copies in parts do not take it over
+            self._manager.copy(source, file.source.bucket, file.key, extra).result()
+        else:
+            self._client.copy_object(CopySource=source, Bucket=file.source.bucket, Key=file.key, **unchanged)
 
 
 def open_regular(path: Path) -> BinaryIO:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .failures import RunnerError, reason
+from .settings import Settings
 from .store import AWS_FAULTS, Download, Store, Upload, open_regular, regular_files
 
 log = logging.getLogger("runner")
@@ -36,9 +37,10 @@ class Repeater:
     def _run(self) -> None:
         last = time.monotonic()
         while not self._stopped.wait(min(0.5, self._interval())):
-            if time.monotonic() - last >= self._interval():
+            now = time.monotonic()
+            if now - last >= self._interval():
+                last = now  # from begin to begin: a long upload does not make the next round later
                 self._act()
-                last = time.monotonic()
 
 
 class CheckpointMirror:
@@ -51,6 +53,11 @@ class CheckpointMirror:
         self._prefix = prefix
         self._mirrored: dict[Path, State] = {}
         self._waited: dict[Path, State] = {}
+
+    @property
+    def waits(self) -> bool:
+        """Whether a file was left for the next round."""
+        return bool(self._waited)
 
     def restored(self, downloads: list[Download]) -> None:
         """These lie in S3 already."""
@@ -123,6 +130,42 @@ class ProgressUpload:
             return  # scripts need not write one
         except AWS_FAULTS as error:
             log.warning("progress.json not uploaded, trying again: %s", reason(error))
+
+
+class SignOfLife:
+    """Tells the next attempt what is lost if this one's host goes without notice: its report so far, in S3."""
+
+    NAME = "_RUNNING"
+    FIRST_SECONDS = 1
+    SHARE = 0.25  # of its age an attempt may lose unseen while it is young
+
+    def __init__(self, store: Store, settings: Settings, report: Callable[[], bytes]) -> None:
+        self._store = store
+        self._bucket = settings.output_bucket
+        self._key = settings.output_prefix + self.NAME
+        self._left = settings.attempt > 1  # perhaps, by the attempt before
+        self._report = report
+        self._begun = time.monotonic()
+
+    def repeated(self, longest: float) -> Repeater:
+        return Repeater(self._write, lambda: min(longest, max(self.FIRST_SECONDS, self.SHARE * self._age())))
+
+    def remove(self) -> None:
+        try:
+            if self._left:
+                self._store.delete(self._bucket, [self._key])
+        except AWS_FAULTS as error:
+            log.warning("%s stays in s3://%s: %s", self._key, self._bucket, reason(error))
+
+    def _age(self) -> float:
+        return time.monotonic() - self._begun
+
+    def _write(self) -> None:
+        try:
+            self._left = True
+            self._store.write(self._bucket, self._key, self._report())
+        except AWS_FAULTS as error:
+            log.warning("no sign of life in S3, trying again: %s", reason(error))
 
 
 def _state(state: os.stat_result) -> State:

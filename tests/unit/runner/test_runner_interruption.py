@@ -4,7 +4,7 @@ import json
 import time
 from typing import Any
 
-QUICK = "progress=0.2, checkpoints=0.2, checkpoints_stopping=0.1, stop=1.5"
+QUICK = "progress=0.2, checkpoints=0.2, checkpoints_soon=0.1, stop=1.5"
 
 # Counts to 20, a step each 0.1 s; stops politely with a checkpoint.
 COUNT = """
@@ -57,7 +57,7 @@ def test_a_host_lost_without_notice_costs_only_what_was_not_mirrored(job: Any) -
 
     assert second.exit_code == 0 and "begins at 0" not in second.stdout
     assert job.read("counted.txt") == WHOLE
-    assert job.report["interruptions"] == [{"attempt": 1, "ended_at": None, "seconds": None}]
+    assert job.report["interruptions"] == [{"attempt": 1, "ended_at": None, "seconds": None, "usd": None}]
 
 
 def test_interruptions_add_up_over_attempts(job: Any) -> None:
@@ -74,7 +74,7 @@ def test_another_jobs_report_under_the_same_prefix_is_not_taken_over(job: Any) -
     job.script("raise SystemExit(75)")
     job.run(attempt=1, AWS_BATCH_JOB_ID="an-earlier-job")
     job.run(attempt=2)
-    assert job.report["interruptions"] == [{"attempt": 1, "ended_at": None, "seconds": None}]
+    assert job.report["interruptions"] == [{"attempt": 1, "ended_at": None, "seconds": None, "usd": None}]
 
 
 def test_a_script_that_ignores_sigterm_is_killed_and_its_output_uploaded(job: Any) -> None:
