@@ -8,9 +8,10 @@ PEERS := @playcanvas/splat-transform@2.7.1 @sparkjsdev/spark@2.2.0 three@0.187.0
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
-demo: need-terraform  ## photos to a COLMAP model through the whole platform, on this machine (PHOTOS=dir for your own)
-	@scripts/setup.sh demo
+demo: need-terraform  ## photos to a scene in the browser through the whole platform, on this machine (PHOTOS=dir for your own)
+	@scripts/setup.sh all
 	@$(PY) modules/lambda/build.py
+	@$(PY) jobs/viewer/vendor.py || echo "[demo] without the web viewer: compress, the last stage, will fail and its e-mail say so"
 	@$(PY) -m local demo $(if $(PHOTOS),--photos "$(PHOTOS)")
 
 local: need-terraform  ## serve the platform on this machine until Ctrl-C, for real aws commands

@@ -14,7 +14,7 @@ def main() -> int:
     serve.add_argument("--folder", type=Path, default=Path("splatworks-local"), help="where all its files go")
     serve.add_argument("--port", type=int, default=0, help="port of the endpoint (default: a free one)")
     serve.add_argument("--concurrency", type=int, default=2, help="jobs that run at the same time (default: 2)")
-    demo = commands.add_parser("demo", help="photos to a COLMAP model through the whole platform")
+    demo = commands.add_parser("demo", help="photos to a scene in the browser through the whole platform")
     demo.add_argument("--photos", type=Path, default=None, help="folder of photos (default: rendered ones)")
     demo.add_argument("--folder", type=Path, default=Path("demo-output"), help="where the results go")
     arguments = parser.parse_args()

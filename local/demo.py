@@ -1,26 +1,34 @@
-"""`make demo`: photos to a COLMAP model through the whole platform, on this machine, leaving a folder to look at."""
+"""`make demo`: photos to a scene in a browser page through the whole platform, on this machine."""
 
 import json
 import mimetypes
 import re
 import shlex
 import shutil
+import signal
+import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from rich.console import Console
 from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from local.demo_results import PAGE, download_run, write_index
 from local.embedded_aws import Email, EmbeddedAWS, FolderInUseError
 from local.survey import render_survey
 from local.terraform_project import TerraformError
 
-JOB_TIMEOUT = 3600  # seconds; the user's own photos may be many
-ENDED = ("SUCCEEDED", "FAILED")
+ROOT = Path(__file__).parents[1]
+PROJECT = "demo"
+DISPATCH_TIMEOUT = 120  # seconds from the message to the run
+RUN_TIMEOUT = 4 * 3600  # the user's own photos may be many
+CTRL_C = 130
+MAX_STEPS = 1_500  # of the 2,000 of a draft: the whole demo is to take minutes
 
 
 class DemoError(Exception):
@@ -28,7 +36,7 @@ class DemoError(Exception):
 
 
 def run_demo(photos: Path | None, folder: Path, console: Console) -> bool:
-    """Run the main job on `photos` (rendered when None), leave the results in `folder`; True when the job succeeded."""
+    """Run the pipeline on `photos` (rendered when None), leave the results in `folder`; True when the run succeeded."""
     started = time.monotonic()
     if photos is not None:
         check_photos(photos)
@@ -48,25 +56,22 @@ def run_demo(photos: Path | None, folder: Path, console: Console) -> bool:
         message = demo_message()
         show_publish(message, outputs, console)
         aws.publish(message)
+        run_id = wait_for_run(aws, outputs["ml_output_bucket"])
 
-        step(console, 5, "The job")
-        job = watch(aws, outputs["ml_output_bucket"], console)
+        step(console, 5, "The run: structure from motion, training, compression")
+        watch(aws, run_id, console)
 
         step(console, 6, "The e-mail")
-        email = aws.wait_for_email(job["jobName"], timeout=60)
-        console.print(Panel(email.body, title=email.subject, subtitle=f"to {email.to}", highlight=False))
+        email = aws.wait_for_email(run_id, timeout=120)
+        show_email(email, console)
+        succeeded = all(job["status"] == "SUCCEEDED" for job in aws.jobs())
 
-        download(aws, outputs["ml_output_bucket"], folder)
-        index = write_index(folder, job, photos, aws.emails())
-
-    succeeded = bool(job["status"] == "SUCCEEDED")
-    console.print()
-    console.print(f"{'Done' if succeeded else 'The job failed'} after {time.monotonic() - started:.0f} s. Look at:")
-    console.print(f"  {index}  what is where", highlight=False)
-    for name in ("scene/report.html", "scene/report.json", "scene/sparse/0", "emails"):
-        if (folder / name).exists():
-            console.print(f"  {folder / name}", highlight=False)
-    return succeeded
+        download_run(aws.client("s3"), outputs["ml_output_bucket"], f"runs/{PROJECT}/{run_id}/", folder)
+        shutil.copytree(aws.outbox, folder / "emails")
+    ended = f"{'Done' if succeeded else 'The run FAILED'} after {time.monotonic() - started:.0f} s."
+    index = write_index(folder, run_id, ended)
+    show_results(folder, index, ended, console)
+    return succeeded and (folder / PAGE).is_file()
 
 
 def check_photos(photos: Path) -> None:
@@ -151,14 +156,14 @@ def upload(aws: EmbeddedAWS, bucket: str, photos: Path, console: Console) -> Non
 
 def demo_message() -> dict[str, Any]:
     return {
-        "trigger_type": "batch_job",
+        "trigger_type": "splat_pipeline",
         "data": {
-            "script_key": "stages/sfm.py",
-            "compute_type": "cpu",
             "input": "photos/demo/",
-            "job_name": "demo-sfm",
+            "preset": "draft",
+            "train": {"compute_type": "cpu", "parameters": {"max_steps": MAX_STEPS}},
+            "job_name": "demo",
         },
-        "metadata": {"user": "newcomer", "project": "demo", "experiment": "first"},
+        "metadata": {"user": "newcomer", "project": PROJECT, "experiment": "Splatworks demo"},
     }
 
 
@@ -169,88 +174,55 @@ def show_publish(message: dict[str, Any], outputs: dict[str, str], console: Cons
     console.print(f"  {command}", style="cyan", highlight=False, soft_wrap=True)
 
 
-def watch(aws: EmbeddedAWS, bucket: str, console: Console) -> dict[str, Any]:
-    """Follow the job as anyone can: its state from Batch, how far it is from progress.json. Returns the ended job."""
-    columns = (
-        TextColumn("  {task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TimeElapsedColumn(),
-    )
-    deadline = time.monotonic() + JOB_TIMEOUT
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task("waiting for the dispatcher", total=1.0)
-        while time.monotonic() < deadline:
-            jobs = [job for job in aws.jobs() if job["jobName"].startswith("demo-sfm")]
-            if jobs:
-                job = aws.job(jobs[0]["jobId"])
-                if job["status"] in ENDED:
-                    progress.update(task, description=f"{job['jobName']}: {job['status']}", completed=1.0)
-                    return job
-                done = stage_progress(aws, bucket)
-                text = f"{job['jobName']}: {job['status']} {done.get('message', '')}"
-                progress.update(task, description=text, completed=done.get("fraction", 0.0))
-            elif refusals := [email for email in aws.emails() if "refused" in email.subject.lower()]:
-                raise DemoError(f"the dispatcher refused the message:\n{refusals[-1].body}")
-            time.sleep(0.5)
-    raise DemoError(f"the job did not end within {JOB_TIMEOUT} s; its log is in {aws.outbox.parent}")
+def wait_for_run(aws: EmbeddedAWS, bucket: str) -> str:
+    """The id of the run that the dispatcher made of the message."""
+
+    def planned() -> str | None:
+        found = aws.client("s3").list_objects_v2(Bucket=bucket, Prefix=f"runs/{PROJECT}/").get("Contents", [])
+        runs = [item["Key"].split("/")[2] for item in found if item["Key"].endswith("/run.json")]
+        refusals = [email for email in aws.emails() if "refused" in email.subject.lower()]
+        if refusals:
+            raise DemoError(f"the dispatcher refused the message:\n{refusals[-1].body}")
+        return runs[0] if runs and aws.jobs() else None
+
+    run_id: str = aws.wait_until(planned, DISPATCH_TIMEOUT, what="the dispatcher to start the run")
+    return run_id
 
 
-def stage_progress(aws: EmbeddedAWS, bucket: str) -> dict[str, Any]:
-    s3 = aws.client("s3")
-    found = s3.list_objects_v2(Bucket=bucket, Prefix="runs/demo/").get("Contents", [])
-    keys = [item["Key"] for item in found if item["Key"].endswith("/progress.json")]
-    if not keys:
-        return {}
-    progress: dict[str, Any] = json.load(s3.get_object(Bucket=bucket, Key=keys[0])["Body"])
-    return progress
+def watch(aws: EmbeddedAWS, run_id: str, console: Console) -> None:
+    """As anyone follows a run: bars from progress.json on a terminal, a line per change elsewhere."""
+    command = ["splatworks", "status", run_id, "--watch"]
+    console.print(f"  {shlex.join(command)}", style="cyan", highlight=False)
+    subprocess.run([sys.executable, "-m", *command], env=aws.program_environment(), cwd=ROOT, timeout=RUN_TIMEOUT)  # noqa: S603
 
 
-def download(aws: EmbeddedAWS, bucket: str, folder: Path) -> None:
-    """The run's outputs to folder/scene, as `aws s3 cp --recursive` would; the e-mails to folder/emails."""
-    s3 = aws.client("s3")
-    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="runs/demo/")
-    for item in (item for page in pages for item in page.get("Contents", [])):
-        # runs/demo/<run>/sfm/<path>
-        path = folder / "scene" / item["Key"].split("/", 4)[4]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        s3.download_file(bucket, item["Key"], str(path))
-    shutil.copytree(aws.outbox, folder / "emails")
+def show_email(email: Email, console: Console) -> None:
+    console.print(Panel(email.body, title=email.subject, subtitle=f"to {email.to}", highlight=False))
+    console.print("  Its links lead to the AWS on this machine, which ends with the demo; below is what stays.")
 
 
-def write_index(folder: Path, job: dict[str, Any], photos: Path, emails: list[Email]) -> Path:
-    lines = [
-        "# What the demo left here",
-        "",
-        f"Job `{job['jobName']}` ended as {job['status']}. Photos came from `{photos}`.",
-        "",
-        "| where | what |",
-        "|---|---|",
-        "| scene/images/ | undistorted photos |",
-        "| scene/sparse/0/ | the COLMAP model (PINHOLE cameras) that every trainer reads |",
-        "| scene/report.json, scene/report.html | how good the model is, photo by photo |",
-        "| scene/result.json | the stage's verdict, in numbers |",
-        "| scene/job.json | the runner's: machine, seconds, memory, cost, hashes |",
-        "| scene/request.json | the message as the dispatcher understood it |",
-        f"| emails/ | {len(emails)} e-mail{'s' if len(emails) != 1 else ''}, as the platform sent them |",
-        "| survey/ | the rendered photos, and the exact poses they were taken from (truth/) |",
-        "| aws/ | the embedded AWS: Terraform's working folder, logs |",
-    ]
-    kept = [line for line in lines if not line.startswith("| ") or any_exists(folder, line)]
-    index = folder / "index.md"
-    index.write_text("\n".join(kept) + "\n")
-    return index
-
-
-def any_exists(folder: Path, row: str) -> bool:
-    names = row.split("|")[1].split(",")
-    return names[0].strip() == "where" or any((folder / name.strip()).exists() for name in names)
+def show_results(folder: Path, index: Path, ended: str, console: Console) -> None:
+    console.print(f"\n{ended} Look at:")
+    page = folder / PAGE
+    if page.is_file():
+        console.print(f"  {page}  the scene, in any browser", style="bold", highlight=False)
+    else:
+        console.print(f"  no {PAGE}: the e-mail above says what to do", style="bold red", highlight=False)
+    console.print(f"  {index}  what is where", highlight=False)
 
 
 def main(photos: Path | None, folder: Path) -> int:
     console = Console(width=max(100, Console().width)) if not sys.stdout.isatty() else Console()
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         return 0 if run_demo(photos, folder, console) else 1
-    except (DemoError, TerraformError, FolderInUseError, TimeoutError) as error:
+    except KeyboardInterrupt:
+        console.print("\nstopped; the jobs are ended and the embedded AWS is gone")
+        return CTRL_C
+    except (DemoError, TerraformError, FolderInUseError, TimeoutError, subprocess.TimeoutExpired) as error:
         console.print(f"[bold red]error:[/] {error}", highlight=False)
         return 2
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -138,6 +139,11 @@ class EmbeddedAWS:
             "no_proxy": "127.0.0.1,localhost",
             "PROJECT_NAME": self.project_name,
         }
+
+    def program_environment(self) -> dict[str, str]:
+        """For a program of this machine, such as `aws`: nothing of the user's own AWS settings reaches it."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        return {**kept, **self.environment}
 
     def client(self, service: str) -> Any:
         if service not in self._clients:
