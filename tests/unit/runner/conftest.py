@@ -21,7 +21,7 @@ from moto.server import ThreadedMotoServer
 ROOT = Path(__file__).parents[3]
 # The entry file itself, and a way in with shorter waits for the tests that would take minutes.
 ENTRY = [str(ROOT / "docker" / "runner.py")]
-QUICK = "import sys, runner; from jobrunner.settings import Timings; sys.exit(runner.main(Timings(%s)))"
+QUICK = "import sys, runner; from jobrunner.settings import Timings\n{}\nsys.exit(runner.main(Timings({})))"
 
 
 @dataclass
@@ -40,6 +40,7 @@ class Job:
     name: str = field(default_factory=lambda: f"job-{uuid.uuid4().hex[:8]}")
     environment: dict[str, str] = field(default_factory=dict)
     request: dict[str, Any] = field(default_factory=dict)
+    prelude: str = ""  # statements before the runner starts, for faults that no real S3 gives on demand
 
     def __post_init__(self) -> None:
         self.s3 = boto3.client(
@@ -52,10 +53,15 @@ class Job:
         self.input_bucket, self.output_bucket = f"{self.name}-in", f"{self.name}-out"
         for bucket in (self.input_bucket, self.output_bucket):
             self.s3.create_bucket(Bucket=bucket)
-        self.prefix = f"runs/demo/{self.name}/script/"
-        self.checkpoints = f"checkpoints/demo/{self.name}/script/"
+        self.of(self.name)
         self.workspace = self.folder / "workspace"
         self.models = self.folder / "models"
+
+    def of(self, run: str, stage: str = "script") -> None:
+        """From here on, this is the job of that run and stage."""
+        self.run_id, self.stage = run, stage
+        self.prefix = f"runs/demo/{run}/{stage}/"
+        self.checkpoints = f"checkpoints/demo/{run}/{stage}/"
 
     def script(self, text: str, key: str = "jobs/script.py") -> None:
         self.put(key, text)
@@ -74,11 +80,12 @@ class Job:
 
     def start(self, attempt: int = 1, timings: str = "", **extra: str) -> subprocess.Popen[str]:
         self.write_request()
-        command = [sys.executable, *(["-c", QUICK % timings] if timings else ENTRY)]
+        special = bool(timings or self.prelude)
+        command = [sys.executable, *(["-c", QUICK.format(self.prelude, timings)] if special else ENTRY)]
         kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         environment = {
             **kept,
-            "PYTHONPATH": str(ROOT / "docker") if timings else "",
+            "PYTHONPATH": str(ROOT / "docker") if special else "",
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ACCESS_KEY_ID": "secret-id",
             "AWS_SECRET_ACCESS_KEY": "secret-key",
@@ -89,8 +96,8 @@ class Job:
             "ML_OUTPUT_BUCKET": self.output_bucket,
             "REQUEST_KEY": f"{self.prefix}request.json",
             "OUTPUT_PREFIX": self.prefix,
-            "RUN_ID": self.name,
-            "STAGE": "script",
+            "RUN_ID": self.run_id,
+            "STAGE": self.stage,
             "WORKSPACE_DIR": str(self.workspace),
             "MODELS_DIR": str(self.models),
             **self.environment,
