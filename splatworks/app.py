@@ -15,6 +15,9 @@ from rich.text import Text
 from splatworks import messages
 from splatworks.bars import transfer_bar
 from splatworks.estimates import estimate
+from splatworks.local_run import LocalJob, existing, run_local
+from splatworks.local_script import script_files
+from splatworks.local_verdict import email_text
 from splatworks.logs import show_logs
 from splatworks.message_options import MessageOptions, takes_message_options
 from splatworks.plan_view import as_json as plan_as_json
@@ -24,10 +27,11 @@ from splatworks.platform import DEFAULT_PROJECT, PROJECT_VARIABLES, find_platfor
 from splatworks.problems import CTRL_C, FAULT, REFUSED, Problem, explained
 from splatworks.results import LONGEST_HOURS, files_of, viewer_link
 from splatworks.results import download as fetch
-from splatworks.runs import FAILED, find_run, list_runs
+from splatworks.run_states import FAILED
+from splatworks.runs import find_run, list_runs
 from splatworks.status_view import as_json, show_run, show_runs
 from splatworks.stopping import stop, stoppable
-from splatworks.submission import publish, upload_locations
+from splatworks.submission import check, publish, upload_locations
 from splatworks.uploads import size_of
 from splatworks.watching import watch_run, watch_runs
 
@@ -81,6 +85,7 @@ def submit(
     locations = messages.locate(options)
     message = messages.compose(options, locations)  # a typo ends here, before gigabytes are uploaded
     platform = find_platform(project)
+    check(platform, message, uploaded=not any(location.local for location in locations))
     upload_locations(platform, locations, keep_others=keep_others)
     publish(platform, message)
     run_id = messages.run_id(message)
@@ -230,6 +235,49 @@ def download(
     with transfer_bar(f"{len(files)} files", size) as advance:
         fetch(platform, files, advance)
     tell(f"{len(files)} files, {size / 1e6:.1f} MB, in {folder}")
+
+
+@app.command(name="run-local")
+def run_local_script(
+    script: Annotated[Path, typer.Argument(help="A Python script, as you would upload it below jobs/.")],
+    input_path: Annotated[
+        Path | None, typer.Option("--input", help="Folder (or file) that becomes INPUT_DIR.", show_default=False)
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Where its OUTPUT_DIR goes (default: <script>-output).", show_default=False)
+    ] = None,
+    args: Annotated[str | None, typer.Option(help="The script's arguments: --args '--limit 5'.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="A parameter: --set name=value. May be repeated.")
+    ] = None,
+    operation: Annotated[str | None, typer.Option(help="Its OPERATION.")] = None,
+    requirements: Annotated[
+        Path | None, typer.Option(help="Packages to install (default: requirements.txt beside it).", show_default=False)
+    ] = None,
+    alone: Annotated[
+        bool | None,
+        typer.Option("--alone/--folder", help="Whether its whole folder comes along.", show_default=False),
+    ] = None,
+    gpu: Annotated[bool, typer.Option("--gpu", help="COMPUTE_TYPE=gpu.")] = False,
+    memory: Annotated[
+        int | None, typer.Option(min=128, help="MiB that it may use (default: all).", show_default=False)
+    ] = None,
+) -> None:
+    """Run a script on this machine through the platform's own runner, before it costs anything."""
+    job = LocalJob(
+        script=script_files(script, requirements, alone=alone),
+        input=existing(input_path),
+        output=(output or Path(f"{script.stem}-output")).expanduser().resolve(),
+        args=messages.split_arguments(args) if args else [],
+        parameters=messages.parameters("--set", settings),
+        operation=operation,
+        gpu=gpu,
+        memory=memory,
+    )
+    end = run_local(job, lambda line: print(line, flush=True))
+    subject, body = email_text(end)
+    tell(f"\nThe e-mail would say:\n\n{subject}\n\n{body}\n\nIts output and job.json: {job.output}")
+    raise typer.Exit(end.exit_code)
 
 
 def _exit_as(run_status: str) -> None:

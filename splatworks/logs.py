@@ -7,7 +7,8 @@ from botocore.exceptions import ClientError
 
 from splatworks.platform import Platform
 from splatworks.problems import Problem, error_code
-from splatworks.runs import Run, Stage, array_child, find_run
+from splatworks.run_states import Run, Stage
+from splatworks.runs import array_child, find_run
 
 EVERY = 2.0  # seconds between two looks, with --follow
 # A line arrives in CloudWatch some seconds after it was printed, also the last one.

@@ -13,7 +13,7 @@ from jobrunner.keys import path_below, refuse_collisions
 
 from splatworks.platform import Platform
 from splatworks.problems import Problem
-from splatworks.runs import Run, Stage
+from splatworks.run_states import Run, Stage
 
 PAGE = "viewer/index.html"  # of compress
 LONGEST_HOURS = 168  # AWS signs for a week at most

@@ -2,14 +2,14 @@
 
 import json
 import re
-import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from splatworks.platform import CONNECTIONS, Platform
 from splatworks.problems import Problem
+from splatworks.run_states import ENDED, FAILED, REUSED, RUNNING, SUCCEEDED, UNSENT, Run, Stage
 
 PIPELINE_JOB = re.compile(r"(.+-[0-9a-f]{12})-(sfm|train|compress)")  # <run>-<stage>, docs/contracts.md
 JOB_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(:\d+)?")
@@ -18,93 +18,6 @@ DESCRIBED_AT_ONCE = 100  # the most that DescribeJobs takes
 FILE_LIMIT = 1_000_000  # bytes that are read of a JSON file
 SHOWN = 10
 LISTED = 2000  # ended jobs that are looked through for earlier runs of a stage
-
-FAILED, SUCCEEDED, REUSED, RUNNING = "FAILED", "SUCCEEDED", "REUSED", "RUNNING"
-UNSENT = "UNSENT"  # named by run.json, but no job of it is known
-ENDED = (FAILED, SUCCEEDED, REUSED)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stage:
-    """One stage of a run, which is one job (or array); of a batch_job the only one."""
-
-    name: str
-    status: str  # Batch's, or REUSED or UNSENT
-    job_id: str = ""
-    job_name: str = ""
-    queue: str = ""
-    reason: str = ""
-    created: float | None = None  # seconds since 1970
-    started: float | None = None
-    stopped: float | None = None
-    size: int = 1  # of an array
-    counts: dict[str, int] = field(default_factory=dict)  # of an array's children by status
-    output_prefix: str = ""
-    reused_from: str = ""
-    log_streams: tuple[str, ...] = ()  # one per attempt
-    exit_code: int | None = None
-    progress: dict[str, Any] = field(default_factory=dict)  # progress.json
-    report: dict[str, Any] = field(default_factory=dict)  # job.json
-    result: dict[str, Any] = field(default_factory=dict)  # result.json
-
-    @property
-    def ended(self) -> bool:
-        return self.status in ENDED
-
-    @property
-    def fraction(self) -> float | None:
-        """How far it is, from 0 to 1, where that is known."""
-        if self.status in (SUCCEEDED, REUSED):
-            return 1.0
-        if self.size > 1:
-            return sum(self.counts.get(status, 0) for status in (SUCCEEDED, FAILED)) / self.size
-        value = self.progress.get("fraction")
-        known = isinstance(value, int | float) and not isinstance(value, bool)
-        return min(1.0, max(0.0, float(value))) if known else None  # type: ignore[arg-type]
-
-    @property
-    def seconds(self) -> float | None:
-        return None if self.started is None else max(0.0, (self.stopped or time.time()) - self.started)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    id: str
-    stages: tuple[Stage, ...]
-    project: str = ""
-    message: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def status(self) -> str:
-        states = [stage.status for stage in self.stages]
-        if FAILED in states:
-            return FAILED
-        if all(state in (SUCCEEDED, REUSED) for state in states):
-            return SUCCEEDED
-        if any(state in (RUNNING, "STARTING") for state in states):
-            return RUNNING
-        return next(state for state in states if state not in ENDED)
-
-    @property
-    def ended(self) -> bool:
-        return all(stage.ended for stage in self.stages) or (
-            self.status == FAILED and not any(stage.job_id and not stage.ended for stage in self.stages)
-        )
-
-    @property
-    def created(self) -> float:
-        return min((stage.created for stage in self.stages if stage.created is not None), default=0.0)
-
-    def stage(self, name: str | None) -> Stage:
-        """The one of that name; without one the only one, or the last that has begun."""
-        named = [stage for stage in self.stages if stage.name == name]
-        if named:
-            return named[0]
-        if name is not None:
-            known = ", ".join(stage.name for stage in self.stages)
-            raise Problem(f"The run {self.id} has no stage {name!r}.", f"It has {known}.")
-        begun = [stage for stage in self.stages if stage.started is not None or stage.report]
-        return (begun or list(self.stages))[-1]
 
 
 def list_runs(platform: Platform, since: float) -> list[Run]:

@@ -9,7 +9,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from splatworks.runs import FAILED, REUSED, SUCCEEDED, Run, Stage
+from splatworks.run_states import FAILED, REUSED, SUCCEEDED, Run, Stage
 
 WORDS = {
     "SUBMITTED": "waiting",

@@ -1,7 +1,7 @@
 """Ends a run: each of its jobs that has not ended gets SIGTERM, and uploads what it has."""
 
 from splatworks.platform import Platform
-from splatworks.runs import Run, Stage
+from splatworks.run_states import Run, Stage
 
 REASON = "cancelled with splatworks cancel"
 

@@ -4,13 +4,25 @@ import json
 import sys
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from splatworks.bars import transfer_bar
-from splatworks.messages import Location
+from splatworks.messages import Location, as_request
+from splatworks.plans import plan_run
 from splatworks.platform import Platform
-from splatworks.problems import Problem
+from splatworks.problems import DENIED, Problem, error_code
 from splatworks.uploads import UploadPlan, plan_upload, refuse_others, upload
 
 SNS_LIMIT = 262_144  # bytes of a message
+
+
+def check(platform: Platform, message: dict[str, Any], *, uploaded: bool) -> None:
+    """What the dispatcher would refuse is told here and now, and not by e-mail after gigabytes of upload."""
+    try:
+        plan_run(platform, as_request(message), uploaded=uploaded)
+    except ClientError as error:
+        if error_code(error) not in DENIED:
+            raise  # one who may publish need not be allowed to look at all that the dispatcher looks at
 
 
 def upload_locations(platform: Platform, locations: list[Location], *, keep_others: bool) -> None:

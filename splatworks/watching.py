@@ -9,7 +9,8 @@ from rich.text import Text
 
 from splatworks.platform import Platform
 from splatworks.problems import Problem
-from splatworks.runs import Run, find_run, list_runs
+from splatworks.run_states import Run
+from splatworks.runs import find_run, list_runs
 from splatworks.status_view import one_line, run_picture, show_run, show_runs, stages_in_words
 
 EVERY = 3.0  # seconds between two looks
