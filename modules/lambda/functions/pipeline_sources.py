@@ -87,11 +87,15 @@ def _input(uri: str, output_bucket: str) -> tuple[str, bool]:
     bucket, key = split_uri(uri)
     with readable(uri, "data.input"):
         if not key.endswith("/"):
-            found = _objects(bucket, key, first=True)
+            found = _objects(bucket, key, most=1)
             if found and found[0]["Key"] == key:
                 return objects_digest([(key.rpartition("/")[2], found[0]["Size"], found[0]["ETag"])]), False
         folder = f"{key.rstrip('/')}/"
-        objects = [item for item in _objects(bucket, folder) if item["Size"] or not item["Key"].endswith("/")]
+        objects = [
+            item
+            for item in _objects(bucket, folder, most=MOST_OBJECTS + 1)
+            if item["Size"] or not item["Key"].endswith("/")
+        ]
     if not objects:
         raise nothing_there(uri, "data.input")
     if len(objects) > MOST_OBJECTS:
@@ -119,9 +123,9 @@ def _key_of_result(bucket: str, folder: str, objects: list[dict[str, Any]]) -> s
     return key if isinstance(key, str) else None
 
 
-def _objects(bucket: str, prefix: str, first: bool = False) -> list[dict[str, Any]]:
-    limits: dict[str, int] = {"MaxItems": 1, "PageSize": 1} if first else {"MaxItems": MOST_OBJECTS + 1}
+def _objects(bucket: str, prefix: str, most: int | None = None) -> list[dict[str, Any]]:
+    paging = {"MaxItems": most, "PageSize": min(most, 1000)} if most else {}
     pages = (
-        client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, PaginationConfig=limits)
+        client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, PaginationConfig=paging)
     )
     return [item for page in pages for item in page.get("Contents", [])]

@@ -103,14 +103,23 @@ class Platform:
     def request_document(self) -> dict[str, Any]:
         """The request.json of the only submission."""
         (submission,) = self.submissions
-        key = environment_of(submission)["REQUEST_KEY"]
-        body = boto3.client("s3", REGION).get_object(Bucket="demo-output", Key=key)["Body"].read()
-        document: dict[str, Any] = json.loads(body)
+        document: dict[str, Any] = self.stored(environment_of(submission)["REQUEST_KEY"])
         return document
+
+    def stored(self, key: str) -> Any:
+        """A JSON file of the output bucket."""
+        return json.loads(boto3.client("s3", REGION).get_object(Bucket="demo-output", Key=key)["Body"].read())
 
 
 def environment_of(submission: dict[str, Any]) -> dict[str, str]:
     return {pair["name"]: pair["value"] for pair in submission["containerOverrides"]["environment"]}
+
+
+def forget_records() -> None:
+    """As after a crash between SubmitJob and its record."""
+    table = boto3.resource("dynamodb").Table("demo-idempotency")
+    for item in table.scan()["Items"]:
+        table.delete_item(Key={"id": item["id"]})
 
 
 def drain(queue_url: str) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from lambda_platform import Platform
+from lambda_platform import Platform, forget_records
 
 
 def message(**data: Any) -> dict[str, Any]:
@@ -65,13 +65,6 @@ def test_a_refused_message_delivered_twice_sends_one_email(platform: Platform) -
 
     assert len(platform.emails()) == 1
     assert len(platform.dead_letters()) == 1
-
-
-def forget_records() -> None:
-    """As after a crash between SubmitJob and its record."""
-    table = boto3.resource("dynamodb").Table("demo-idempotency")
-    for item in table.scan()["Items"]:
-        table.delete_item(Key={"id": item["id"]})
 
 
 def test_a_job_whose_record_was_lost_is_found_and_not_submitted_again(platform: Platform) -> None:

@@ -107,8 +107,7 @@ def check_one_chain(platform: Platform, answer: dict[str, Any], when: str) -> No
     prefix = answer["output"].removeprefix("s3://demo-output/")
     keys = {item["Key"] for item in s3.list_objects_v2(Bucket="demo-output", Prefix=prefix)["Contents"]}
     assert keys == {
-        f"{prefix}{name}"
-        for name in ("run.json", "sfm/request.json", "train/request.json", "compress/request.json")
+        f"{prefix}{name}" for name in ("run.json", "sfm/request.json", "train/request.json", "compress/request.json")
     }, when
 
 
