@@ -19,7 +19,7 @@ def test_sizes_that_fit_one_machine_together_are_accepted_and_others_are_not(pla
     fitting = {"vcpus": 48, "memory": 188_000, "gpus": 4}
 
     assert "jobs" in platform.dispatch(pipeline(train=fitting))
-    assert "g4dn.12xlarge" in platform.dispatch(pipeline(sfm={"vcpus": 16, "memory": 30_001}))["refused"]
+    assert "c7i.4xlarge" in platform.dispatch(pipeline(sfm={"vcpus": 16, "memory": 30_001}))["refused"]
 
 
 def test_a_stage_whose_script_is_not_in_the_bucket_is_refused(platform: Platform) -> None:

@@ -77,7 +77,7 @@ def jobs_of(platform: Platform, run_id: str) -> dict[str, list[dict[str, Any]]]:
 
 
 def strike_everywhere(platform: Platform, how: str, scene: str) -> int:
-    """Strikes at the first call, at the second, and so on until there is none to strike at; says how many there were."""
+    """Strikes at the first call, at the second, and so on; says at how many there was one to strike at."""
     for at in range(1, 100):
         message = pipeline(input=scene, request_id=f"{how.replace(' ', '-')}-{at}")
         with struck(at, how) as calls:
