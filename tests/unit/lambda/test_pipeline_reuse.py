@@ -212,7 +212,7 @@ def in_ecr(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> Platform:
 
 def push(layer: str) -> None:
     kind = "application/vnd.docker.distribution.manifest.v2+json"
-    manifest = {"schemaVersion": 2, "mediaType": kind, "config": {"digest": layer}, "layers": []}
+    manifest = {"schemaVersion": 2, "mediaType": kind, "config": {}, "layers": [{"digest": layer}]}
     boto3.client("ecr").put_image(
         repositoryName="demo-ml-python", imageManifest=json.dumps(manifest), imageTag="latest"
     )
