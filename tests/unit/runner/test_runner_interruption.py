@@ -48,7 +48,7 @@ def test_a_retry_after_sigterm_goes_on_and_ends_with_the_same_result(job: Any) -
 def test_a_host_lost_without_notice_costs_only_what_was_not_mirrored(job: Any) -> None:
     job.script(COUNT)
     process = job.start(timings=QUICK)
-    job.wait_until(lambda: "deep/state.txt" in job.objects(job.checkpoints))
+    job.wait_until(lambda: "deep/state.txt" in job.objects(job.checkpoints) and "_RUNNING" in job.objects())
     process.kill()
     job.finish(process)
     assert job.read("job.json") is None
@@ -57,7 +57,70 @@ def test_a_host_lost_without_notice_costs_only_what_was_not_mirrored(job: Any) -
 
     assert second.exit_code == 0 and "begins at 0" not in second.stdout
     assert job.read("counted.txt") == WHOLE
+
+
+def test_a_host_lost_before_its_first_sign_of_life_is_listed_without_numbers(job: Any) -> None:
+    job.script("pass")
+    job.run(attempt=2)
     assert job.report["interruptions"] == [{"attempt": 1, "ended_at": None, "seconds": None, "usd": None}]
+
+
+def test_two_reclaims_with_and_without_notice_are_both_told_and_the_result_is_the_same(job: Any) -> None:
+    job.script(COUNT)
+    first = job.stop_when(job.start(timings=QUICK), (job.workspace / "checkpoints/deep/state.txt").exists)
+    assert first.exit_code == 75
+    told = job.report
+
+    process = job.start(attempt=2, timings=QUICK)
+    mirrored = len(job.read("deep/state.txt", job.checkpoints).split())
+    job.wait_until(lambda: len(job.read("deep/state.txt", job.checkpoints).split()) > mirrored)
+    job.wait_until(lambda: job.read("_RUNNING"))
+    alive = json.loads(job.read("_RUNNING"))
+    process.kill()
+    job.finish(process)
+    assert (alive["ended"], alive["exit_code"], alive["attempt"]) == ("running", None, 2)
+    assert [each["attempt"] for each in alive["interruptions"]] == [1]
+    alive = json.loads(job.read("_RUNNING"))  # another may have come just before the end
+
+    third = job.run(attempt=3)
+
+    assert third.exit_code == 0 and "begins at 0" not in third.stdout
+    assert job.read("counted.txt") == WHOLE
+    assert job.report["interruptions"] == [
+        {"attempt": 1, "ended_at": told["ended_at"], "seconds": told["seconds"]["total"], "usd": None},
+        {"attempt": 2, "ended_at": alive["ended_at"], "seconds": alive["seconds"]["total"], "usd": None},
+    ]
+    assert alive["seconds"]["total"] >= 1
+    assert set(job.objects()) == {"request.json", "counted.txt", "job.json", "_SUCCESS"}
+
+
+def test_a_job_that_ends_leaves_no_sign_of_life(job: Any) -> None:
+    job.script("import time; time.sleep(2)")
+    process = job.start()
+    job.wait_until(lambda: "_RUNNING" in job.objects())
+    assert job.finish(process).exit_code == 0
+    assert "_RUNNING" not in job.objects()
+
+
+def test_a_checkpoint_that_is_written_all_the_time_is_no_older_in_s3_than_the_interval(job: Any) -> None:
+    interval = 4
+    job.script("""
+import os, time
+path = os.environ["CHECKPOINT_DIR"] + "/state"
+while True:  # whenever one looks, the file was written a moment ago
+    with open(path + ".new", "w") as file:
+        file.write(str(time.time()))
+    os.replace(path + ".new", path)
+    time.sleep(0.05)
+""")
+    process = job.start(timings=f"checkpoints={interval}, checkpoints_soon=0.1")
+    begun = job.workspace / "checkpoints" / "state"
+    job.wait_until(begun.exists)
+    seen = time.monotonic()
+    job.wait_until(lambda: "state" in job.objects(job.checkpoints))
+    assert time.monotonic() - seen < interval + 2  # one round more would be 8
+    process.kill()
+    job.finish(process)
 
 
 def test_interruptions_add_up_over_attempts(job: Any) -> None:
@@ -73,6 +136,7 @@ def test_interruptions_add_up_over_attempts(job: Any) -> None:
 def test_another_jobs_report_under_the_same_prefix_is_not_taken_over(job: Any) -> None:
     job.script("raise SystemExit(75)")
     job.run(attempt=1, AWS_BATCH_JOB_ID="an-earlier-job")
+    job.s3.put_object(Bucket=job.output_bucket, Key=f"{job.prefix}_RUNNING", Body=job.read("job.json"))
     job.run(attempt=2)
     assert job.report["interruptions"] == [{"attempt": 1, "ended_at": None, "seconds": None, "usd": None}]
 

@@ -252,6 +252,7 @@ def test_machine_and_lifecycle_come_from_ecs_and_ec2(metadata: tuple[str, list[o
         "g5.xlarge", "on-demand", "us-east-1a", ["NVIDIA A10G"],
     )  # fmt: skip
     assert facts.price is None  # only spot prices are public history; another is not guessed
+    assert facts.problem == "this g5.xlarge is an on-demand machine"
 
 
 @pytest.mark.usefixtures("aws")
@@ -291,6 +292,13 @@ def test_a_spot_machines_cost_is_its_latest_price_times_the_seconds() -> None:
     cost = facts.price.cost(1800)
     assert (cost["usd"], cost["usd_per_hour"]) == (0.37, 0.74)
     assert cost["source"].startswith("EC2 spot price history, us-east-1c, 20")
+
+
+def test_a_spot_machine_without_a_price_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = MachineFacts(None, list)
+    monkeypatch.setattr(SpotEC2, "describe_spot_price_history", lambda *_, **__: {"SpotPriceHistory": []})
+    facts._ask_ec2(SpotEC2(), "i-1")
+    assert facts.price is None and facts.problem == "EC2 has no spot price of g5.xlarge here"
 
 
 def test_the_jobs_share_of_the_machine_is_noted() -> None:
