@@ -49,8 +49,9 @@ def from_points(
 
 
 def parameters(values: Mapping[str, Tensor], device: torch.device) -> Parameters:
-    # Degree 0 has an empty shN: nothing to train, and no optimizer.
-    return {n: torch.nn.Parameter(v.to(device), requires_grad=v.numel() > 0) for n, v in values.items()}
+    # Degree 0 has an empty shN: nothing to train, and no optimizer. Contiguous: torch's fused Adam takes every second
+    # row of a tensor for a whole one.
+    return {n: torch.nn.Parameter(v.to(device).contiguous(), requires_grad=v.numel() > 0) for n, v in values.items()}
 
 
 def haste(steps: int) -> float:

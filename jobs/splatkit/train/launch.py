@@ -44,6 +44,7 @@ class _Child:
     process: BaseProcess
     reports: Connection
     report: Report | None = None
+    reported_at: float = 0.0
 
 
 def gpus_to_use(options: TrainOptions) -> int:
@@ -102,7 +103,7 @@ def _await(children: list[_Child], seconds: float) -> None:
         wait([child.reports for child in busy], timeout=min(left, 60.0))
         for child in busy:
             if child.reports.poll():
-                child.report = _received(child)
+                child.report, child.reported_at = _received(child), time.monotonic()
                 if child.report[0] not in GOOD:  # what others say of it a moment later is no news, but may be the cause
                     deadline = min(deadline, time.monotonic() + CAUSE_WITHIN)
 
@@ -126,8 +127,8 @@ def _end(children: list[_Child]) -> None:
 
 def _outcome(children: list[_Child]) -> dict[str, Any]:
     """By weight: a rank that fails makes the others fail, of a broken connection."""
-    said = [(child.rank, *child.report) for child in children if child.report]
-    for rank, kind, content in sorted(said, key=lambda report: WEIGHTS.index(report[1])):
+    said = sorted((WEIGHTS.index(c.report[0]), c.reported_at, c.rank, *c.report) for c in children if c.report)
+    for _, _, rank, kind, content in said:
         if kind == "stage_error":
             raise StageError(**content)
         if kind == "gpu_full":
@@ -138,7 +139,7 @@ def _outcome(children: list[_Child]) -> dict[str, Any]:
             raise RuntimeError(content["text"])
         if kind == "interrupted":
             raise Interrupted
-    return dict(said[0][2])
+    return next(dict(content) for _, _, rank, _, content in said if rank == 0)
 
 
 def _died(rank: int, count: int, code: int) -> StageError:

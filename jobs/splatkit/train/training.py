@@ -260,9 +260,10 @@ class Training:
         if len(state["random"]) != self.ranks.count:
             torch.manual_seed(self.options.seed + state["step"] + self.ranks.rank)
             return
-        torch.set_rng_state(state["random"][self.ranks.rank])
+        # Cloned: torch 2.13 reads past a row of a larger tensor.
+        torch.set_rng_state(state["random"][self.ranks.rank].clone())
         if state["random_cuda"] is not None and self.backend.device.type == "cuda":
-            torch.cuda.set_rng_state(state["random_cuda"][self.ranks.rank])
+            torch.cuda.set_rng_state(state["random_cuda"][self.ranks.rank].clone())
 
     def gather(self, alone: Backend) -> None:
         """The first rank takes all Gaussians, to go on without the others; there is no training after it."""
