@@ -33,7 +33,7 @@ class Platform:
     def client(self, service: str) -> Any:
         """Not for threads to make: ask for a client first, then share it."""
         if service not in self._clients:
-            self._clients[service] = self.session.client(service, config=client_config())
+            self._clients[service] = self.session.client(service, config=client_config(service))
         return self._clients[service]
 
     @property
@@ -56,7 +56,7 @@ def find_platform(project: str) -> Platform:
         )
     try:
         session = boto3.session.Session()
-        client = session.client("lambda", config=client_config())
+        client = session.client("lambda", config=client_config("lambda"))
         answer = client.get_function_configuration(FunctionName=f"{project}{DISPATCHER}")
     except ClientError as error:
         raise _not_found(error, project, client) from None
@@ -66,8 +66,11 @@ def find_platform(project: str) -> Platform:
     return Platform(project, client.meta.region_name, _settings(environment, project), environment, session)
 
 
-def client_config() -> Config:
+def client_config(service: str) -> Config:
     return Config(
+        # In us-east-1 boto3 signs URLs by version 2 unless told otherwise, which S3 no longer takes for new buckets.
+        signature_version="s3v4" if service == "s3" else None,
+        s3={"us_east_1_regional_endpoint": "regional"},
         connect_timeout=5,
         read_timeout=30,
         max_pool_connections=CONNECTIONS,

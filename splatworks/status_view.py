@@ -124,15 +124,19 @@ def _overview_row(run: Run) -> Row:
 
 
 def _in_words(stage: Stage) -> str:
-    words = WORDS.get(stage.status, stage.status)
     fraction = stage.fraction
-    return f"{fraction:.0%}" if fraction is not None and not stage.ended else words
+    return f"{fraction:.0%}" if fraction is not None and not stage.ended else _state(stage)
+
+
+def _state(stage: Stage) -> str:
+    never_began = stage.status == FAILED and stage.started is None and not stage.report
+    return "not started" if never_began else WORDS.get(stage.status, stage.status)
 
 
 def _stage_row(stage: Stage) -> Row:
     fraction = stage.fraction
     percent = "" if fraction is None else f"{fraction:.0%}"
-    return (stage.name or stage.job_name, WORDS.get(stage.status, stage.status), percent, _time(stage), _message(stage))
+    return (stage.name or stage.job_name, _state(stage), percent, _time(stage), _message(stage))
 
 
 def _time(stage: Stage) -> str:

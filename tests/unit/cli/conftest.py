@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import botocore.loaders
+import botocore.session
 import pytest
 from moto import mock_aws
 
 REGION = "us-east-1"
 ACCOUNT = "123456789012"
+SERVICE_MODELS = botocore.loaders.create_loader()  # boto3 reads megabytes of JSON for each new session
 BATCH = f"arn:aws:batch:{REGION}:{ACCOUNT}"
 
 
@@ -64,7 +67,9 @@ class FakeBatch:
             "jobQueue": f"{BATCH}:job-queue/{queue}",
             "status": status,
             "createdAt": int(time.time() * 1000) - 1_000_000 + number,
-            "container": {"environment": [{"name": key, "value": value} for key, value in environment.items() if value]},
+            "container": {
+                "environment": [{"name": key, "value": value} for key, value in environment.items() if value]
+            },
             **more,
         }
         self.jobs.append(job)
@@ -100,6 +105,19 @@ def matches(job: dict[str, Any], filters: Any, status: str) -> bool:
     return bool(job["createdAt"] > int(value))
 
 
+NEW_SESSION = boto3.session.Session
+
+
+def quick_session() -> boto3.session.Session:
+    return NEW_SESSION(botocore_session=quick_botocore_session())
+
+
+def quick_botocore_session() -> botocore.session.Session:
+    session = botocore.session.Session()
+    session.register_component("data_loader", SERVICE_MODELS)
+    return session
+
+
 @dataclass
 class Deployed:
     batch: FakeBatch
@@ -123,8 +141,10 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
     import aws_clients
 
+    monkeypatch.setattr("splatworks.platform.boto3.session.Session", quick_session)
     with mock_aws():
         aws_clients.client.cache_clear()
+        boto3.setup_default_session(botocore_session=quick_botocore_session())
         yield
     aws_clients.client.cache_clear()
 

@@ -1,0 +1,117 @@
+"""splatworks submit: what is uploaded, what is published, and what stops it before."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+Splatworks = Callable[..., Any]
+
+
+def test_a_folder_is_uploaded_and_one_message_published(deployed: Any, splatworks: Splatworks, photos: Path) -> None:
+    ended = splatworks("submit", photos, "--preset", "draft", "--request-id", "r-1")
+    assert ended.code == 0, ended.err
+    assert [key for key in deployed.keys("demo-input") if key.startswith("photos/")] == [
+        "photos/My-Harbour/1.jpg",
+        "photos/My-Harbour/2.jpg",
+        "photos/My-Harbour/sub/3.jpg",
+    ]
+    (message,) = deployed.messages()
+    assert message["trigger_type"] == "splat_pipeline"
+    assert message["data"] == {
+        "preset": "draft",
+        "input": "photos/My-Harbour/",
+        "job_name": "My-Harbour",
+        "request_id": "r-1",
+    }
+    assert ended.out == f"My-Harbour-{hashlib.sha256(b'r-1').hexdigest()[:12]}\n"
+    assert "splatworks status --watch" in ended.err
+
+
+def test_a_second_upload_sends_only_what_has_changed(deployed: Any, splatworks: Splatworks, photos: Path) -> None:
+    splatworks("submit", photos)
+    (photos / "1.jpg").write_bytes((photos / "1.jpg").read_bytes()[::-1])  # the same size, other content
+    ended = splatworks("submit", photos)
+    assert "1 files uploaded, 2 were there already" in ended.err
+    body = boto3.client("s3", "us-east-1").get_object(Bucket="demo-input", Key="photos/My-Harbour/1.jpg")["Body"].read()
+    assert body == (photos / "1.jpg").read_bytes()
+
+
+def test_a_file_sent_in_parts_is_recognised(
+    deployed: Any, splatworks: Splatworks, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("splatworks.uploads.PART", 5 * 1024 * 1024)  # the least that S3 takes
+    (photos / "video.mp4").write_bytes(bytes(range(256)) * 45_000)  # 11 MB: three parts
+    splatworks("submit", photos)
+    head = boto3.client("s3", "us-east-1").head_object(Bucket="demo-input", Key="photos/My-Harbour/video.mp4")
+    assert head["ETag"].endswith('-3"')
+    assert "0 files uploaded, 4 were there already" in splatworks("submit", photos).err
+
+
+def test_files_of_another_set_are_not_mixed_in_unasked(deployed: Any, splatworks: Splatworks, photos: Path) -> None:
+    deployed.put("photos/My-Harbour/other.jpg", b"x", "demo-input")
+    refused = splatworks("submit", photos)
+    assert refused.code == 2
+    assert "other.jpg" in refused.err
+    assert deployed.messages() == []
+    assert splatworks("submit", photos, "--keep-others").code == 0
+
+
+def test_what_the_dispatcher_would_refuse_is_told_before_anything_is_uploaded(
+    deployed: Any, splatworks: Splatworks, photos: Path
+) -> None:
+    ended = splatworks("submit", photos, "--job", "train.gpus=9")
+    assert ended.code == 2
+    assert "data.train.gpus" in ended.err
+    assert not [key for key in deployed.keys("demo-input") if key.startswith("photos/")]
+    assert deployed.messages() == []
+
+
+def test_an_input_that_is_not_there_is_refused(deployed: Any, splatworks: Splatworks) -> None:
+    ended = splatworks("submit", "photos/nothing/")
+    assert ended.code == 2
+    assert "Nothing is there" in ended.err
+    assert deployed.messages() == []
+
+
+def test_an_empty_folder_is_refused(deployed: Any, splatworks: Splatworks, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert "holds no files" in splatworks("submit", tmp_path / "empty").err
+
+
+def test_names_that_become_one_file_on_the_platform_are_refused(
+    deployed: Any, splatworks: Splatworks, photos: Path
+) -> None:
+    (photos / "A.jpg").write_bytes(b"x")
+    (photos / "a.jpg").write_bytes(b"y")
+    ended = splatworks("submit", photos)
+    assert ended.code == 2
+    assert "upper and lower case" in ended.err
+    assert deployed.messages() == []
+
+
+def test_a_script_is_submitted_by_its_key(deployed: Any, splatworks: Splatworks) -> None:
+    missing = splatworks("submit", "--script", "jobs/mine.py", "--cpu", "script")
+    assert (missing.code, deployed.messages()) == (2, [])
+    assert "aws s3 cp mine.py" in missing.err
+    deployed.put("jobs/mine.py", b"x", "demo-input")
+    assert splatworks("submit", "--script", "jobs/mine.py", "--cpu", "script").code == 0
+    (message,) = deployed.messages()
+    assert message["data"]["script_key"] == "jobs/mine.py"
+
+
+def test_ctrl_c_stops_the_upload_and_publishes_nothing(
+    deployed: Any, splatworks: Splatworks, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("splatworks.uploads.etag_of", interrupted)
+    deployed.put("photos/My-Harbour/1.jpg", (photos / "1.jpg").read_bytes(), "demo-input")
+    ended = splatworks("submit", photos)
+    assert ended.code == 130
+    assert "stopped" in ended.err
+    assert deployed.messages() == []
