@@ -47,7 +47,7 @@ def stage_result(store: Store, bucket: str, prefix: str, files: Sequence[RemoteF
         return None
     report = _object(store.read(bucket, f"{prefix}job.json"))
     key, copied_from = report.get("content_key"), report.get("reused_from")
-    if not isinstance(key, str):
+    if not isinstance(key, str) or not _whole(report, prefix, files):
         return None
     return StageResult(
         prefix=prefix,
@@ -97,6 +97,14 @@ def record(key: str, settings: Settings, store: Store) -> None:
         store.write(settings.output_bucket, _entry_key(key), entry)
     except AWS_FAULTS as error:
         log.warning("this result will not be found by later jobs: %s", reason(error))
+
+
+def _whole(report: dict[str, Any], prefix: str, files: Sequence[RemoteFile]) -> bool:
+    """Nothing has been removed: neither by hand nor by a lifecycle rule, which comes over a result file by file."""
+    platforms = {prefix + name for name in RESERVED}
+    output = report.get("output")
+    delivered = output.get("files") if isinstance(output, dict) else None
+    return isinstance(delivered, int) and len([file for file in files if file.key not in platforms]) >= delivered
 
 
 class _UnusableError(Exception):

@@ -96,6 +96,13 @@ data "aws_iam_policy_document" "job" {
     resources = ["${var.output_bucket.arn}/runs/*", "${var.output_bucket.arn}/checkpoints/*"]
   }
 
+  # Where later jobs look for a result of the same content. Reading, and the copying of what is found, are allowed above.
+  statement {
+    sid       = "Record"
+    actions   = ["s3:PutObject"]
+    resources = ["${var.output_bucket.arn}/reuse/*"]
+  }
+
   statement {
     sid       = "MountModels"
     actions   = ["elasticfilesystem:ClientMount", "elasticfilesystem:ClientWrite"]

@@ -164,4 +164,18 @@ resource "aws_s3_bucket_lifecycle_configuration" "output" {
       days = max(var.run_retention_days, 1) # S3 takes no 0, not even in a rule that is off
     }
   }
+
+  # Where results lie. Ends before they do: a run that finds one must have it until it has ended itself.
+  rule {
+    id     = "reuse"
+    status = var.run_retention_days > 0 ? "Enabled" : "Disabled"
+
+    filter {
+      prefix = "reuse/"
+    }
+
+    expiration {
+      days = max(var.run_retention_days - 2, 1)
+    }
+  }
 }

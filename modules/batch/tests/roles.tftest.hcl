@@ -53,15 +53,33 @@ variables {
   force_destroy       = false
 }
 
-run "jobs_write_only_runs_and_checkpoints" {
+run "jobs_write_only_runs_checkpoints_and_where_results_lie" {
   command = plan
 
   assert {
     condition = toset(flatten([
       for s in data.aws_iam_policy_document.job.statement : tolist(s.resources)
       if length(setintersection(s.actions, ["s3:PutObject", "s3:DeleteObject"])) > 0
-    ])) == toset(["arn:aws:s3:::out/runs/*", "arn:aws:s3:::out/checkpoints/*"])
+    ])) == toset(["arn:aws:s3:::out/runs/*", "arn:aws:s3:::out/checkpoints/*", "arn:aws:s3:::out/reuse/*"])
     error_message = "A job can neither change nor delete photos, scripts and models."
+  }
+
+  assert {
+    condition = toset(flatten([
+      for s in data.aws_iam_policy_document.job.statement : tolist(s.actions) if contains(s.resources, "arn:aws:s3:::out/reuse/*")
+    ])) == toset(["s3:PutObject"])
+    error_message = "A job records where its result lies; the lifecycle removes it."
+  }
+
+  # CopyObject asks for reading the source, and both ways of copying for writing the target.
+  assert {
+    condition = anytrue([
+      for s in data.aws_iam_policy_document.job.statement : contains(s.actions, "s3:GetObject") && contains(s.resources, "arn:aws:s3:::out/*")
+      ]) && anytrue([
+      for s in data.aws_iam_policy_document.job.statement :
+      length(setsubtract(["s3:PutObject", "s3:AbortMultipartUpload"], s.actions)) == 0 && contains(s.resources, "arn:aws:s3:::out/runs/*")
+    ])
+    error_message = "A job can copy an earlier result into its own output."
   }
 }
 

@@ -67,8 +67,8 @@ run "old_data_ends" {
   assert {
     condition = {
       for rule in aws_s3_bucket_lifecycle_configuration.output.rule : rule.filter[0].prefix => rule.expiration[0].days if length(rule.expiration) > 0 && rule.status == "Enabled"
-    } == { "checkpoints/" = 14, "runs/" = 180 }
-    error_message = "Checkpoints and runs end after the days that were set."
+    } == { "checkpoints/" = 14, "runs/" = 180, "reuse/" = 178 }
+    error_message = "Checkpoints, runs and the records of where results lie end after the days that were set."
   }
 
   assert {

@@ -123,6 +123,8 @@ def spoil(job: Any, how: str) -> None:
     bucket, prefix, key = job.output_bucket, "runs/demo/first/script/0/", f"reuse/{report(job)['content_key']}.json"
     if how == "gone":
         job.s3.delete_object(Bucket=bucket, Key=f"{prefix}_SUCCESS")
+    elif how == "not whole":
+        job.s3.delete_object(Bucket=bucket, Key=f"{prefix}deep/b.txt")
     elif how == "changed by hand":
         time.sleep(1.1)  # S3 counts seconds
         job.s3.put_object(Bucket=bucket, Key=f"{prefix}page.html", Body=b"mine")
@@ -136,7 +138,7 @@ def spoil(job: Any, how: str) -> None:
 
 @pytest.mark.parametrize(
     "how",
-    ["gone", "changed by hand", "another result", "{", "[]", "{}", '{"output_prefix": 1}',
+    ["gone", "not whole", "changed by hand", "another result", "{", "[]", "{}", '{"output_prefix": 1}',
      '{"output_prefix": "photos/harbour/"}', '{"output_prefix": "runs/demo/never/script/"}',
      '{"output_prefix": "runs/demo/second/script/0/"}'],
 )  # fmt: skip
