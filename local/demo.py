@@ -15,7 +15,6 @@ from types import FrameType
 from typing import Any
 
 from rich.console import Console
-from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from local.demo_results import PAGE, download_run, write_index
@@ -28,7 +27,7 @@ PROJECT = "demo"
 DISPATCH_TIMEOUT = 120  # seconds from the message to the run
 RUN_TIMEOUT = 4 * 3600  # the user's own photos may be many
 CTRL_C = 130
-MAX_STEPS = 1_500  # of the 2,000 of a draft: the whole demo is to take minutes
+MAX_STEPS = 1_000  # half of a draft: the whole demo is to take minutes
 
 
 class DemoError(Exception):
@@ -197,7 +196,10 @@ def watch(aws: EmbeddedAWS, run_id: str, console: Console) -> None:
 
 
 def show_email(email: Email, console: Console) -> None:
-    console.print(Panel(email.body, title=email.subject, subtitle=f"to {email.to}", highlight=False))
+    """As it is: a link that is broken into lines cannot be clicked, nor a command copied."""
+    console.rule(email.subject)
+    console.print(f"To: {email.to}\n\n{email.body}", highlight=False, markup=False, soft_wrap=True)
+    console.rule()
     console.print("  Its links lead to the AWS on this machine, which ends with the demo; below is what stays.")
 
 

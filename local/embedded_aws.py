@@ -7,8 +7,8 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from subprocess import CompletedProcess
 from types import TracebackType
@@ -240,6 +240,24 @@ class EmbeddedAWS:
 
         email: Email = self.wait_until(found, timeout, what=f"an e-mail with {subject_contains!r} in its subject")
         return email
+
+    @contextmanager
+    def jobs_held(self) -> Iterator[None]:
+        """No job starts: those that could stay RUNNABLE, as where no machine can be had."""
+        scheduler = self._services.scheduler
+        before, scheduler.concurrency = scheduler.concurrency, 0
+        try:
+            yield
+        finally:
+            scheduler.concurrency = before
+
+    def on_submission(self, watch: Callable[[str], None]) -> AbstractContextManager[None]:
+        """Within it, `watch` gets the name of each job right before Batch takes it; an exception of its is a 500."""
+        return self._services.scheduler.watched_by(watch)
+
+    def kill_function(self, name: str) -> int:
+        """Ends the processes that are handling an event at this moment. Returns how many there were."""
+        return self._services.functions.kill(name)
 
     def reclaim_spot(self, job_id: str, notice: bool = True) -> str:
         """The job's host is taken away, with the two minutes' notice or without. Returns the instance's id."""

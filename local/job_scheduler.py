@@ -6,7 +6,8 @@ import threading
 import time
 import traceback
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from local.batch_hosts import Host, choose_host
@@ -43,6 +44,7 @@ class JobScheduler:
         self._log = log
         self._changed = threading.Condition()
         self._closing = False
+        self._watchers: list[Callable[[str], None]] = []
         self.jobs: dict[str, Job] = {}
         self._by_queue: dict[str, list[Job]] = defaultdict(list)  # children of arrays not among them
         self._by_name: dict[tuple[str, str], list[Job]] = defaultdict(list)  # by queue and name in lower case
@@ -56,6 +58,8 @@ class JobScheduler:
         self._thread.start()
 
     def submit(self, queue: Any, definition: Any, request: dict[str, Any]) -> Job:
+        for watch in list(self._watchers):
+            watch(request["jobName"])
         job = Job(queue=queue, definition=definition, request=request)
         size = (request.get("arrayProperties") or {}).get("size", 0)
         job.children = [
@@ -72,6 +76,25 @@ class JobScheduler:
                 self._submitted.append(each)
             self._changed.notify()
         return job
+
+    @contextmanager
+    def watched_by(self, watch: Callable[[str], None]) -> Iterator[None]:
+        self._watchers.append(watch)
+        try:
+            yield
+        finally:
+            self._watchers.remove(watch)
+
+    @property
+    def concurrency(self) -> int:
+        """How many jobs run at the same time; with 0 all wait."""
+        return self._concurrency
+
+    @concurrency.setter
+    def concurrency(self, jobs: int) -> None:
+        with self._changed:
+            self._concurrency = jobs
+            self._changed.notify()
 
     def jobs_of_queue(self, queue_arn: str) -> list[Job]:
         """Newest first, without the children of arrays."""

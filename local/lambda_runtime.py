@@ -34,6 +34,7 @@ class Invocation:
     payload: str  # JSON
     error: bool
     log_tail: str = ""
+    died: bool = False  # its process was gone before it could answer
 
     @property
     def error_message(self) -> str:
@@ -86,11 +87,15 @@ class LambdaRuntime:
     def _deliver(self, function: LambdaFunction, event: Any, request_id: str) -> None:
         attempts = 1 + int(invoke_config(function).get("MaximumRetryAttempts", ASYNC_ATTEMPTS - 1))
         for attempt in range(1, attempts + 1):
+            started = time.monotonic()
             invocation = self.invoke(function, event, request_id)
             if not invocation.error or self._closed.is_set():
                 return
             if attempt < attempts:
-                self._closed.wait(BACKOFF_SECONDS[min(attempt, len(BACKOFF_SECONDS)) - 1])
+                pause = BACKOFF_SECONDS[min(attempt, len(BACKOFF_SECONDS)) - 1]
+                # In AWS's minute a lock ends that the dead process held until its deadline; here it must not be sooner.
+                deadline = started + int(function.timeout) + pause if invocation.died else 0.0
+                self._closed.wait(max(pause, deadline - time.monotonic()))
         self._give_up(function, event, invocation, attempts)
 
     def _give_up(self, function: LambdaFunction, event: Any, invocation: Invocation, attempts: int) -> None:
@@ -114,6 +119,7 @@ class LambdaRuntime:
         process.lines.clear()
         started = time.monotonic()
         process.log.write(f"START RequestId: {request_id} Version: $LATEST")
+        died = False
         try:
             answer = process.start()
             if "error" not in answer:
@@ -123,6 +129,7 @@ class LambdaRuntime:
             process.log.write(message)
             answer = {"error": {"errorType": "Sandbox.Timedout", "errorMessage": message}}
         except FunctionExit:
+            died = True
             message = f"RequestId: {request_id} Error: Runtime exited without providing a reason"
             answer = {"error": {"errorType": "Runtime.ExitError", "errorMessage": message}}
         finally:
@@ -132,7 +139,15 @@ class LambdaRuntime:
         process.log.write(f"REPORT RequestId: {request_id}\tDuration: {milliseconds:.2f} ms")
         payload = answer["result"] if "result" in answer else json.dumps(answer["error"])
         tail = "\n".join(process.lines)
-        return Invocation(request_id=request_id, payload=payload, error="error" in answer, log_tail=tail)
+        return Invocation(request_id=request_id, payload=payload, error="error" in answer, log_tail=tail, died=died)
+
+    def kill(self, name: str) -> int:
+        """The machines of what the function does right now fail. Returns how many there were."""
+        with self._changed:
+            processes = [process for process in self._busy if process.configuration.name == name]
+        for process in processes:
+            process.close()
+        return len(processes)
 
     def _acquire(self, function: LambdaFunction) -> FunctionProcess:
         """An idle process of this very code and configuration, else a new one, as long as there may be more."""

@@ -54,9 +54,9 @@ class Services:
         self._batch = batch_backends[DEFAULT_ACCOUNT_ID][region]
         self._access = AccessControl(log)
         credentials = self._access.credentials if enforce_iam else administrator
-        self._functions = LambdaRuntime(folder, aws, logs, log, credentials)
-        self._events = EventBus(self._functions, log)
-        self.sns = SNSDelivery(self._functions, outbox, log)
+        self.functions = LambdaRuntime(folder, aws, logs, log, credentials)
+        self._events = EventBus(self.functions, log)
+        self.sns = SNSDelivery(self.functions, outbox, log)
         self._alarms = QueueAlarms(
             cloudwatch_backends[DEFAULT_ACCOUNT_ID][region], sqs_backends[DEFAULT_ACCOUNT_ID][region], log, hurry=hurry
         )
@@ -69,7 +69,7 @@ class Services:
         parts = (
             self._access,
             self._machines,
-            self._functions,
+            self.functions,
             self._events,
             BucketEvents(self._events.put),
             self.sns,
@@ -98,7 +98,7 @@ class Services:
         self.scheduler.close()
         self._alarms.close()
         self._events.close()
-        self._functions.close()
+        self.functions.close()
 
 
 def administrator(_role: str, _session: str) -> dict[str, str]:
