@@ -95,4 +95,4 @@ def figures(folder: Path) -> Iterable[str]:
         path = folder / "scene" / stage / "result.json"
         value = json.loads(path.read_text())["metrics"].get(name) if path.is_file() else None
         if value is not None:
-            yield f"{value:,} {unit}"
+            yield f"{value:,.2f} {unit}" if isinstance(value, float) else f"{value:,} {unit}"
