@@ -1,0 +1,253 @@
+"""splatworks status, logs and cancel: what Batch lists and what the stages left, as people and programs read it."""
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import boto3
+import pytest
+
+Splatworks = Callable[..., Any]
+
+RUN = "harbour-0123456789ab"
+PREFIX = f"runs/coast/{RUN}/"
+
+
+def add_pipeline(deployed: Any, sfm: str, train: str, compress: str, **of_train: Any) -> list[str]:
+    now = int(time.time() * 1000)
+    times = {"startedAt": now - 120_000, "stoppedAt": now - 60_000}
+    begun = {name: value for name, value in times.items() if sfm in ("SUCCEEDED", "FAILED") or name == "startedAt"}
+    return [
+        deployed.batch.add(f"{RUN}-sfm", sfm, prefix=f"{PREFIX}sfm/", stage="sfm", **begun),
+        deployed.batch.add(f"{RUN}-train", train, queue="gpu", prefix=f"{PREFIX}train/", stage="train", **of_train),
+        deployed.batch.add(f"{RUN}-compress", compress, prefix=f"{PREFIX}compress/", stage="compress"),
+    ]
+
+
+def put_run(deployed: Any, **of_stages: dict[str, Any]) -> None:
+    stages = [
+        {"stage": name, "job_name": f"{RUN}-{name}", "size": 1, "output_prefix": f"{PREFIX}{name}/", "reused_from": None}
+        | of_stages.get(name, {})
+        for name in ("sfm", "train", "compress")
+    ]
+    message = {"trigger_type": "splat_pipeline", "data": {"input": "photos/harbour/"}}
+    deployed.put(f"{PREFIX}run.json", {"version": 1, "run_id": RUN, "message": message, "stages": stages})
+
+
+def test_jobs_of_one_chain_are_one_run_and_progress_is_shown(deployed: Any, splatworks: Splatworks) -> None:
+    now = int(time.time() * 1000)
+    add_pipeline(deployed, "SUCCEEDED", "RUNNING", "PENDING", startedAt=now - 30_000)
+    deployed.batch.add("count-ba9876543210", "FAILED", stage="count")
+    deployed.put(f"{PREFIX}train/progress.json", {"fraction": 0.43, "message": "training"})
+    ended = splatworks("status")
+    assert ended.code == 0, ended.err
+    head, newest, older = ended.out.splitlines()
+    assert head.split() == ["RUN", "STATE", "STAGES", "SUBMITTED", "TOOK"]
+    assert newest.split()[:2] == ["count-ba9876543210", "failed"]
+    assert older.split()[:2] == [RUN, "running"]
+    assert "sfm done, train 43%, compress waits for the stage before" in older
+
+
+def test_a_thousand_jobs_take_a_call_per_queue_and_page(deployed: Any, splatworks: Splatworks) -> None:
+    for number in range(1000):
+        deployed.batch.add(f"job-{number:012x}", "RUNNABLE", queue=("cpu", "gpu")[number % 2])
+    ended = splatworks("status", "--json")
+    assert len(ended.json) == 1000
+    assert deployed.batch.calls == ["ListJobs", "ListJobs"]
+
+
+def test_jobs_that_somebody_submitted_by_hand_under_one_name_are_all_shown(
+    deployed: Any, splatworks: Splatworks
+) -> None:
+    for _ in range(3):
+        deployed.batch.add("by-hand", "RUNNABLE")
+    assert splatworks("status").out.count("by-hand") == 3
+
+
+def test_the_limit_and_the_age_of_what_is_shown(deployed: Any, splatworks: Splatworks) -> None:
+    deployed.batch.add("old-0123456789ab", "SUCCEEDED", createdAt=int((time.time() - 3 * 86_400) * 1000))
+    deployed.batch.add("new-0123456789ab", "SUCCEEDED")
+    limited = splatworks("status", "--limit", "1")
+    assert "new-" in limited.out and "old-" not in limited.out
+    assert "1 older" in limited.err
+    assert "old-" not in splatworks("status", "--days", "2").out
+    assert "old-" in splatworks("status").out
+
+
+def test_nothing_to_show_is_told_with_what_to_do(deployed: Any, splatworks: Splatworks) -> None:
+    ended = splatworks("status")
+    assert (ended.code, ended.out) == (0, "")
+    assert "splatworks submit" in ended.err
+
+
+def test_one_run_tells_its_stages_and_why_it_failed(deployed: Any, splatworks: Splatworks) -> None:
+    add_pipeline(deployed, "FAILED", "FAILED", "FAILED", statusReason="Dependent Job failed")
+    put_run(deployed)
+    error = {"cause": "2 usable photos\x1b[2J, at least 3 are needed", "fix": "Take more photos"}
+    deployed.put(f"{PREFIX}sfm/job.json", {"ended": "input_error", "error": error, "cost": {"usd": 0.0123}})
+    deployed.put(f"{PREFIX}sfm/result.json", {"status": "input_error", "metrics": {"photos": 2}})
+    ended = splatworks("status", RUN)
+    assert ended.code == 0, ended.err
+    assert "Why:    2 usable photos [2J, at least 3 are needed" in ended.out
+    assert "\x1b" not in ended.out
+    assert "To do:  Take more photos" in ended.out
+    assert "photos 2, 0.0123 USD" in ended.out
+    assert ended.out.count("not started") == 2
+    assert f"s3://demo-output/{PREFIX}" in ended.out
+
+
+def test_the_beginning_of_an_id_and_a_job_id_are_enough(deployed: Any, splatworks: Splatworks) -> None:
+    ids = add_pipeline(deployed, "RUNNING", "PENDING", "PENDING")
+    put_run(deployed)
+    for wanted in ("harb", RUN, ids[1]):
+        assert splatworks("status", wanted, "--json").json["run_id"] == RUN
+    deployed.batch.add("harbour-ffffffffffff", "RUNNING")
+    ambiguous = splatworks("status", "harbour")
+    assert ambiguous.code == 2
+    assert RUN in ambiguous.err and "harbour-ffffffffffff" in ambiguous.err
+    assert splatworks("status", RUN, "--json").json["run_id"] == RUN
+
+
+def test_a_run_whose_stages_were_all_reused_is_found_without_jobs(deployed: Any, splatworks: Splatworks) -> None:
+    earlier = "runs/coast/earlier-0123456789ab/"
+    put_run(deployed, **{name: {"reused_from": f"{earlier}{name}/"} for name in ("sfm", "train", "compress")})
+    run = splatworks("status", RUN, "--json").json
+    assert (run["status"], run["ended"]) == ("SUCCEEDED", True)
+    assert [stage["status"] for stage in run["stages"]] == ["REUSED"] * 3
+    assert f"from {earlier}sfm/" in splatworks("status", RUN).out
+
+
+def test_a_run_that_batch_has_forgotten_is_read_from_its_files(deployed: Any, splatworks: Splatworks) -> None:
+    put_run(deployed)
+    for stage, how in (("sfm", "done"), ("train", "failed")):
+        deployed.put(f"{PREFIX}{stage}/job.json", {"ended": how, "seconds": {"total": 75}})
+    run = splatworks("status", RUN, "--json").json
+    assert [stage["status"] for stage in run["stages"]] == ["SUCCEEDED", "FAILED", "UNSENT"]
+    assert "1 min 15 s" in splatworks("status", RUN).out
+
+
+def test_a_forgotten_batch_job_is_read_from_its_files(deployed: Any, splatworks: Splatworks) -> None:
+    deployed.put("runs/coast/count-0123456789ab/count/job.json", {"ended": "done"})
+    run = splatworks("status", "count-0123456789ab", "--json").json
+    assert [(stage["name"], stage["status"]) for stage in run["stages"]] == [("count", "SUCCEEDED")]
+
+
+@pytest.mark.parametrize("wanted", ["nothing-0123456789ab", "../../x", "a b", "x" * 200])
+def test_a_run_that_is_not_there_is_told(deployed: Any, splatworks: Splatworks, wanted: str) -> None:
+    ended = splatworks("status", wanted)
+    assert ended.code == 2
+    assert "splatworks status" in ended.err
+
+
+def test_an_array_shows_how_many_of_its_parts_have_ended(deployed: Any, splatworks: Splatworks) -> None:
+    parts = {"size": 40, "statusSummary": {"SUCCEEDED": 25, "FAILED": 5, "RUNNING": 10}}
+    add_pipeline(deployed, "SUCCEEDED", "RUNNING", "PENDING", arrayProperties=parts, startedAt=1)
+    put_run(deployed, train={"size": 40})
+    told = splatworks("status", RUN)
+    assert "75%" in told.out
+    assert "40 parts: 25 done, 5 failed, 10 running" in told.out
+    logs = splatworks("logs", RUN, "train")
+    assert logs.code == 2
+    assert "--index 0" in logs.err
+
+
+def test_watching_ends_with_the_run_and_tells_by_its_exit_code(
+    deployed: Any, splatworks: Splatworks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_pipeline(deployed, "SUCCEEDED", "RUNNING", "PENDING", startedAt=1)
+    put_run(deployed)
+    looks: list[float] = []
+
+    def a_moment_later(seconds: float) -> None:
+        looks.append(seconds)
+        deployed.batch.jobs[len(looks)]["status"] = "SUCCEEDED" if len(looks) == 1 else "FAILED"
+
+    monkeypatch.setattr("splatworks.watching.time.sleep", a_moment_later)
+    ended = splatworks("status", RUN, "--watch")
+    assert ended.code == 1
+    assert len(looks) == 2
+    assert "train done" in ended.out and "compress not started" in ended.out
+
+
+def test_cancel_asks_and_stops_every_job_that_has_not_ended_in_their_order(
+    deployed: Any, splatworks: Splatworks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = add_pipeline(deployed, "SUCCEEDED", "RUNNING", "PENDING", startedAt=1)
+    put_run(deployed)
+    monkeypatch.setattr("typer.confirm", lambda *_, **__: False)
+    assert splatworks("cancel", RUN).code == 2
+    assert deployed.batch.terminated == []
+    assert splatworks("cancel", RUN, "--yes").code == 0
+    assert [job_id for job_id, _ in deployed.batch.terminated] == ids[1:]
+    deployed.batch.jobs[1]["status"] = deployed.batch.jobs[2]["status"] = "FAILED"
+    assert "has ended already" in splatworks("cancel", RUN, "--yes").err
+    assert len(deployed.batch.terminated) == 2
+
+
+def test_logs_of_all_attempts_come_in_their_order_without_what_steers_a_terminal(
+    deployed: Any, splatworks: Splatworks
+) -> None:
+    streams = ["ml/default/first", "ml/default/second"]
+    attempts = [{"container": {"logStreamName": streams[0]}}]
+    job = deployed.batch.add("count-0123456789ab", "SUCCEEDED", stage="count", prefix="runs/p/count-0123456789ab/count/")
+    deployed.batch.jobs[0]["attempts"] = attempts
+    deployed.batch.jobs[0]["container"]["logStreamName"] = streams[1]
+    assert job
+    put_logs({streams[0]: ["one", "reclaimed"], streams[1]: ["\x1b]0;evil\x07two", "10 %\r20 %\r30 %"]})
+    ended = splatworks("logs", "count")
+    assert ended.code == 0, ended.err
+    assert ended.out.splitlines() == ["one", "reclaimed", " ]0;evil two", "30 %"]
+
+
+def put_logs(lines: dict[str, list[str]]) -> None:
+    logs = boto3.client("logs", "us-east-1")
+    logs.create_log_group(logGroupName="/aws/batch/demo-ml-jobs")
+    for stream, messages in lines.items():
+        logs.create_log_stream(logGroupName="/aws/batch/demo-ml-jobs", logStreamName=stream)
+        events = [{"timestamp": int(time.time() * 1000), "message": message} for message in messages]
+        logs.put_log_events(logGroupName="/aws/batch/demo-ml-jobs", logStreamName=stream, logEvents=events)
+
+
+def test_logs_that_are_not_there_yet_are_told(deployed: Any, splatworks: Splatworks) -> None:
+    add_pipeline(deployed, "RUNNABLE", "PENDING", "PENDING")
+    put_run(deployed)
+    ended = splatworks("logs", RUN)
+    assert ended.code == 2
+    assert "--follow waits for it" in ended.err
+    unknown = splatworks("logs", RUN, "trian")
+    assert unknown.code == 2
+    assert "sfm, train, compress" in unknown.err
+
+
+def test_json_and_watch_exclude_each_other(deployed: Any, splatworks: Splatworks) -> None:
+    assert splatworks("status", "--json", "--watch").code == 2
+
+
+def test_what_a_terminal_shows_is_one_line_per_stage(deployed: Any) -> None:
+    from rich.console import Console
+
+    from splatworks.platform import find_platform
+    from splatworks.runs import find_run
+    from splatworks.status_view import show_run
+
+    add_pipeline(deployed, "SUCCEEDED", "RUNNING", "PENDING", startedAt=1)
+    put_run(deployed)
+    deployed.put(f"{PREFIX}train/progress.json", {"fraction": 0.5, "message": "step 15 of 30"})
+    console = Console(force_terminal=True, width=140, record=True)
+    show_run(console, find_run(find_platform("demo"), RUN), "demo-output")
+    text = console.export_text()
+    assert RUN in text
+    (line,) = [line for line in text.splitlines() if line.startswith("train")]
+    assert "━" in line and "50%" in line and "step 15 of 30" in line
+
+
+def test_the_json_of_a_run_holds_what_stages_left(deployed: Any, splatworks: Splatworks) -> None:
+    add_pipeline(deployed, "SUCCEEDED", "SUCCEEDED", "SUCCEEDED")
+    put_run(deployed)
+    deployed.put(f"{PREFIX}train/result.json", {"metrics": {"psnr": 27.5}})
+    deployed.put(f"{PREFIX}train/job.json", b"not json")
+    train = splatworks("status", RUN, "--json").json["stages"][1]
+    assert train["result"] == {"metrics": {"psnr": 27.5}}
+    assert train["job"] == {}
+    assert json.dumps(train["fraction"]) == "1.0"
