@@ -1,21 +1,23 @@
-"""An SNS message becomes a Request, its trigger starts the work, once; a bad message is answered with an e-mail."""
+"""A message (or an upload) becomes a Request, its trigger starts the work, once; a bad one is answered by e-mail."""
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.data_classes import SNSEvent
-from aws_lambda_powertools.utilities.data_classes.sns_event import SNSMessage
 from aws_lambda_powertools.utilities.idempotency.exceptions import BaseError as IdempotencyError
 from aws_lambda_powertools.utilities.idempotency.exceptions import IdempotencyValidationError
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from bad_input import BadInputError, nearest, shown
 from botocore.exceptions import BotoCoreError, ClientError
-from message import Request, parse
+from deliveries import Delivery, SnsDelivery
+from message import Request
 from observability import logger, metrics
 from once import run_once
 from refusal import refuse
 from settings import DispatcherSettings
+from upload_events import upload_in
 
 from triggers.base import BaseTrigger
 from triggers.batch_job import BatchJobTrigger, other_body
@@ -34,23 +36,31 @@ AWS_FAULTS = (ClientError, BotoCoreError, IdempotencyError)
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     settings = DispatcherSettings.from_environment(os.environ)
     answers, faults = [], []
-    for record in SNSEvent(event).records:
+    for delivery in deliveries_in(event):
         try:
-            answers.append(answer(record.sns, settings, context))
+            answers.append(answer(delivery, settings, context))
         except AWS_FAULTS as fault:  # raised below, when the other messages of the event have had their turn
-            logger.exception("AWS fault, to be tried again", sns_message_id=record.sns.message_id)
+            logger.exception("AWS fault, to be tried again", delivery=delivery.identity)
             faults.append(fault)
     if faults:
         raise faults[0]
     return {"answers": answers}
 
 
-def answer(sns: SNSMessage, settings: DispatcherSettings, context: LambdaContext) -> dict[str, Any]:
+def deliveries_in(event: dict[str, Any]) -> Sequence[Delivery]:
+    """SNS sends records, EventBridge one event, of which not every one starts something."""
+    if "Records" in event:
+        return [SnsDelivery(record.sns.message_id, record.sns.message) for record in SNSEvent(event).records]
+    upload = upload_in(event)
+    return [upload] if upload else []
+
+
+def answer(delivery: Delivery, settings: DispatcherSettings, context: LambdaContext) -> dict[str, Any]:
     """Start what one message asks for, or refuse it."""
     try:
-        return start_once(parse(sns.message, sns.message_id), settings, context)
+        return start_once(delivery.read(), settings, context)
     except BadInputError as problem:
-        return refuse_once(sns, problem, settings, context)
+        return refuse_once(delivery, problem, settings, context)
 
 
 def start_once(request: Request, settings: DispatcherSettings, context: LambdaContext) -> dict[str, Any]:
@@ -76,16 +86,16 @@ def start_once(request: Request, settings: DispatcherSettings, context: LambdaCo
 
 
 def refuse_once(
-    sns: SNSMessage, problem: BadInputError, settings: DispatcherSettings, context: LambdaContext
+    delivery: Delivery, problem: BadInputError, settings: DispatcherSettings, context: LambdaContext
 ) -> dict[str, Any]:
     def refuse_it() -> dict[str, Any]:
-        refuse(sns.message, sns.message_id, problem, settings)
+        refuse(delivery, problem, settings)
         metrics.add_metric(name="MessagesRefused", unit=MetricUnit.Count, value=1)
-        logger.warning("refused", sns_message_id=sns.message_id, field=problem.field, reason=str(problem))
+        logger.warning("refused", delivery=delivery.identity, field=problem.field, reason=str(problem))
         return {"refused": str(problem)}
 
     return run_once(
-        refuse_it, kind="refusal", key=sns.message_id, body=None, table=settings.idempotency_table, context=context
+        refuse_it, kind="refusal", key=delivery.identity, body=None, table=settings.idempotency_table, context=context
     )
 
 

@@ -14,8 +14,10 @@ from job_plan import kind_of
 from pipeline_order import PipelineOrder
 from settings import Compute, DispatcherSettings
 from stored_json import read_stored
+from upload_events import OPTIONS, READY
 
 STAGES = "stages/"  # where the platform's scripts lie in the input bucket
+NO_INPUT = (READY, OPTIONS)
 MOST_OBJECTS = 100_000  # of one scene: listing more takes longer than the function may run
 ECR_IMAGE = r"(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/([^:@]+):([^:@]+)"
 
@@ -91,11 +93,7 @@ def _input(uri: str, output_bucket: str) -> tuple[str, bool]:
             if found and found[0]["Key"] == key:
                 return objects_digest([(key.rpartition("/")[2], found[0]["Size"], found[0]["ETag"])]), False
         folder = f"{key.rstrip('/')}/"
-        objects = [
-            item
-            for item in _objects(bucket, folder, most=MOST_OBJECTS + 1)
-            if item["Size"] or not item["Key"].endswith("/")
-        ]
+        objects = [item for item in _objects(bucket, folder, most=MOST_OBJECTS + 1) if _is_input(item, folder)]
     if not objects:
         raise nothing_there(uri, "data.input")
     if len(objects) > MOST_OBJECTS:
@@ -110,6 +108,12 @@ def _input(uri: str, output_bucket: str) -> tuple[str, bool]:
         return made_by, True
     files = ((item["Key"].removeprefix(folder), item["Size"], item["ETag"]) for item in objects)
     return objects_digest(files), False
+
+
+def _is_input(item: dict[str, Any], folder: str) -> bool:
+    """Not the empty objects that show a folder in the console, nor what only starts a run and sets its options."""
+    key = item["Key"]
+    return (item["Size"] > 0 or not key.endswith("/")) and key.removeprefix(folder) not in NO_INPUT
 
 
 def _key_of_result(bucket: str, folder: str, objects: list[dict[str, Any]]) -> str | None:

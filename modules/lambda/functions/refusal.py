@@ -2,10 +2,10 @@
 
 import json
 import re
-import shlex
 
 from aws_clients import client
 from bad_input import BadInputError
+from deliveries import Delivery
 from notification import send_email
 from settings import DispatcherSettings
 
@@ -16,19 +16,19 @@ SHOWN_LIMIT = 4000  # characters of the message that the e-mail repeats
 NOT_IN_SQS = "[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 
-def refuse(text: str, message_id: str, problem: BadInputError, settings: DispatcherSettings) -> None:
+def refuse(delivery: Delivery, problem: BadInputError, settings: DispatcherSettings) -> None:
     """Keep first, tell second: when the second fails, both are tried again."""
-    _keep(text, message_id, problem, settings.dlq_url)
+    _keep(delivery, problem, settings.dlq_url)
     send_email(
         settings.notification_topic_arn,
         f"[{settings.project_name}] Message refused: {problem.field}",
-        email_text(text, message_id, problem, settings),
+        email_text(delivery, problem, settings),
     )
 
 
-def email_text(text: str, message_id: str, problem: BadInputError, settings: DispatcherSettings) -> str:
+def email_text(delivery: Delivery, problem: BadInputError, settings: DispatcherSettings) -> str:
+    text = delivery.text
     shown = text if len(text) <= SHOWN_LIMIT else f"{text[:SHOWN_LIMIT]}… ({len(text)} characters)"
-    topic = shlex.quote(settings.trigger_topic_arn)
     return f"""A message to {settings.project_name} was refused. Nothing was started, and nothing will be retried.
 
 Field:    {problem.field}
@@ -36,11 +36,9 @@ Given:    {problem.given}
 Allowed:  {problem.allowed}
 To do:    {problem.fix}
 
-Then publish it again:
+{delivery.how_to_repeat(settings)}
 
-  aws sns publish --topic-arn {topic} --message '<the corrected message>'
-
-The message (SNS message id {message_id}):
+{delivery.described()}:
 
 {shown}
 
@@ -48,11 +46,11 @@ It is also kept, unchanged, in the dead-letter queue {settings.dlq_url}
 """
 
 
-def _keep(text: str, message_id: str, problem: BadInputError, dlq_url: str) -> None:
-    attributes = {"reason": str(problem), "field": problem.field, "sns_message_id": message_id}
-    body = text
-    if not text or re.search(NOT_IN_SQS, text):  # SQS refuses such bodies
-        body = json.dumps(text)
+def _keep(delivery: Delivery, problem: BadInputError, dlq_url: str) -> None:
+    attributes = {"reason": str(problem), "field": problem.field, **delivery.attributes()}
+    body = delivery.text
+    if not body or re.search(NOT_IN_SQS, body):  # SQS refuses such bodies
+        body = json.dumps(body)
         attributes["body_encoding"] = "json-string"
     client("sqs").send_message(QueueUrl=dlq_url, MessageBody=body, MessageAttributes=_fitting(attributes, body))
 
