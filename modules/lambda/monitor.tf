@@ -14,7 +14,7 @@ resource "aws_lambda_function" "monitor" {
   handler          = "monitor.handler"
   filename         = var.zip_path
   source_code_hash = local.zip_hash
-  memory_size      = 512
+  memory_size      = 1024 # processor time comes with memory, and a run of 10,000 scenes has a minute
   timeout          = 60
 
   environment {

@@ -15,6 +15,8 @@ NOT_CONTINUED = ("request_id", "input", "inputs")
 
 def from_stage(run: Run, failed: RunStage) -> dict[str, Any]:
     """Start with the stage that failed, on what it read; the first stage starts with the message's own input."""
+    if failed.is_array:
+        return again_where_it_failed(run)
     if failed == run.stages[0] or not failed.inputs:
         return without_request_id(run.message)
     earlier = STAGES[: STAGES.index(failed.name)]
@@ -25,7 +27,10 @@ def from_stage(run: Run, failed: RunStage) -> dict[str, Any]:
 
 
 def again_where_it_failed(run: Run, inputs: str | None = None) -> dict[str, Any]:
-    """The same message, which finds what is done already by its content; `inputs` names the scenes that are left."""
+    """The same message, which finds what is done already by its content; `inputs` names the scenes that are left.
+
+    Without `fresh`, which would do again what is done.
+    """
     message = without_request_id(run.message)
     data = {name: value for name, value in message["data"].items() if name != "fresh"}
     return {**message, "data": data | ({"inputs": inputs} if inputs else {})}

@@ -23,15 +23,14 @@ class FailedPart:
     dependency_failed: bool  # it never started, because the same part of the stage before failed
 
 
-def stage_jobs(run: Run, known: Job | None, region: str) -> dict[str, Job]:
-    """By stage. `known` is the job of the event, whose end DescribeJobs may not know yet. Batch forgets a job a week
-    after its end, so that one may be missing."""
-    wanted = [stage for stage in run.submitted if known is None or stage.job_name != known.name]
-    with ThreadPoolExecutor(max(1, len(wanted))) as pool:
-        ids = list(pool.map(_job_id, wanted))
+def stage_jobs(run: Run, ended: Job | None, region: str) -> dict[str, Job]:
+    """By stage. `ended` is the job of the event. One that Batch has forgotten, a week after its end, is missing."""
+    with ThreadPoolExecutor(max(1, len(run.submitted))) as pool:
+        ids = list(pool.map(lambda stage: _job_id(stage, ended), run.submitted))
     found = {job.name: job for job in describe([job_id for job_id in ids if job_id], region)}
-    if known:
-        found[known.name] = known
+    # The event may know of an end that DescribeJobs does not; on the parts of an array DescribeJobs is the newer one.
+    if ended and not (ended.name in found and found[ended.name].has_ended):
+        found[ended.name] = ended
     return {stage.name: found[stage.job_name] for stage in run.submitted if stage.job_name in found}
 
 
@@ -58,7 +57,9 @@ def failed_parts(array_job_id: str) -> list[FailedPart]:
     return [_part(summary) for page in pages for summary in page["jobSummaryList"]]
 
 
-def _job_id(stage: RunStage) -> str | None:
+def _job_id(stage: RunStage, ended: Job | None) -> str | None:
+    if ended and stage.job_name == ended.name:
+        return ended.id
     filters = [{"name": "JOB_NAME", "values": [stage.job_name]}]
     pages = client("batch", ATTEMPTS).get_paginator("list_jobs").paginate(jobQueue=stage.queue, filters=filters)
     # The filter takes capitals for small letters. The oldest is the run's own, any other somebody's copy of it.

@@ -1,12 +1,14 @@
 """Which e-mail a run gets, from the event that ended it."""
 
 import run_email
+import scenes_email
+import sweep_email
 from job_facts import Job, gather
-from run_email import Email
 from run_facts import chain_facts, sfm_warnings
 from run_jobs import root_failure, stage_jobs
 from run_links import sign
-from run_record import Run
+from run_record import Run, RunStage
+from run_text import Email, view_keys
 from settings import MonitorSettings
 
 
@@ -14,9 +16,19 @@ def compose(run: Run, ended: Job | None, settings: MonitorSettings, region: str)
     """`ended` is None where every stage was reused, so that no job has run."""
     jobs = stage_jobs(run, ended, region)
     if ended and not ended.succeeded:
-        failed = root_failure(run, jobs)
-        return _failure(run, jobs[failed.name] if failed else ended, jobs, settings)
+        root = root_failure(run, jobs) or run.stage_of(ended.name)
+        if root and not _failed_in_parts(root, jobs):
+            return _failure(run, jobs[root.name], jobs, settings)
+    if run.scene_count > 1:
+        return scenes_email.compose(run, jobs, settings, region)
+    if run.stages[-1].is_array:
+        return sweep_email.compose(run, jobs, settings, region)
     return _success(run, jobs, settings, region)
+
+
+def _failed_in_parts(stage: RunStage, jobs: dict[str, Job]) -> bool:
+    """An array that was stopped before it had parts has failed as a whole."""
+    return stage.is_array and jobs[stage.name].array_summary.get("FAILED", 0) > 0
 
 
 def _failure(run: Run, failed: Job, jobs: dict[str, Job], settings: MonitorSettings) -> Email:
@@ -27,5 +39,5 @@ def _failure(run: Run, failed: Job, jobs: dict[str, Job], settings: MonitorSetti
 def _success(run: Run, jobs: dict[str, Job], settings: MonitorSettings, region: str) -> Email:
     stages = chain_facts(run, jobs, settings.output_bucket)
     warnings = sfm_warnings(stages[0], settings.output_bucket) if stages[0].name == "sfm" else []
-    links = sign(run_email.view_keys(run.stages[-1]), run.id, settings, region)
+    links = sign(view_keys(run.stages[-1].output_prefix), run.id, settings, region)
     return run_email.success(run, stages, warnings, links, settings, region)

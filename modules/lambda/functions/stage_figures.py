@@ -27,7 +27,7 @@ def seconds_run(report: Mapping[str, Any]) -> float | None:
     """Of all attempts, by the runner's own clock."""
     seconds = report.get("seconds")
     total = number(seconds.get("total")) if isinstance(seconds, dict) else None
-    return _sum([total, *interruptions(report)])
+    return sum_of([total, *interruptions(report)])
 
 
 def usd(report: Mapping[str, Any], attempts: Sequence[Attempt] = ()) -> float | None:
@@ -37,10 +37,10 @@ def usd(report: Mapping[str, Any], attempts: Sequence[Attempt] = ()) -> float | 
         return None
     lost = interruptions(report, attempts)
     per_hour = number(cost.get("usd_per_hour"))
-    earlier = _sum(lost)
+    earlier = sum_of(lost)
     if lost and (per_hour is None or earlier is None):
         return None
-    return _sum([number(cost.get("usd")), (earlier or 0.0) * (per_hour or 0.0) / 3600])
+    return sum_of([number(cost.get("usd")), (earlier or 0.0) * (per_hour or 0.0) / 3600])
 
 
 def total_usd(costs: Mapping[str, float | None]) -> str:
@@ -58,6 +58,12 @@ def usd_text(cost: float) -> str:
     return f"{cost:.4f} USD" if cost < 1 else f"{cost:.2f} USD"
 
 
+def sum_of(values: Iterable[float | None]) -> float | None:
+    """None where one of them is not known."""
+    known = list(values)
+    return None if None in known else sum(value for value in known if value is not None)
+
+
 def number(value: Any) -> float | None:
     """Scripts write what they like; true is no number."""
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
@@ -67,8 +73,3 @@ def _recorded_seconds(report: Mapping[str, Any]) -> dict[Any, float | None]:
     entries = report.get("interruptions")
     entries = entries if isinstance(entries, list) else []
     return {entry.get("attempt"): number(entry.get("seconds")) for entry in entries if isinstance(entry, dict)}
-
-
-def _sum(values: Iterable[float | None]) -> float | None:
-    known = list(values)
-    return None if None in known else sum(value for value in known if value is not None)

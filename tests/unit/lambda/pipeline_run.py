@@ -2,10 +2,12 @@
 
 import copy
 import json
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from lambda_platform import Platform, saved_event
 
 RUN = "harbour-0123456789ab"
@@ -45,7 +47,11 @@ class PipelineRun:
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
     def plan(
-        self, *names: str, size: int = 1, reused: dict[str, str] | None = None, variants: list[Any] | None = None
+        self,
+        *names: str,
+        size: int = 1,
+        reused: dict[str, str] | None = None,
+        variants: list[dict[str, Any]] | None = None,
     ) -> None:
         """run.json. `size` and `variants` are those of train and compress in a sweep, of all stages with scenes."""
         before: list[str] = ["s3://demo-input/photos/harbour/"]
@@ -61,7 +67,7 @@ class PipelineRun:
                 "compute_type": KINDS[name],
                 "size": 1 if single else size,
                 "output_prefix": f"{FOLDER}{name}/",
-                "variants": None if single else variants,
+                "variants": None if single or not variants else [each[name] for each in variants],
                 "content_key": None,
                 "reused_from": reused_from,
                 "job": None if reused_from else job,
@@ -120,6 +126,32 @@ class PipelineRun:
         self.jobs[job_id] = copy.deepcopy(detail)
         return event
 
+    def ends_array(self, stage: str, failed: dict[int, str]) -> dict[str, Any]:
+        """`failed`: status reasons by index. A part that failed for another's sake was never started."""
+        size = next(each["size"] for each in self.stages if each["stage"] == stage)
+        summary = {"SUCCEEDED": size - len(failed), "FAILED": len(failed)}
+        reason = "Array Child Job failed" if failed else ""
+        event = self.ends(
+            stage,
+            "FAILED" if failed else "SUCCEEDED",
+            statusReason=reason,
+            attempts=[],
+            startedAt=None,
+            arrayProperties={"size": size, "statusSummary": summary},
+        )
+        job_id = event["detail"]["jobId"]
+        self.children[job_id] = [
+            {
+                "jobId": f"{job_id}:{index}",
+                "jobName": event["detail"]["jobName"],
+                "status": "FAILED",
+                "statusReason": why,
+                "arrayProperties": {"index": index},
+            }
+            for index, why in failed.items()
+        ]
+        return event
+
     def never_starts(self, stage: str) -> dict[str, Any]:
         return self.ends(
             stage, "FAILED", statusReason="Dependent Job failed", attempts=[], startedAt=None, stoppedAt=STARTED * 1000
@@ -128,10 +160,11 @@ class PipelineRun:
     def writes(self, stage: str, *, folder: str = FOLDER, index: int | None = None, **report: Any) -> None:
         """The files that the runner and the script leave."""
         prefix = f"{folder}{stage}/" + ("" if index is None else f"{index}/")
-        job = next((job for job in self.jobs.values() if job["jobName"] == f"{RUN}-{stage}"), {})
+        job_id = next((job["jobId"] for job in self.jobs.values() if job["jobName"] == f"{RUN}-{stage}"), "earlier")
+        job_id = job_id if index is None else f"{job_id}:{index}"
         written = {
-            "job_id": job.get("jobId", "an-earlier-one") + ("" if index is None else f":{index}"),
-            "attempt": len(job.get("attempts", "1")),
+            "job_id": job_id,
+            "attempt": len(self.jobs.get(job_id, {}).get("attempts", "1")),
             "ended": "done",
             "error": None,
             "machine": {"instance_type": "g5.xlarge", "lifecycle": "spot", "availability_zone": "us-east-1a"},
@@ -175,7 +208,14 @@ class PipelineRun:
         return handler
 
     def _described(self, asked: dict[str, Any]) -> dict[str, Any]:
-        return {"jobs": [self.jobs[job_id] for job_id in asked["jobs"] if job_id in self.jobs]}
+        found = [self._part(job_id) if ":" in job_id else self.jobs.get(job_id) for job_id in asked["jobs"]]
+        return {"jobs": [job for job in found if job]}
+
+    def _part(self, job_id: str) -> dict[str, Any]:
+        parent = job_id.partition(":")[0]
+        (summary,) = [each for each in self.children[parent] if each["jobId"] == job_id]
+        detail: dict[str, Any] = saved_event("array_child_failed")["detail"]
+        return detail | summary | {"container": self.jobs[parent]["container"]}
 
     def _listed(self, asked: dict[str, Any]) -> dict[str, Any]:
         if "arrayJobId" in asked:
@@ -186,3 +226,22 @@ class PipelineRun:
         (names,) = [each["values"] for each in asked["filters"] if each["name"] == "JOB_NAME"]
         found = [job for job in self.jobs.values() if job["jobName"] in names and job["jobQueue"] == asked["jobQueue"]]
         return {"jobSummaryList": found}
+
+
+@pytest.fixture
+def run(platform: Platform) -> PipelineRun:
+    started = PipelineRun(platform)
+    started.install()
+    return started
+
+
+def published(body: str) -> dict[str, Any]:
+    """The message in the e-mail's command, which the dispatcher's schema takes."""
+    line = next(line for line in body.splitlines() if line.strip().startswith("aws sns publish"))
+    arguments = shlex.split(line)
+    assert arguments[arguments.index("--topic-arn") + 1].endswith(":demo-ml-trigger-events")
+    found: dict[str, Any] = json.loads(arguments[arguments.index("--message") + 1])
+    import message
+
+    message.check(found)
+    return found
