@@ -1,0 +1,102 @@
+"""The dispatcher and the monitor on the same run: what the one writes the other reads, and the other way round."""
+
+import copy
+from typing import Any
+
+import pytest
+import run_continue
+from lambda_platform import Platform
+from pipeline_run import MESSAGE
+from run_record import Run, read_run
+
+
+@pytest.fixture
+def submitted(platform: Platform) -> Run:
+    platform.put("demo-input", "photos/harbour/1.jpg")
+    return dispatched(platform, MESSAGE)
+
+
+def dispatched(platform: Platform, message: dict[str, Any]) -> Run:
+    answer = platform.dispatch(message)
+    assert "run_id" in answer, answer
+    return read_run("demo-output", answer["output"].removeprefix("s3://demo-output/") + "run.json")
+
+
+def finish(platform: Platform, run: Run, *names: str) -> None:
+    for stage in run.stages:
+        if stage.name in names:
+            for file in ("splat.ply" if stage.name == "train" else "sparse/0/cameras.bin", "_SUCCESS"):
+                platform.put("demo-output", f"{stage.output_prefix}{file}")
+
+
+def test_the_run_that_the_dispatcher_wrote_is_read_as_it_meant_it(submitted: Run) -> None:
+    folder = f"s3://demo-output/{submitted.folder}"
+    assert submitted.folder == f"runs/surveys/{submitted.id}/"
+    assert submitted.label == "harbour"
+    assert [(stage.name, stage.job_name, stage.size) for stage in submitted.stages] == [
+        (name, f"{submitted.id}-{name}", 1) for name in ("sfm", "train", "compress")
+    ]
+    assert [(stage.input_layout, stage.inputs) for stage in submitted.stages] == [
+        ("flat", ("s3://demo-input/photos/harbour/",)),
+        ("flat", (f"{folder}sfm/",)),
+        ("by_name", (f"{folder}sfm/", f"{folder}train/")),
+    ]
+    assert submitted.message == MESSAGE
+
+
+@pytest.mark.parametrize("index", [1, 2])
+def test_a_run_goes_on_from_the_stage_that_failed_under_the_same_label(
+    platform: Platform, submitted: Run, index: int
+) -> None:
+    failed = submitted.stages[index]
+    finish(platform, submitted, *(stage.name for stage in submitted.stages[:index]))
+
+    went_on = dispatched(platform, run_continue.from_stage(submitted, failed))
+
+    assert went_on.id != submitted.id
+    assert went_on.label == "harbour"
+    assert [stage.name for stage in went_on.stages] == [stage.name for stage in submitted.stages[index:]]
+    assert went_on.stages[0].inputs == failed.inputs
+    assert went_on.message["metadata"] == submitted.message["metadata"]
+
+
+def test_a_run_that_went_on_can_go_on_again(platform: Platform, submitted: Run) -> None:
+    finish(platform, submitted, "sfm")
+    second = dispatched(platform, run_continue.from_stage(submitted, submitted.stages[1]))
+    # Where training starts from a dataset, compression reads that and what training makes of it.
+    assert second.stages[1].inputs == (*submitted.stages[1].inputs, f"s3://demo-output/{second.folder}train/")
+    finish(platform, second, "train")
+
+    third = dispatched(platform, run_continue.from_stage(second, second.stages[1]))
+
+    assert [stage.name for stage in third.stages] == ["compress"]
+    assert third.stages[0].inputs == (
+        f"s3://demo-output/{submitted.folder}sfm/",
+        f"s3://demo-output/{second.folder}train/",
+    )
+
+
+def test_the_first_stage_starts_again_as_a_run_of_its_own(platform: Platform, submitted: Run) -> None:
+    again = dispatched(platform, run_continue.from_stage(submitted, submitted.stages[0]))
+
+    assert again.id != submitted.id
+    assert again.stages[0].inputs == submitted.stages[0].inputs
+
+
+def test_the_variants_of_a_sweep_are_read_by_stage(platform: Platform) -> None:
+    platform.put("demo-input", "photos/harbour/1.jpg")
+    message = copy.deepcopy(MESSAGE)
+    message["data"]["sweep"] = {"train": {"cap_max": [1000, 2000]}, "compress": {"sh_degree": [0, 3]}}
+
+    run = dispatched(platform, message)
+
+    assert [stage.is_array for stage in run.stages] == [False, True, True]
+    assert run.stages[1].variants == ({"cap_max": 1000}, {"cap_max": 1000}, {"cap_max": 2000}, {"cap_max": 2000})
+    assert run.stages[2].variants == ({"sh_degree": 0}, {"sh_degree": 3}, {"sh_degree": 0}, {"sh_degree": 3})
+
+
+def test_the_dispatcher_and_the_monitor_call_a_settled_run_the_same() -> None:
+    import monitor
+    from triggers import splat_pipeline
+
+    assert monitor.RUN_SETTLED == splat_pipeline.SETTLED
