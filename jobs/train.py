@@ -161,7 +161,8 @@ def conclude(training: Training, options: TrainOptions, photos: PhotoCache, prog
         **{name: round(value, 4) for name, value in mean_scores(scores).items()},
         "gaussians": len(splats), "steps": training.step, "seconds": round(training.seconds, 1),
         "photos": len(training.train_views), "held_out": len(training.held_out), "sh_degree": splats.sh_degree,
-        "backend": training.backend.name, "peak_memory_mib": round(training.backend.peak_bytes() / 2**20),
+        "backend": training.backend.name, "processes": training.processes,
+        "peak_memory_mib": round(training.backend.peak_bytes() / 2**20),
         "image_size": list(photos.size(0)),
     }  # fmt: skip
     per_photo = [{name: value for name, value in vars(score).items() if value is not None} for score in scores]

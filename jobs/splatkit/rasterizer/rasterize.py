@@ -64,7 +64,8 @@ def rasterization(
     for begin in range(0, features.shape[-1], CHANNELS):
         chunk = features[..., begin : begin + CHANNELS]
         behind = None if backgrounds is None else backgrounds[:, begin : begin + CHANNELS]
-        image, cover = Compositing.apply(means2d, conics, chunk, alphas, behind, lists, width, height, holder)
+        only = features.shape[-1] <= CHANNELS
+        image, cover = Compositing.apply(means2d, conics, chunk, alphas, behind, lists, width, height, holder, only)
         images.append(image)
         covers.append(cover)
     rendered, alpha = torch.cat(images, -1), covers[0]
@@ -99,7 +100,7 @@ class Compositing(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, means2d: Tensor, conics: Tensor, colors: Tensor, alphas: Tensor, backgrounds: Tensor | None,
-        lists: list[TileLists], width: int, height: int, absolute: _AbsGradient | None,
+        lists: list[TileLists], width: int, height: int, absolute: _AbsGradient | None, only: bool,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         cameras, _, depth = colors.shape
         images = means2d.new_empty(cameras, height, width, CHANNELS)
@@ -114,7 +115,7 @@ class Compositing(torch.autograd.Function):
             columns, tiles = -(-width // TILE), len(lists[c].offsets) - 1
             arguments = (columns, lists[c].offsets, lists[c].members, packed, behind[c])
             in_parallel(tiles, render_tiles, *arguments, *outputs)
-        ctx.lists, ctx.behind, ctx.absolute, ctx.depth = lists, behind, absolute, depth
+        ctx.lists, ctx.behind, ctx.absolute, ctx.depth, ctx.only = lists, behind, absolute, depth, only
         ctx.has_background = backgrounds is not None
         ctx.save_for_backward(colors, transmittance, last_member)
         return images[..., :depth], (1 - transmittance)[..., None]
@@ -136,7 +137,8 @@ class Compositing(torch.autograd.Function):
                 lists.offsets,
                 lists.members,
                 lists.slots,
-                _with_colors(lists, colors[c]),
+                # Another group of channels was drawn from the same lists since, unless there is but one.
+                lists.packed if ctx.only else _with_colors(lists, colors[c]),
                 ctx.behind[c],
             )
             image = [x[c].numpy() for x in (transmittance, last_member, v_images, v_alphas)]
@@ -146,7 +148,7 @@ class Compositing(torch.autograd.Function):
             ctx.absolute.add(v[..., 9:11].clone())
         v_behind = (v_images * transmittance[..., None]).sum((1, 2))[:, :depth] if ctx.has_background else None
         gradients = (v[..., 6:8], v[..., 3:6], v[..., :depth], v[..., 8])
-        return *(x.contiguous() for x in gradients), v_behind, None, None, None, None
+        return *(x.contiguous() for x in gradients), v_behind, None, None, None, None, None
 
 
 def _with_colors(lists: TileLists, colors: Tensor) -> np.ndarray:

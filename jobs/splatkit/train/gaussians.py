@@ -18,6 +18,7 @@ LEARNING_RATES = {"means": 1.6e-4, "scales": 5e-3, "quats": 1e-3, "opacities": 5
 PAPER_STEPS, HASTE_POWER, HASTE_MOST = 30_000, 0.4, 3.0  # see haste()
 # Powers of the haste: colours bear more of it than shapes do.
 POWERS = {"means": 1.0, "scales": 1.0, "quats": 1.0, "opacities": 1.0, "sh0": 1.6, "shN": 2.3}
+HASTE_UNTIL = 0.3  # share of the steps from which on the rates fall, to the inverse square of the haste at the end
 MEANS_END = 0.01  # share of the means' rate that is left at the last step
 BYTES_PER_GAUSSIAN = 59 * 4 * 4 + 600  # parameter, gradient and two moments, and what rendering keeps
 
@@ -77,7 +78,11 @@ def optimizers(values: Parameters, hurry: float, photos: int = 1) -> Optimizers:
 
 def set_rates(tools: Optimizers, progress: float, hurry: float, photos: int = 1) -> float:
     """For this share (0..1) of the training. Returns the rate without the haste, which MCMC's noise is tuned to."""
-    rate = LEARNING_RATES["means"] * MEANS_END**progress * math.sqrt(photos)
+    usual = math.sqrt(photos)
+    late = max(0.0, (progress - HASTE_UNTIL) / (1 - HASTE_UNTIL))
+    for name, tool in tools.items():
+        tool.param_groups[0]["lr"] = LEARNING_RATES[name] * hurry ** (POWERS[name] - 2 * late) * usual
+    rate = LEARNING_RATES["means"] * MEANS_END**progress * usual
     tools["means"].param_groups[0]["lr"] = rate * hurry
     return rate
 

@@ -10,7 +10,14 @@ from splatkit.train.strategy import StrategyName
 Preset = Literal["draft", "standard", "high"]
 # What 0 (or "preset") stands for. A draft is minutes on a CPU; standard is the papers' setting; high takes its time.
 PRESETS: dict[str, dict[str, float]] = {
-    "draft": {"max_steps": 2_000, "max_size": 400, "sh_degree": 1, "cap_max": 30_000, "opacity_weight": 0.05},
+    "draft": {
+        "max_steps": 2_000,
+        "max_size": 400,
+        "sh_degree": 1,
+        "cap_max": 60_000,
+        "opacity_weight": 0.05,
+        "dropout": 0.3,
+    },
     "standard": {"max_steps": 30_000, "max_size": 1600, "sh_degree": 3, "cap_max": 1_000_000, "opacity_weight": 0.01},
     "high": {"max_steps": 45_000, "max_size": 3200, "sh_degree": 3, "cap_max": 4_000_000, "opacity_weight": 0.01},
 }
@@ -42,6 +49,9 @@ class TrainOptions:
     opacity_weight: float = -1.0  # regularisation, mean opacity; -1: by preset with mcmc, 0 with default
     scale_weight: float = -1.0  # regularisation, mean scale; -1: 0.01 with mcmc, 0 with default
     coarse_until: float = 0.35  # share of the steps with smaller and blurred photos, in three levels; 0: none
+    # share of the Gaussians that are left out of a step, rising to this at the last: what few photos show is then less
+    # learnt by heart (DropGaussian, CVPR 2025); -1: by preset
+    dropout: float = -1.0
     antialiased: bool = False  # Mip-Splatting's filter: better from afar; the viewer must know of it
     exposure: bool = False  # fit gain and offset per photo, for sets whose camera changed its exposure on the way
     background: Literal["black", "white", "random"] = "black"  # random makes Gaussians cover what should be covered
@@ -76,6 +86,8 @@ class TrainOptions:
         for name in ("ssim_weight", "coarse_until", "plateau_window", "plateau_after", "min_opacity"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; allowed is 0 to 1")
+        if not -1 <= self.dropout <= 0.9:
+            raise ValueError(f"dropout is {self.dropout}; allowed is 0 to 0.9, or -1 for the preset's")
         if self.sh_degree > 3:
             raise ValueError(f"sh_degree is {self.sh_degree}; allowed is 0 to 3")
         if self.hold_out_every == 1:
@@ -92,6 +104,10 @@ class TrainOptions:
         own = getattr(self, name)
         unset = own < 0 if name == "sh_degree" else own == 0
         return int(PRESETS[self.preset][name] if unset else own)
+
+    def share(self, name: str) -> float:
+        own: float = getattr(self, name)
+        return own if own >= 0 else PRESETS[self.preset].get(name, 0.0)
 
     def weight(self, name: str) -> float:
         own: float = getattr(self, name)

@@ -1,14 +1,16 @@
 """How Gaussians are added, moved and removed: gsplat's own two strategies, on a GPU and on a CPU alike."""
 
+import math
 from dataclasses import dataclass
-from math import comb
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from gsplat.strategy import DefaultStrategy, MCMCStrategy, ops
+from numba import njit
 from torch import Tensor
-from torch.nn.functional import normalize
 
+from splatkit.threads import in_parallel
 from splatkit.train.gaussians import Optimizers, Parameters
 
 StrategyName = Literal["default", "mcmc"]
@@ -105,7 +107,7 @@ def relocation(opacities: Tensor, scales: Tensor, ratios: Tensor, binoms: Tensor
     fresh = 1 - (1 - exact) ** (1 / counts)
     terms = torch.arange(1, int(counts.max()) + 1, dtype=torch.float64)
     table = torch.tensor(
-        [[comb(n, k) for k in range(1, len(terms) + 1)] for n in range(largest + 1)], dtype=torch.float64
+        [[math.comb(n, k) for k in range(1, len(terms) + 1)] for n in range(largest + 1)], dtype=torch.float64
     )
     signs = torch.where(terms % 2 == 1, 1.0, -1.0) / terms.sqrt()
     below = (table[counts] * signs * fresh[:, None] ** terms).sum(1)
@@ -118,11 +120,24 @@ def covariances(
     """[N, 3, 3]; with the arguments of gsplat's function, of which the strategies use one combination."""
     if not compute_covar or compute_preci or triu:
         raise NotImplementedError("only full covariances are computed here")
-    w, x, y, z = normalize(quats, dim=-1).unbind(-1)
-    rows = [
-        1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
-        2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
-        2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
-    ]  # fmt: skip
-    axes = torch.stack(rows, -1).view(-1, 3, 3) * scales[:, None, :]
-    return axes @ axes.transpose(1, 2), None
+    found = scales.new_empty(len(scales), 3, 3)
+    in_parallel(len(scales), _covariances, quats.detach().numpy(), scales.detach().numpy(), found.numpy())
+    return found, None
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _covariances(first, last, quats, scales, found):  # type: ignore[no-untyped-def]
+    axes = np.empty((3, 3), np.float32)
+    for n in range(first, last):
+        w, x, y, z = quats[n]
+        inverse = 1 / math.sqrt(w * w + x * x + y * y + z * z)
+        w, x, y, z = w * inverse, x * inverse, y * inverse, z * inverse
+        axes[0, 0], axes[0, 1], axes[0, 2] = 1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)
+        axes[1, 0], axes[1, 1], axes[1, 2] = 2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)
+        axes[2, 0], axes[2, 1], axes[2, 2] = 2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)
+        for k in range(3):
+            for i in range(3):
+                axes[i, k] *= scales[n, k]
+        for i in range(3):
+            for j in range(3):
+                found[n, i, j] = axes[i, 0] * axes[j, 0] + axes[i, 1] * axes[j, 1] + axes[i, 2] * axes[j, 2]

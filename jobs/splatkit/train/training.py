@@ -61,6 +61,7 @@ class Training:
         self.ranks, self.cap = ranks, max(1, cap // ranks.count)
         self.max_steps, self.sh_degree = options.of_preset("max_steps"), options.of_preset("sh_degree")
         self.train_views, self.held_out = scene.split(options.hold_out_every, options.first_held_out)
+        self.processes = 1  # that trained what gather() put together
         self.step = 0  # photos seen, by all ranks
         torch.manual_seed(options.seed + ranks.rank)
         self._sampler = torch.Generator().manual_seed(options.seed)
@@ -104,25 +105,25 @@ class Training:
     def updates(self) -> int:
         return self.step // self.ranks.count
 
-    def render(
-        self, index: int, shot: Shot, background: Tensor | None = None, sh_degree: int | None = None,
-        frame: tuple[int, int] | None = None,
-    ) -> Render:  # fmt: skip
+    def render(self, index: int, shot: Shot, frame: tuple[int, int] | None = None, **more: Any) -> Render:
         """The view of photo `index` at the scale of `shot`. frame: width and height to render, at least the photo's."""
         height, width = shot.pixels.shape[:2]
         lens = torch.tensor(shot.intrinsics)
         full_width, full_height = frame or (width, height)
-        whole = self.render_from(self._cameras[index], lens, full_width, full_height, background, sh_degree)
+        whole = self.render_from(self._cameras[index], lens, full_width, full_height, **more)
         return Render(whole.image[:height, :width], whole.alpha[:height, :width], whole.info)
 
     def render_from(
-        self, camera: Tensor, intrinsics: Tensor, width: int, height: int, background: Tensor | None = None,
-        sh_degree: int | None = None,
+        self, camera: Tensor, intrinsics: Tensor, width: int, height: int, *, background: Tensor | None = None,
+        sh_degree: int | None = None, dropout: float = 0.0,
     ) -> Render:  # fmt: skip
-        device = self.backend.device
+        """dropout: share of the Gaussians that are left out; the others are made so much more opaque."""
+        device, opacities = self.backend.device, self.values["opacities"].sigmoid()
+        if dropout:
+            opacities = torch.nn.functional.dropout(opacities, dropout)
         images, alphas, info = self.backend.rasterize(
             means=self.values["means"], quats=self.values["quats"], scales=self.values["scales"].exp(),
-            opacities=self.values["opacities"].sigmoid(),
+            opacities=opacities,
             colors=torch.cat([self.values["sh0"], self.values["shN"]], 1),
             viewmats=camera[None].to(device), Ks=intrinsics[None].to(device), width=width, height=height,
             sh_degree=self.sh_degree if sh_degree is None else sh_degree,
@@ -133,17 +134,20 @@ class Training:
 
     def train_step(self) -> None:
         """One photo on each rank, one update. Raises DivergedError, on all, before a bad loss has changed anything."""
-        shrink, blur = coarseness(self.step / self.max_steps, self.options.coarse_until)
+        progress = self.step / self.max_steps
+        shrink, blur = coarseness(progress, self.options.coarse_until)
         index, frame = self._next_view(shrink, blur)
         shot = self.photos.get(index, shrink, blur)
-        degree = min(self.sh_degree, int(self.step / (SH_STEP * self.max_steps)))
-        rendered = self.render(index, shot, self._background(), degree, frame)
+        degree, dropout = min(self.sh_degree, int(progress / SH_STEP)), progress * self.options.share("dropout")
+        rendered = self.render(
+            index, shot, frame, background=self._background(), sh_degree=degree, dropout=dropout
+        )  # fmt: skip
         self.refinement.before_backward(self.values, self.tools, self.updates, rendered.info)
         loss = self._loss(index, shot, rendered.image)
         if self.updates % self.backend.look_every == 0:
             self._watch(self.ranks.mean(float(loss.detach())))
         loss.backward()
-        rate = set_rates(self.tools, self.step / self.max_steps, haste(self.max_steps), self.ranks.count)
+        rate = set_rates(self.tools, progress, haste(self.max_steps), self.ranks.count)
         for tool in self.tools.values():
             tool.step()
             tool.zero_grad(set_to_none=True)
@@ -269,6 +273,7 @@ class Training:
         """The first rank takes all Gaussians, to go on without the others; there is no training after it."""
         if self.ranks.count == 1:
             return
+        self.processes = self.ranks.count
         whole = {name: self.ranks.merged(value) for name, value in self.values.items()}
         self.ranks, self.backend, self.tools = ALONE, alone, {}
         self.values = parameters(whole, alone.device)
