@@ -27,7 +27,13 @@ def add_pipeline(deployed: Any, sfm: str, train: str, compress: str, **of_train:
 
 def put_run(deployed: Any, **of_stages: dict[str, Any]) -> None:
     stages = [
-        {"stage": name, "job_name": f"{RUN}-{name}", "size": 1, "output_prefix": f"{PREFIX}{name}/", "reused_from": None}
+        {
+            "stage": name,
+            "job_name": f"{RUN}-{name}",
+            "size": 1,
+            "output_prefix": f"{PREFIX}{name}/",
+            "reused_from": None,
+        }
         | of_stages.get(name, {})
         for name in ("sfm", "train", "compress")
     ]
@@ -190,7 +196,9 @@ def test_logs_of_all_attempts_come_in_their_order_without_what_steers_a_terminal
 ) -> None:
     streams = ["ml/default/first", "ml/default/second"]
     attempts = [{"container": {"logStreamName": streams[0]}}]
-    job = deployed.batch.add("count-0123456789ab", "SUCCEEDED", stage="count", prefix="runs/p/count-0123456789ab/count/")
+    job = deployed.batch.add(
+        "count-0123456789ab", "SUCCEEDED", stage="count", prefix="runs/p/count-0123456789ab/count/"
+    )
     deployed.batch.jobs[0]["attempts"] = attempts
     deployed.batch.jobs[0]["container"]["logStreamName"] = streams[1]
     assert job
