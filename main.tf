@@ -22,6 +22,7 @@ module "s3" {
   examples_folder           = "${path.root}/examples"
   checkpoint_retention_days = var.checkpoint_retention_days
   run_retention_days        = var.run_retention_days
+  start_on_upload           = var.start_on_upload
   force_destroy             = var.force_destroy
 }
 
@@ -102,6 +103,7 @@ module "lambda" {
   output_bucket          = module.s3.output_bucket
   models_bucket          = module.s3.models_bucket
   extra_buckets          = var.extra_input_buckets
+  start_on_upload        = var.start_on_upload
   compute                = module.batch.compute
   queue_arns             = module.batch.queue_arns
   job_definition_names   = module.batch.job_definition_names

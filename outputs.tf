@@ -23,6 +23,14 @@ output "trigger_events_topic_arn" {
   value       = module.sns.trigger_topic_arn
 }
 
+output "start_on_upload" {
+  description = "How to start a pipeline by an upload."
+  value = (var.start_on_upload
+    ? "Upload the photos to s3://${module.s3.input_bucket.name}/photos/<scene>/ (options, if any, as pipeline.json in that folder), and last of all an empty object: aws s3api put-object --bucket ${module.s3.input_bucket.name} --key photos/<scene>/_READY. A zip under photos/ starts by itself."
+    : "Off: a pipeline starts on a message only. Set start_on_upload to true."
+  )
+}
+
 output "notification_topic_arn" {
   description = "Topic that the e-mails about jobs and alarms are published to."
   value       = module.sns.notification_topic_arn

@@ -291,6 +291,12 @@ variable "force_destroy" {
   default     = false
 }
 
+variable "start_on_upload" {
+  description = "Start a pipeline when photos/<scene>/_READY or photos/<scene>.zip is uploaded to the input bucket, with the options in a pipeline.json beside it. Whoever may upload there can then start jobs."
+  type        = bool
+  default     = false
+}
+
 # --- Network ---
 
 variable "vpc_cidr" {

@@ -95,6 +95,27 @@ resource "aws_sqs_queue" "trigger_dlq" {
 }
 
 data "aws_iam_policy_document" "trigger_dlq" {
+  dynamic "statement" {
+    for_each = var.start_on_upload ? [local.upload_rule_name] : []
+
+    content {
+      sid       = "UndeliveredUploads"
+      actions   = ["sqs:SendMessage"]
+      resources = [local.trigger_dlq_arn]
+
+      principals {
+        type        = "Service"
+        identifiers = ["events.amazonaws.com"]
+      }
+
+      condition {
+        test     = "ArnEquals"
+        variable = "aws:SourceArn"
+        values   = ["arn:${data.aws_partition.current.partition}:events:${var.aws_region}:${var.account_id}:rule/${statement.value}"]
+      }
+    }
+  }
+
   statement {
     sid       = "TlsOnly"
     effect    = "Deny"
@@ -187,9 +208,9 @@ data "aws_iam_policy_document" "dispatcher" {
     resources = ["${var.output_bucket.arn}/reuse/*"]
   }
 
-  # A list of scenes may lie wherever an input may.
+  # Lists of scenes, which may lie wherever an input may, and the options beside an upload.
   statement {
-    sid       = "ReadListsOfScenes"
+    sid       = "ReadListsAndOptions"
     actions   = ["s3:GetObject"]
     resources = [for arn in local.input_bucket_arns : "${arn}/*.json"]
   }

@@ -57,6 +57,11 @@ variable "extra_buckets" {
   type        = list(string)
 }
 
+variable "start_on_upload" {
+  description = "Also start pipelines when photos/<scene>/_READY or photos/<scene>.zip is uploaded to the input bucket."
+  type        = bool
+}
+
 # --- Jobs ---
 
 variable "compute" {

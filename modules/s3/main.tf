@@ -18,7 +18,7 @@ resource "aws_s3_bucket" "data" {
   #checkov:skip=CKV_AWS_21:Input and models are versioned; the output is not, because progress and checkpoints are overwritten all the time.
   #checkov:skip=CKV_AWS_144:Results can be computed again; a copy in another region would double the price of storage.
   #checkov:skip=CKV_AWS_145:SSE-S3 encrypts everything; a key of our own would add a price per request and keep nobody out whom IAM lets in.
-  #checkov:skip=CKV2_AWS_62:Jobs start on a message, not on an upload.
+  #checkov:skip=CKV2_AWS_62:Jobs start on a message; where they start on an upload, the input bucket tells EventBridge below.
   for_each = local.buckets
 
   # The account and the region make the name unique in the world.
@@ -88,6 +88,13 @@ resource "aws_s3_bucket_policy" "tls_only" {
 
   # S3 refuses two changes of a bucket's access at once.
   depends_on = [aws_s3_bucket_public_access_block.data]
+}
+
+resource "aws_s3_bucket_notification" "input" {
+  count = var.start_on_upload ? 1 : 0
+
+  bucket      = aws_s3_bucket.data["input"].bucket
+  eventbridge = true
 }
 
 # An overwritten photo or model can be had back for 30 days.

@@ -33,6 +33,11 @@ variable "run_retention_days" {
   type        = number
 }
 
+variable "start_on_upload" {
+  description = "Tell EventBridge of what is uploaded to the input bucket."
+  type        = bool
+}
+
 variable "force_destroy" {
   description = "Let terraform destroy delete buckets that are not empty."
   type        = bool

@@ -55,6 +55,7 @@ variables {
   models_bucket          = { name = "models", arn = "arn:aws:s3:::models" }
   extra_buckets          = ["mine"]
   queue_arns             = ["arn:aws:batch:us-east-1:123456789012:job-queue/demo-ml-gpu-job-queue"]
+  start_on_upload        = false
   repository_arns        = ["arn:aws:ecr:us-east-1:123456789012:repository/demo-ml-python"]
   job_definition_names   = { gpu = "demo-ml-gpu" }
   retry_rules            = [{ onStatusReason = "Host EC2*", action = "RETRY" }, { onReason = "*", action = "EXIT" }]
@@ -197,6 +198,59 @@ run "ended_jobs_of_our_queues_are_reported_and_no_others" {
   }
 }
 
+run "uploads_start_nothing_unless_asked" {
+  command = plan
+
+  assert {
+    condition     = length(aws_cloudwatch_event_rule.upload) + length(aws_cloudwatch_event_target.upload) + length(aws_lambda_permission.upload) == 0
+    error_message = "No rule, no target, no permission without start_on_upload."
+  }
+
+  assert {
+    condition     = [for s in data.aws_iam_policy_document.trigger_dlq.statement : s.sid] == ["TlsOnly"]
+    error_message = "EventBridge has nothing to put aside."
+  }
+}
+
+run "uploads_start_pipelines_when_asked" {
+  command = plan
+
+  variables {
+    start_on_upload = true
+  }
+
+  assert {
+    condition = jsondecode(aws_cloudwatch_event_rule.upload[0].event_pattern) == {
+      source      = ["aws.s3"]
+      detail-type = ["Object Created"]
+      detail = {
+        bucket = { name = ["in"] }
+        object = { key = [{ wildcard = "photos/*/_READY" }, { wildcard = "photos/*.zip" }, { wildcard = "photos/*.ZIP" }] }
+      }
+    }
+    error_message = "Uploads that say that photos are complete, in the input bucket."
+  }
+
+  assert {
+    condition = (
+      aws_cloudwatch_event_target.upload[0].arn == aws_lambda_function.dispatcher.arn &&
+      aws_cloudwatch_event_target.upload[0].dead_letter_config[0].arn == aws_sqs_queue.trigger_dlq.arn &&
+      aws_cloudwatch_event_target.upload[0].retry_policy[0].maximum_retry_attempts > 0 &&
+      aws_lambda_permission.upload[0].source_arn == aws_cloudwatch_event_rule.upload[0].arn &&
+      aws_lambda_permission.upload[0].principal == "events.amazonaws.com"
+    )
+    error_message = "The rule, and no other, starts the dispatcher; what fails is kept."
+  }
+
+  assert {
+    condition = anytrue([
+      for s in data.aws_iam_policy_document.trigger_dlq.statement :
+      one(s.principals[*].identifiers) == toset(["events.amazonaws.com"]) && one(s.condition[*].values) == tolist(["arn:aws:events:us-east-1:123456789012:rule/demo-ml-upload"])
+    ]) && aws_cloudwatch_event_rule.upload[0].name == "demo-ml-upload"
+    error_message = "EventBridge may put events aside, from this rule only."
+  }
+}
+
 run "a_message_is_remembered_and_forgotten" {
   command = plan
 
@@ -233,7 +287,7 @@ run "the_dispatcher_submits_to_our_queues_only" {
       for s in data.aws_iam_policy_document.dispatcher.statement : tolist(s.resources) if contains(s.actions, "s3:GetObject")
       ])) == toset([
       "arn:aws:s3:::in/stages/*", "arn:aws:s3:::in/jobs/*", "arn:aws:s3:::in/examples/*", "arn:aws:s3:::out/runs/*", "arn:aws:s3:::out/reuse/*",
-      "arn:aws:s3:::in/*.json", "arn:aws:s3:::out/*.json", "arn:aws:s3:::models/*.json",
+      "arn:aws:s3:::in/*.json", "arn:aws:s3:::out/*.json", "arn:aws:s3:::models/*.json", "arn:aws:s3:::mine/*.json",
     ])
     error_message = "It sees scripts, lists of scenes and earlier results, and no photos."
   }

@@ -14,7 +14,30 @@ variables {
   examples_folder           = "tests/scripts/examples"
   checkpoint_retention_days = 14
   run_retention_days        = 180
+  start_on_upload           = false
   force_destroy             = false
+}
+
+run "nobody_is_told_of_uploads_unless_asked" {
+  command = plan
+
+  assert {
+    condition     = length(aws_s3_bucket_notification.input) == 0
+    error_message = "No events without start_on_upload."
+  }
+}
+
+run "uploads_to_the_input_bucket_are_events_when_asked" {
+  command = plan
+
+  variables {
+    start_on_upload = true
+  }
+
+  assert {
+    condition     = aws_s3_bucket_notification.input[0].eventbridge && aws_s3_bucket_notification.input[0].bucket == "demo-ml-input-123456789012-us-east-1"
+    error_message = "The input bucket, and not the one that jobs write to: that would go round."
+  }
 }
 
 run "buckets_are_private" {
