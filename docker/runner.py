@@ -153,6 +153,8 @@ class Attempt:
             return False
         log.info("the script is not run: %s is a result of the same", result.prefix)
         self._report.reused(result.prefix)
+        if request.max_cost_usd is not None:
+            self._facts.wait(self._timings.price, unless=self._interruption.asked)  # the next stage adds it up
         self._delivered(Delivered(frozenset(each.key for each in files), sum(each.source.size for each in files)))
         return True
 

@@ -1,6 +1,7 @@
 """What must be on the disk before the script starts: its code, its input, the checkpoints of an earlier attempt."""
 
 import hashlib
+import logging
 import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,9 @@ from .keys import path_below, refuse_collisions
 from .request import Location, Request
 from .results import Ingredient, ingredient, stage_result
 from .settings import Settings
-from .store import Download, RemoteFile, Store
+from .store import AWS_FAULTS, Download, RemoteFile, Store
+
+log = logging.getLogger("runner")
 
 # Scripts lying directly in these travel alone; everywhere else the whole folder of the script comes along.
 SHARED_FOLDERS = ("", "jobs", "examples")
@@ -64,7 +67,10 @@ def plan_downloads(request: Request, settings: Settings, store: Store) -> Plan:
         checkpoints = pool.submit(_checkpoints, request.checkpoint_prefix, settings, store)
         layout = request.input_layout
         inputs = [pool.submit(_input, each, layout, settings, store) for each in request.input]
+        stray = pool.submit(_stray_requirements, request.script_key, settings, store)
         plan = _plan(request.script_key, code.result(), [each.result() for each in inputs], checkpoints.result())
+    if stray.result() and not plan.requirements:
+        log.warning("%s", stray.result())
     refuse_collisions((download.target, download.source.uri) for download in plan.downloads)
     _check_disk(plan.size, settings.workspace)
     return plan
@@ -108,6 +114,19 @@ def _code(script_key: str, settings: Settings, store: Store) -> list[Download]:
             f"Upload it (aws s3 cp script.py s3://{bucket}/{script_key}) and publish the message again",
         )
     return [_download(file, settings.code_dir, file.key.removeprefix(prefix)) for file in found]
+
+
+def _stray_requirements(script_key: str, settings: Settings, store: Store) -> str | None:
+    """A hint for who puts a requirements.txt beside a script that travels alone: it would be everyone's."""
+    own, shared = (name.lstrip("/") for name in _requirements_keys(script_key))
+    try:
+        if not _travels_alone(script_key) or store.find(settings.input_bucket, shared) is None:
+            return None
+    except AWS_FAULTS:
+        return None  # it was only for a hint
+    return (
+        f"{shared} is not installed, for many scripts lie beside it: name it {own}, or give the script its own folder"
+    )
 
 
 def _checkpoints(prefix: str, settings: Settings, store: Store) -> list[Download]:

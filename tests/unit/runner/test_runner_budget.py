@@ -236,6 +236,20 @@ def test_a_result_used_again_needs_no_price(priced: Priced) -> None:
     assert ended.exit_code == 0 and "the script runs" not in ended.stdout
 
 
+def test_a_result_used_again_tells_its_cost_however_late_the_price_comes(priced: Priced) -> None:
+    job = priced.job
+    job.request.update(content_base="b" * 64)
+    job.script("print('the script runs')")
+    assert priced.run(AWS_BATCH_JOB_ARRAY_INDEX="0")[0] == 0
+    job.of("another", "train")
+    slow = "m.MachineFacts._find_out = lambda self: (time.sleep(2), setattr(self, 'price', m.Price(3600, 'test')))"
+    job.prelude += slow
+    priced.at(3)
+    priced.run(AWS_BATCH_JOB_ARRAY_INDEX="0")
+    report = json.loads(job.read("0/job.json"))
+    assert report["reused_from"] == "runs/demo/run/train/0/" and report["cost"]["usd"] == 3
+
+
 @pytest.mark.parametrize(("seconds", "stops"), [(0, 0), (3599, 0), (3600, 1), (7200, 1)])
 def test_the_budget_asks_to_stop_once_when_all_is_spent(seconds: float, stops: int) -> None:
     asked: list[Path] = []

@@ -295,7 +295,19 @@ def test_requirements_of_another_script_are_not_installed(job: Any) -> None:
     job.put("jobs/requirements.txt", "no-such-package")
     job.put("jobs/other.requirements.txt", "no-such-package")
     job.script("pass")
-    assert job.run().exit_code == 0
+    ended = job.run()
+    assert ended.exit_code == 0
+    assert "jobs/requirements.txt is not installed" in ended.stderr
+    assert "name it jobs/script.requirements.txt" in ended.stderr
+
+
+def test_no_hint_at_requirements_where_there_are_none_or_the_scripts_own(job: Any, tmp_path: Path) -> None:
+    job.script("pass")
+    assert "requirements" not in job.run().stderr
+    job.put("jobs/requirements.txt", "no-such-package")
+    job.put("jobs/script.requirements.txt", f"{tiny_wheel(tmp_path).as_uri()}\n")
+    ended = job.run(PIP_NO_INDEX="1")
+    assert ended.exit_code == 0 and "is not installed" not in ended.stderr
 
 
 def test_requirements_that_cannot_be_installed_name_the_package(job: Any) -> None:
