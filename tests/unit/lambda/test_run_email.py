@@ -4,12 +4,14 @@ import itertools
 import json
 import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import boto3
 import message as messages
 import pytest
+import run_text
 from botocore.exceptions import ClientError
 from pipeline_run import FOLDER, MESSAGE, RUN, PipelineRun, published
 
@@ -393,3 +395,10 @@ def test_files_of_odd_shape_do_not_keep_the_email_back(run: PipelineRun, odd: An
     run.platform.monitor(event)
 
     assert run.platform.email()[0] == f"[demo] {RUN} is done"
+
+
+def test_the_files_that_the_links_open_are_those_that_compression_writes() -> None:
+    script = (Path(__file__).parents[3] / "jobs" / "compress.py").read_text()
+
+    assert f'"{run_text.PAGE}"' in script
+    assert f'"{run_text.THUMBNAIL}"' in script
