@@ -87,15 +87,13 @@ class LambdaRuntime:
     def _deliver(self, function: LambdaFunction, event: Any, request_id: str) -> None:
         attempts = 1 + int(invoke_config(function).get("MaximumRetryAttempts", ASYNC_ATTEMPTS - 1))
         for attempt in range(1, attempts + 1):
-            started = time.monotonic()
             invocation = self.invoke(function, event, request_id)
             if not invocation.error or self._closed.is_set():
                 return
             if attempt < attempts:
                 pause = BACKOFF_SECONDS[min(attempt, len(BACKOFF_SECONDS)) - 1]
                 # In AWS's minute a lock ends that the dead process held until its deadline; here it must not be sooner.
-                deadline = started + int(function.timeout) + pause if invocation.died else 0.0
-                self._closed.wait(max(pause, deadline - time.monotonic()))
+                self._closed.wait(pause + (int(function.timeout) if invocation.died else 0))
         self._give_up(function, event, invocation, attempts)
 
     def _give_up(self, function: LambdaFunction, event: Any, invocation: Invocation, attempts: int) -> None:

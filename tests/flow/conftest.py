@@ -34,7 +34,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedAWS]:
     given = os.environ.get("SPLATWORKS_FLOW_FOLDER")
     folder = Path(given) if given else tmp_path_factory.mktemp("platform")
     with EmbeddedAWS(folder, hurry=HURRY) as aws:
-        aws.apply()
+        aws.apply({"start_on_upload": True})
         yield aws
 
 
