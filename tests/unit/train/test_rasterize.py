@@ -10,6 +10,7 @@ from torch import Tensor
 
 from splatkit.rasterizer.projection import Projection
 from splatkit.rasterizer.rasterize import rasterization
+from splatkit.rasterizer.sh import SphericalHarmonics
 from splatkit.rasterizer.tile_lists import OPACITY, TILE, X, Y, tile_lists
 
 WIDTH, HEIGHT = 75, 52  # neither a multiple of the tile
@@ -108,6 +109,43 @@ def test_projection_is_that_of_gsplats_torch_reference() -> None:
     assert 100 < seen.sum() < 500
     for mine, theirs in zip(ours, (means2d, depths, conics, compensations), strict=False):
         torch.testing.assert_close(mine[seen], theirs[seen], rtol=2e-4, atol=2e-4)
+
+
+def test_gradients_of_projection_are_those_of_gsplats_torch_reference() -> None:
+    peer = pytest.importorskip("gsplat.cuda._torch_impl")
+    ours, theirs = (learning(scene(count=500, seed=5)) for _ in range(2))
+    covariances, _ = peer._quat_scale_to_covar_preci(theirs["quats"], theirs["scales"], True, False)
+    _, *wanted = peer._fully_fused_projection(
+        theirs["means"], covariances, theirs["viewmats"], theirs["Ks"], WIDTH, HEIGHT, calc_compensations=True
+    )
+    parts = [ours[name] for name in ("means", "quats", "scales", "opacities", "viewmats", "Ks")]
+    *found, radii = Projection.apply(*parts, WIDTH, HEIGHT, 0.3, 0.01, 1e10, 0.0, True)
+    # Far from where one of the two cuts a Gaussian off, and from flat ones, whose compensation has no gradient.
+    seen = (radii[0] > 0).all(-1) & (wanted[3][0].detach() > 0.1) & (wanted[1][0].detach() > 0.5)
+    assert 80 < seen.sum() < 500
+    dice = torch.Generator().manual_seed(2)
+    weights = [torch.randn(x[0, seen].shape, generator=dice) for x in found]
+    for outputs in (found, wanted):
+        sum((x[0, seen] * w).sum() for x, w in zip(outputs, weights, strict=True)).backward()
+    for name in ("means", "quats", "scales"):
+        assert theirs[name].grad.abs().max() > 0
+        close(ours[name].grad, theirs[name].grad.double(), 1e-3)
+
+
+@pytest.mark.parametrize("degree", [0, 1, 2, 3])
+def test_spherical_harmonics_and_their_gradients_are_those_of_gsplats_torch_reference(degree: int) -> None:
+    peer = pytest.importorskip("gsplat.cuda._torch_impl")
+    ours, theirs = (learning(scene(count=300, seed=6)) for _ in range(2))
+    centre, seen = torch.tensor([0.2, -0.4, 0.9]), torch.ones(300, dtype=torch.bool)
+    found = SphericalHarmonics.apply(ours["means"], ours["colors"], centre, seen, degree)
+    wanted = (peer._spherical_harmonics(degree, theirs["means"] - centre, theirs["colors"]) + 0.5).clamp(min=0)
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
+    weights = torch.randn(300, 3, generator=torch.Generator().manual_seed(3))
+    for colors in (found, wanted):
+        (colors * weights).sum().backward()
+    close(ours["colors"].grad, theirs["colors"].grad.double(), 1e-5)
+    if degree:
+        close(ours["means"].grad, theirs["means"].grad.double(), 1e-4)
 
 
 def test_several_cameras_are_rendered_as_one_by_one() -> None:
