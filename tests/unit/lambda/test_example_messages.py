@@ -11,9 +11,11 @@ import dispatcher
 
 ROOT = Path(__file__).parents[3]
 MESSAGES = sorted((ROOT / "examples" / "messages").glob("*.json"))
+PIPELINES = [path for path in MESSAGES if "splat_pipeline" in path.read_text()]
+JOBS = [path for path in MESSAGES if path not in PIPELINES]
 
 
-@pytest.mark.parametrize("path", MESSAGES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", JOBS, ids=lambda path: path.stem)
 def test_an_example_message_is_submitted_as_it_is(platform: Platform, path: Path) -> None:
     answer = platform.dispatch(path.read_text())
 
@@ -22,6 +24,21 @@ def test_an_example_message_is_submitted_as_it_is(platform: Platform, path: Path
     assert platform.request_document()["message"] == message
     kind = message["data"].get("compute_type", "gpu")
     assert platform.submissions[0]["jobQueue"] == platform.queues[kind]
+
+
+@pytest.mark.parametrize("path", PIPELINES, ids=lambda path: path.stem)
+def test_an_example_of_a_pipeline_is_submitted_as_it_is(platform: Platform, path: Path) -> None:
+    for key in ("batch/north/1.jpg", "batch/south.zip", "my-colmap-dataset/sparse/0/cameras.bin"):
+        platform.put("demo-input", f"photos/{key}")
+
+    answer = platform.dispatch(path.read_text())
+
+    run = platform.stored(f"{answer['output'].removeprefix('s3://demo-output/')}run.json")
+    message = json.loads(path.read_text())
+    assert run["message"] == message
+    names = ("train", "compress") if message["data"].get("steps") == "train" else ("sfm", "train", "compress")
+    assert [sent["jobName"] for sent in platform.submissions] == [f"{answer['run_id']}-{name}" for name in names]
+    assert platform.emails() == []
 
 
 def test_the_examples_cover_what_the_readme_promises() -> None:
@@ -34,6 +51,10 @@ def test_the_examples_cover_what_the_readme_promises() -> None:
         "gpu_training",
         "retry_parameters",
         "sfm",
+        "splat_pipeline",
+        "splat_scenes",
+        "splat_sweep",
+        "splat_train_only",
     }
 
 
