@@ -43,12 +43,19 @@ def describe(job_ids: Sequence[str], region: str) -> list[Job]:
     return jobs
 
 
+class EndNotKnownError(Exception):
+    """Batch has told of a consequence and does not know of its cause yet: Lambda tries the event again."""
+
+
 def root_failure(run: Run, jobs: dict[str, Job]) -> RunStage | None:
-    """The first stage that failed of itself: those after it failed because it did."""
-    for stage in run.submitted:
-        job = jobs.get(stage.name)
-        if job and job.status == "FAILED" and not job.status_reason.startswith(DEPENDENCY_FAILED):
+    """The first stage that failed of itself; those after it failed because it did. None where Batch has forgotten."""
+    found = [stage for stage in run.submitted if stage.name in jobs]
+    for stage in found:
+        job = jobs[stage.name]
+        if job.status == "FAILED" and not job.status_reason.startswith(DEPENDENCY_FAILED):
             return stage
+    if going := [stage.job_name for stage in found if not jobs[stage.name].has_ended]:
+        raise EndNotKnownError(f"a job that waits for {going[0]} has failed, but AWS Batch does not say that this has")
     return None
 
 

@@ -14,6 +14,7 @@ import pytest
 import run_text
 from botocore.exceptions import ClientError
 from pipeline_run import FOLDER, MESSAGE, RUN, PipelineRun, published
+from run_jobs import EndNotKnownError
 
 LIMIT = {"code": "low_psnr", "cause": "the held-out PSNR is 11 dB, under 15 dB", "fix": "Take sharper photos."}
 
@@ -185,6 +186,21 @@ def test_whichever_of_a_chains_failures_comes_first_the_one_email_names_the_root
     subject, body = run.platform.email()
     assert subject == f"[demo] {RUN} FAILED in sfm: the input is at fault"
     assert "  train:    not started" in body.splitlines()
+
+
+def test_a_consequence_that_is_known_before_its_cause_is_tried_again(run: PipelineRun) -> None:
+    run.plan("sfm", "train", "compress")
+    run.ends("sfm", "RUNNING", stoppedAt=None)
+    consequence = run.never_starts("train")
+
+    with pytest.raises(EndNotKnownError, match=f"{RUN}-sfm"):
+        run.platform.monitor(consequence)
+    assert run.platform.emails() == []
+
+    cause = run.ends("sfm", "FAILED")
+    run.platform.monitor(consequence)
+    run.platform.monitor(cause)
+    assert run.platform.email()[0] == f"[demo] {RUN} FAILED in sfm: script error"
 
 
 def test_a_stage_before_the_last_that_succeeds_sends_nothing(run: PipelineRun) -> None:
