@@ -24,7 +24,7 @@ test: need-terraform  ## unit tests, then the whole platform on the embedded AWS
 	@scripts/setup.sh test
 	@$(PY) modules/lambda/build.py
 	@$(PY) jobs/viewer/vendor.py || echo "[test] without the web viewer: the tests of its pages are skipped"
-	@echo "[test] unit tests, then one embedded AWS with Terraform applied to it (about 9 minutes on 2 cores)"
+	@echo "[test] unit tests, then one embedded AWS with Terraform applied to it (about 13 minutes on 2 cores)"
 	$(PY) -m pytest $(ARGS)
 
 check: need-terraform  ## format, lint, types, Terraform validate and test, checkov, shell and Dockerfile lint

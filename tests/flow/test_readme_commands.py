@@ -70,8 +70,9 @@ def test_readme_commands_publish_messages_that_become_jobs(platform: EmbeddedAWS
 def test_readme_photo_message_ends_in_an_email_that_says_what_is_wrong_with_the_photos(
     platform: EmbeddedAWS, ran: str
 ) -> None:
-    assert platform.wait_for_job("sfm-", timeout=120)["status"] == "FAILED"
-    assert "photo" in platform.wait_for_email("sfm-", timeout=60).body
+    assert platform.wait_for_job("my-scene-", timeout=120)["status"] == "FAILED"
+    email = platform.wait_for_email("my-scene-", timeout=60)
+    assert "FAILED in sfm" in email.subject and "photo" in email.body
 
 
 def test_queues_and_logs_are_listed_under_their_documented_names(platform: EmbeddedAWS, ran: str) -> None:
