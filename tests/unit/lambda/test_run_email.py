@@ -203,6 +203,18 @@ def test_a_consequence_that_is_known_before_its_cause_is_tried_again(run: Pipeli
     assert run.platform.email()[0] == f"[demo] {RUN} FAILED in sfm: script error"
 
 
+def test_a_later_copy_of_a_job_under_the_same_name_is_not_taken_for_the_runs_own(run: PipelineRun) -> None:
+    run.plan("sfm", "train", "compress")
+    run.ends("sfm", "FAILED")
+    consequence = run.never_starts("train")
+    (own,) = [job for job in run.jobs.values() if job["jobName"] == f"{RUN}-sfm"]
+    run.jobs["a-copy"] = {**own, "jobId": "a-copy", "status": "RUNNING", "createdAt": own["createdAt"] + 1}
+
+    run.platform.monitor(consequence)
+
+    assert run.platform.email()[0] == f"[demo] {RUN} FAILED in sfm: script error"
+
+
 def test_a_stage_before_the_last_that_succeeds_sends_nothing(run: PipelineRun) -> None:
     run.plan("sfm", "train", "compress")
 
