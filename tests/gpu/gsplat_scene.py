@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 FIXTURE = Path(__file__).parent / "gsplat.npz"
-WIDTH, HEIGHT, SH_DEGREE = 120, 88, 3
+WIDTH, HEIGHT, SH_DEGREE = 80, 60, 3
 LEARNED = ("means", "quats", "scales", "opacities", "colors")
 MODES = ("classic", "antialiased")
 
 
-def scene(count: int = 400) -> dict[str, Tensor]:
+def scene(count: int = 250) -> dict[str, Tensor]:
     """It reaches beyond the frame, behind the camera and close to the lens."""
     dice = torch.Generator().manual_seed(4)
     view = torch.eye(4)
@@ -25,7 +25,7 @@ def scene(count: int = 400) -> dict[str, Tensor]:
         "opacities": torch.rand(count, generator=dice) * 0.99 + 0.005,
         "colors": torch.randn(count, 16, 3, generator=dice) * 0.4,
         "viewmats": view[None],
-        "Ks": torch.tensor([[[95.0, 0, 58.0], [0, 91.0, 45.0], [0, 0, 1]]]),
+        "Ks": torch.tensor([[[64.0, 0, 39.0], [0, 61.0, 31.0], [0, 0, 1]]]),
     }
 
 
