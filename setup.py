@@ -1,4 +1,4 @@
-"""Puts what `splatworks plan` and `splatworks run-local` use of the platform into the wheel, at the checkout's paths."""
+"""Puts into the wheel what `splatworks plan` and `run-local` use of the platform, at the checkout's paths."""
 
 import shutil
 from pathlib import Path
@@ -7,21 +7,28 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
-SHIPPED = ("modules/lambda/functions/**/*", "docker/runner.py", "docker/jobrunner/*.py", "local/*.py")
-SUFFIXES = (".py", ".json")
+LOCAL = ("__init__", "hooks", "job_container", "job_process", "moto_server", "process_memory")  # what run-local imports
+SHIPPED = (
+    "modules/lambda/functions/**/*.py",
+    "modules/lambda/functions/*.json",
+    "docker/runner.py",
+    "docker/jobrunner/*.py",
+    *(f"local/{name}.py" for name in LOCAL),
+)
 
 
 class BuildWithPlatform(build_py):
     def run(self) -> None:
+        if not self.editable_mode:
+            shutil.rmtree(Path(self.build_lib) / "splatworks", ignore_errors=True)  # of an earlier build
         super().run()
         if self.editable_mode:
             return  # the checkout itself is there
         for pattern in SHIPPED:
             for source in sorted(ROOT.glob(pattern)):
-                if source.suffix in SUFFIXES:
-                    target = Path(self.build_lib) / "splatworks" / "shipped" / source.relative_to(ROOT)
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copyfile(source, target)
+                target = Path(self.build_lib) / "splatworks" / "shipped" / source.relative_to(ROOT)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source, target)
 
 
 setup(cmdclass={"build_py": BuildWithPlatform})
