@@ -160,6 +160,7 @@ def conclude(training: Training, options: TrainOptions, photos: PhotoCache, prog
     metrics = {
         **{name: round(value, 4) for name, value in mean_scores(scores).items()},
         "gaussians": len(splats), "steps": training.step, "seconds": round(training.seconds, 1),
+        "checkpoint_seconds": round(training.saving, 2),
         "photos": len(training.train_views), "held_out": len(training.held_out), "sh_degree": splats.sh_degree,
         "backend": training.backend.name, "processes": training.processes,
         "peak_memory_mib": round(training.backend.peak_bytes() / 2**20),

@@ -40,8 +40,7 @@ def optimise(training: Training, folder: Path, identity: str, progress: Progress
                 stop_if_asked()
                 if ranks.any(saver.due):
                     with watch.paused():
-                        saver.save()
-                        write_preview(options.output_dir / "preview.jpg", training)
+                        saver.save(preview=options.output_dir / "preview.jpg")
             if training.step // every > evaluated_at // every or training.step >= total:
                 with watch.paused():
                     evaluate(training, stop_if_asked)
@@ -70,12 +69,15 @@ class Saver:
     def due(self) -> bool:
         return time.monotonic() >= self._at
 
-    def save(self) -> None:
+    def save(self, preview: Path | None = None) -> None:
         begun = time.monotonic()
         state = {**self._training.state(), "fingerprint": self._identity}
         if self._training.ranks.first:
             save_checkpoint(self._folder, self._training.step, state)
+        if preview:
+            write_preview(preview, self._training)
         spent = time.monotonic() - begun
+        self._training.saving += spent
         self._at = time.monotonic() + max(self._training.options.checkpoint_seconds, spent / CHECKPOINT_SHARE)
 
 

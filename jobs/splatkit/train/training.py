@@ -70,6 +70,7 @@ class Training:
         self.losses: list[float] = []  # one per look
         self.history: list[dict[str, float]] = []  # evaluations
         self.seconds = 0.0  # of training, over all attempts
+        self.saving = 0.0  # of writing checkpoints, in this attempt
         opacity, scale = START[options.strategy]
         start = from_points(
             scene.points,
@@ -326,7 +327,7 @@ def fingerprint(scene: Scene, options: TrainOptions) -> str:
 
 
 def _with_sky(start: dict[str, Tensor], sh_degree: int) -> dict[str, Tensor]:
-    """Gaussians on a far upper half sphere, light blue: training colours them, and removes those that are not seen."""
+    """Gaussians on a far sphere, light blue: training colours them, and removes those that are not seen."""
     index = np.arange(SKY_GAUSSIANS) + 0.5
     height, turn = index / SKY_GAUSSIANS * 2 - 1, index * math.pi * (3 - math.sqrt(5))
     across = np.sqrt(1 - height**2)

@@ -44,14 +44,22 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_scene(tmp_path_factory.mktemp("scene"))
 
 
+ALL_AT_ONCE = ("--sky", "--antialiased", "--exposure", "--background", "random")
+KINDS = {
+    "mcmc": ("--strategy", "mcmc"),
+    "default": ("--strategy", "default", "--absgrad", "--grow-gradient", "0.0008"),
+    "standard": ("--preset", "standard", "--cap-max", "5000", *ALL_AT_ONCE),
+}
+
+
 @pytest.fixture(scope="module")
 def undisturbed(scene: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """The splat of each strategy when nothing gets in the way."""
+    """The splat of each kind of training when nothing gets in the way."""
     splats = {}
-    for strategy in ("mcmc", "default"):
+    for kind, options in KINDS.items():
         out = tmp_path_factory.mktemp("undisturbed") / "out"
-        assert run(scene, out, "--strategy", strategy) == 0
-        splats[strategy] = (out / "splat.ply").read_bytes()
+        assert run(scene, out, *options) == 0
+        splats[kind] = (out / "splat.ply").read_bytes()
     return splats
 
 
@@ -96,11 +104,11 @@ def test_a_training_writes_a_splat_in_the_frame_of_the_input_and_what_tells_of_i
     assert progress["stage"] == "train" and progress["fraction"] == 1.0
 
 
-@pytest.mark.parametrize("strategy", ["mcmc", "default"])
+@pytest.mark.parametrize("kind", list(KINDS))
 def test_a_run_that_is_told_to_stop_goes_on_bit_for_bit(
-    strategy: str, scene: Path, undisturbed: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, scene: Path, undisturbed: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    at = sorted(random.Random(strategy).sample(range(1, STEPS), 3))
+    at = sorted(random.Random(kind).sample(range(1, STEPS), 3))
     original = Training.train_step
 
     def interrupted(self: Training) -> None:
@@ -112,11 +120,11 @@ def test_a_run_that_is_told_to_stop_goes_on_bit_for_bit(
     monkeypatch.setattr(Training, "train_step", interrupted)
     out = tmp_path / "out"
     for _ in range(3):
-        assert run(scene, out, "--strategy", strategy) == INTERRUPTED
+        assert run(scene, out, *KINDS[kind]) == INTERRUPTED
         assert result(out)["status"] == "interrupted" and result(out)["error"]["retryable"]
-    assert run(scene, out, "--strategy", strategy) == 0
+    assert run(scene, out, *KINDS[kind]) == 0
     assert not at
-    assert (out / "splat.ply").read_bytes() == undisturbed[strategy]
+    assert (out / "splat.ply").read_bytes() == undisturbed[kind]
 
 
 def test_a_killed_run_goes_on_bit_for_bit_even_from_the_checkpoint_before(
@@ -195,6 +203,27 @@ def test_a_gpu_that_is_full_is_answered_by_fewer_gaussians(
     assert run(scene, out, "--checkpoint-seconds", "0.05") == 0
     assert result(out)["metrics"]["gaussians"] <= 330
     assert "trying again with at most" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("preset", "degree"), [("standard", 3), ("high", 3)])
+def test_the_other_presets_train_on_a_cpu_too(preset: str, degree: int, scene: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert run(scene, out, "--preset", preset, "--max-steps", "400", "--cap-max", "1000") == 0, result(out)
+    metrics = result(out)["metrics"]
+    assert metrics["psnr"] > 20 and metrics["sh_degree"] == degree and metrics["image_size"] == [96, 64]
+    assert read_ply(out / "splat.ply").sh_degree == degree
+
+
+def test_a_sky_fills_what_lies_behind_the_points_and_antialiasing_does_no_harm(scene: Path, tmp_path: Path) -> None:
+    psnr = {}
+    for name, more in {"plain": (), "sky": ("--sky",), "antialiased": ("--antialiased",)}.items():
+        assert run(scene, tmp_path / name, "--max-steps", "300", "--cap-max", "5000", *more) == 0
+        psnr[name] = result(tmp_path / name)["metrics"]["psnr"]
+    # The photos' background is a dark grey, which black leaves out and Gaussians far off can show.
+    assert psnr["sky"] > psnr["plain"] + 0.3, psnr
+    assert abs(psnr["antialiased"] - psnr["plain"]) < 2, psnr
+    distance = np.linalg.norm(read_ply(tmp_path / "sky" / "splat.ply").means - OFFSET, axis=1) / UNIT
+    assert (distance > 30).sum() > 100
 
 
 def test_a_psnr_under_the_gate_fails_with_advice(scene: Path, tmp_path: Path) -> None:
