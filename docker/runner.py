@@ -217,9 +217,8 @@ class Attempt:
 
     def _mirror(self, request: Request, plan: Plan) -> CheckpointMirror:
         settings = self._settings
-        mirror = CheckpointMirror(
-            settings.checkpoint_dir, self._store, settings.output_bucket, request.checkpoint_prefix
-        )
+        bucket, prefix = settings.output_bucket, request.checkpoint_prefix
+        mirror = CheckpointMirror(settings.checkpoint_dir, self._store, bucket, prefix, self._timings.patience)
         mirror.restored(plan.downloads)
         return mirror
 

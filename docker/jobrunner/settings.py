@@ -12,10 +12,11 @@ class Timings:
     """In seconds. Tests shorten them."""
 
     progress: float = 10  # between two looks at progress.json
-    checkpoints: float = 30  # between two mirrorings of the checkpoint folder
+    checkpoints: float = 25  # between two mirrorings of the checkpoint folder
     checkpoints_soon: float = (
         1  # the same after SIGTERM, for the host goes, and where a file was too young the last time
     )
+    patience: float = 5  # how long a file that is being written waits; with `checkpoints` the most a lost host may cost
     gpu: float = 5  # between two samples of nvidia-smi
     stop: float = 95  # the script's time to write a checkpoint; ECS kills the container 110 after its SIGTERM
     sign_of_life: float = 30  # between two writings of _RUNNING

@@ -46,18 +46,19 @@ class Repeater:
 class CheckpointMirror:
     """Makes a prefix in S3 hold what the checkpoint folder holds: new and changed files, and deletions."""
 
-    def __init__(self, folder: Path, store: Store, bucket: str, prefix: str) -> None:
+    def __init__(self, folder: Path, store: Store, bucket: str, prefix: str, patience: float) -> None:
         self._folder = folder
+        self._patience = patience
         self._store = store
         self._bucket = bucket
         self._prefix = prefix
         self._mirrored: dict[Path, State] = {}
-        self._waited: dict[Path, State] = {}
+        self._waiting: dict[Path, float] = {}  # since when, by time.monotonic
 
     @property
     def waits(self) -> bool:
-        """Whether a file was left for the next round."""
-        return bool(self._waited)
+        """Whether a file was left for the next round, which had better be soon."""
+        return bool(self._waiting)
 
     def restored(self, downloads: list[Download]) -> None:
         """These lie in S3 already."""
@@ -98,12 +99,12 @@ class CheckpointMirror:
             del self._mirrored[path]
 
     def _settled(self, changed: dict[Path, State]) -> dict[Path, State]:
-        """Without the files written a moment ago, for they may be half written; but none waits more than one round."""
-        now = time.time_ns()
-        young = {path: state for path, state in changed.items() if now - state[1] < YOUNG_NANOSECONDS}
-        ready = {path: state for path, state in changed.items() if path not in young or path in self._waited}
-        self._waited = {path: state for path, state in young.items() if path not in ready}
-        return ready
+        """Without the files written a moment ago, for they may be half written; but patience has an end."""
+        written, now = time.time_ns(), time.monotonic()
+        young = [path for path, state in changed.items() if written - state[1] < YOUNG_NANOSECONDS]
+        since = {path: self._waiting.get(path, now) for path in young}
+        self._waiting = {path: begun for path, begun in since.items() if now - begun < self._patience}
+        return {path: state for path, state in changed.items() if path not in self._waiting}
 
     def _key(self, path: Path) -> str:
         return self._prefix + path.relative_to(self._folder).as_posix()

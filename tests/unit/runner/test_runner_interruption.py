@@ -4,7 +4,7 @@ import json
 import time
 from typing import Any
 
-QUICK = "progress=0.2, checkpoints=0.2, checkpoints_soon=0.1, stop=1.5"
+QUICK = "progress=0.2, checkpoints=0.2, checkpoints_soon=0.1, patience=0.3, stop=1.5"
 
 # Counts to 20, a step each 0.1 s; stops politely with a checkpoint.
 COUNT = """
@@ -113,7 +113,7 @@ while True:  # whenever one looks, the file was written a moment ago
     os.replace(path + ".new", path)
     time.sleep(0.05)
 """)
-    process = job.start(timings=f"checkpoints={interval}, checkpoints_soon=0.1")
+    process = job.start(timings=f"checkpoints={interval}, checkpoints_soon=0.1, patience=0.5")
     begun = job.workspace / "checkpoints" / "state"
     job.wait_until(begun.exists)
     seen = time.monotonic()

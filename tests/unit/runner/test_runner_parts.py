@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
@@ -21,7 +21,8 @@ from jobrunner.keys import path_below, refuse_collisions
 from jobrunner.machine import MachineFacts, Price
 from jobrunner.meters import GpuMeter, MemoryMeter
 from jobrunner.process import REDRAW_SECONDS, LinePump, without_credentials
-from jobrunner.store import Download, Store
+from jobrunner.store import Download, Store, Upload
+from jobrunner.watching import CheckpointMirror
 
 FOLDER = Path("/workspace/input")
 
@@ -143,6 +144,46 @@ def test_an_object_that_changes_while_it_is_downloaded_is_noticed(aws_endpoint: 
     client.put_object(Bucket="changing", Key="a", Body=b"two")
     with pytest.raises(RunnerError, match="PreconditionFailed"):
         Store(client).download([Download(listed, tmp_path / "a")], threading.Event())
+
+
+class Uploads(Store):
+    """Takes note of what comes, and of nothing else."""
+
+    def __init__(self) -> None:
+        self.keys: list[str] = []
+
+    def upload(self, bucket: str, files: Sequence[Upload]) -> dict[Upload, os.stat_result]:
+        self.keys += [file.key for file in files]
+        return {file: file.path.stat() for file in files}
+
+    def delete(self, bucket: str, keys: Sequence[str]) -> None: ...
+
+
+def test_a_checkpoint_that_is_being_written_waits_but_not_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("jobrunner.watching.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("jobrunner.watching.time.time_ns", lambda: int(now[0] * 1e9))
+    store = Uploads()
+    mirror = CheckpointMirror(tmp_path, store, "bucket", "checkpoints/", patience=5)
+
+    def look(after: float, *written: str) -> list[str]:
+        now[0] += after
+        for name in written:
+            (tmp_path / name).write_text(str(now[0]))
+            os.utime(tmp_path / name, (now[0], now[0]))
+        store.keys.clear()
+        mirror.update()
+        return [key.removeprefix("checkpoints/") for key in store.keys]
+
+    assert look(0, "whole", "slow") == [] and mirror.waits
+    assert look(1.5, "slow") == ["whole"] and mirror.waits
+    assert look(3, "slow") == []
+    assert look(0.5, "slow") == ["slow"] and not mirror.waits  # 5 seconds after it was first seen
+    assert look(25) == []
+    assert look(0, "slow") == [] and mirror.waits
+    assert look(1) == ["slow"] and not mirror.waits
 
 
 def cgroup(folder: Path, processes: list[int], peak: int, kills: int) -> Path:

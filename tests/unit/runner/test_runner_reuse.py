@@ -139,8 +139,7 @@ def spoil(job: Any, how: str) -> None:
 @pytest.mark.parametrize(
     "how",
     ["gone", "not whole", "changed by hand", "another result", "{", "[]", "{}", '{"output_prefix": 1}',
-     '{"output_prefix": "photos/harbour/"}', '{"output_prefix": "runs/demo/never/script/"}',
-     '{"output_prefix": "runs/demo/second/script/0/"}'],
+     '{"output_prefix": "photos/harbour/"}', '{"output_prefix": "runs/demo/never/script/"}'],
 )  # fmt: skip
 def test_an_entry_that_is_stale_or_broken_is_as_none(array: Any, how: str) -> None:
     child(array)
@@ -149,6 +148,13 @@ def test_an_entry_that_is_stale_or_broken_is_as_none(array: Any, how: str) -> No
     ran, log = child(array)
     assert ran and "is not used" in log
     assert entry(array) == {"output_prefix": "runs/demo/second/script/0/"}
+
+
+def test_a_job_does_not_copy_its_own_result_onto_itself(array: Any) -> None:
+    child(array)  # its host went between _SUCCESS and the end
+    ran, log = child(array, attempt=2)
+    assert ran and "this job's own" in log
+    assert report(array)["reused_from"] is None and "0/page.html" in array.objects()
 
 
 def test_a_copy_that_breaks_off_leaves_nothing_and_the_script_runs(array: Any) -> None:
