@@ -116,6 +116,14 @@ def test_jobs_are_listed_by_state_or_by_filters_and_page_by_page(queue: Any) -> 
     assert found[0]["container"]["exitCode"] == 0
     assert queue.batch.list_jobs(jobQueue="queue", jobStatus="STARTING")["jobSummaryList"] == []
 
+    exact = [{"name": "JOB_NAME", "values": ["Listed-1"]}]
+    (only,) = queue.batch.list_jobs(jobQueue="queue", filters=exact)["jobSummaryList"]
+    assert only["jobName"] == "listed-1"
+    within = [{"name": "JOB_NAME", "values": ["*isted-1"]}]
+    assert queue.batch.list_jobs(jobQueue="queue", filters=within)["jobSummaryList"] == []
+    with pytest.raises(ClientError, match="one filter"):
+        queue.batch.list_jobs(jobQueue="queue", filters=[*exact, *named])
+
     first = queue.batch.list_jobs(jobQueue="queue", filters=named, maxResults=2)
     rest = queue.batch.list_jobs(jobQueue="queue", filters=named, nextToken=first["nextToken"])
     assert len(first["jobSummaryList"]) == 2
@@ -137,3 +145,37 @@ def test_ids_that_are_not_known_are_left_out_of_descriptions(queue: Any) -> None
 def test_tags_of_a_job_are_kept(queue: Any) -> None:
     job = queue.ended(queue.submit("exit", "0", tags={"user": "ann", "project": "demo"}))
     assert job["tags"] == {"user": "ann", "project": "demo"}
+
+
+def test_held_jobs_stay_runnable_until_they_are_let_go(queue: Any) -> None:
+    with queue.aws.jobs_held():
+        job_id = queue.submit("exit", "0")
+        queue.aws.wait_for_job(job_id, until=("RUNNABLE",))
+        assert queue.aws.job(job_id)["status"] == "RUNNABLE"
+    assert queue.ended(job_id)["status"] == "SUCCEEDED"
+
+
+def test_a_submission_can_be_watched_and_disturbed(queue: Any) -> None:
+    names: list[str] = []
+
+    def watch(name: str) -> None:
+        names.append(name)
+        if name == "disturbed":
+            raise RuntimeError("a fault of AWS")
+
+    with queue.aws.on_submission(watch):
+        queue.submit("exit", "0", name="watched")
+        with pytest.raises(ClientError):
+            queue.submit("exit", "0", name="disturbed")
+    queue.submit("exit", "0", name="unseen")
+    assert names[0] == "watched" and set(names[1:]) == {"disturbed"}
+    filters = [{"name": "JOB_NAME", "values": ["disturbed"]}]
+    assert queue.batch.list_jobs(jobQueue="queue", filters=filters)["jobSummaryList"] == []
+
+
+def test_arrays_that_are_bound_child_to_child_must_be_of_one_size(queue: Any) -> None:
+    first = queue.submit("exit", "0", arrayProperties={"size": 2})
+    dependency = [{"jobId": first, "type": "N_TO_N"}]
+    for size in ({}, {"arrayProperties": {"size": 3}}):
+        with pytest.raises(ClientError, match="arrays of one size"):
+            queue.submit("exit", "0", dependsOn=dependency, **size)

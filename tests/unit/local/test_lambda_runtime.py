@@ -129,6 +129,25 @@ def test_an_asynchronous_event_is_tried_three_times_and_then_a_dead_letter(aws: 
     aws.wait_until(lambda: attempts() == 3, timeout=10)
 
 
+def test_an_event_whose_process_is_killed_is_tried_again_when_the_functions_time_is_over(
+    aws: Any, function: str
+) -> None:
+    """Not before: a lock that the dead process held lasts until then."""
+    event = json.dumps({"action": "sleep", "id": "killed"}).encode()
+    aws.client("lambda").invoke(FunctionName=function, InvocationType="Event", Payload=event)
+
+    def tries() -> list[int]:
+        found = aws.client("logs").filter_log_events(logGroupName=f"/aws/lambda/{function}")["events"]
+        return [line["timestamp"] for line in found if "handling" in line["message"] and "killed" in line["message"]]
+
+    aws.wait_until(tries, timeout=10, what="the first try")
+    assert aws.kill_function(function) == 1
+    aws.wait_until(lambda: len(tries()) == 2, timeout=15, what="the second try")
+    first, second = tries()
+    assert second - first >= 3000
+    aws.wait_until(lambda: letters(aws), timeout=30, what="the last try to end")
+
+
 def test_a_topic_invokes_only_a_function_that_permits_it(aws: Any, function: str) -> None:
     sns, functions = aws.client("sns"), aws.client("lambda")
     topic = sns.create_topic(Name="events")["TopicArn"]
