@@ -10,7 +10,7 @@ from settings import MonitorSettings
 
 LOG_LINES = 20
 FILE_LIMIT = 1_000_000  # bytes that are read of a JSON file; ours have a few thousand
-PLATFORM_FILES = ("request.json", "job.json", "progress.json", "_SUCCESS")
+PLATFORM_FILES = ("request.json", "job.json", "progress.json", "_RUNNING", "_SUCCESS")
 KEYS_LISTED = 1000
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from job_facts import Job, read_files, read_json
 from run_record import Run, RunStage
-from stage_figures import interruptions, seconds_run, usd
+from stage_figures import Interruption, interruptions, seconds_run, usd
 
 REPORT_LIMIT = 16_000_000  # bytes of sfm's report.json, which lists each photo and each pair
 WARNINGS_SHOWN = 5
@@ -49,7 +49,7 @@ class StageFacts:
         return usd(self.report, self.job.attempts if self.job else ())
 
     @property
-    def interruptions(self) -> list[float | None]:
+    def interruptions(self) -> list[Interruption]:
         return interruptions(self.report, self.job.attempts if self.job else ())
 
 

@@ -9,7 +9,7 @@ from failure_causes import Cause, failure_cause
 from job_facts import Job, read_files, read_json
 from run_jobs import FailedPart, describe, failed_parts
 from run_record import Run, RunStage
-from stage_figures import interruptions, metric, seconds_run, sum_of, usd
+from stage_figures import Interruption, interruptions, metric, seconds_run, sum_of, usd
 
 READ_AT_ONCE = 10  # connections that a client keeps
 
@@ -46,7 +46,7 @@ class Part:
     gaussians: float | None
     seconds: float | None  # of the stages that are arrays
     usd: float | None
-    interruptions: tuple[float | None, ...]
+    interruptions: tuple[Interruption, ...]
     reused: int  # stages whose result was copied from an earlier run
 
 

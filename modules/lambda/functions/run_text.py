@@ -11,7 +11,7 @@ from run_links import Links, renewing_command
 from run_parts import Failure
 from run_record import Run
 from settings import MonitorSettings
-from stage_figures import seconds_run, usd, usd_text
+from stage_figures import Interruption, seconds_run, usd, usd_text
 
 PAGE, THUMBNAIL = "viewer/index.html", "thumbnail.png"
 CAUSE_LIMIT = 300  # characters of one cause in a list
@@ -96,11 +96,11 @@ def interruptions_text(stages: Sequence[StageFacts]) -> str:
     return "\n".join(lines)
 
 
-def lost_text(lost: Sequence[float | None]) -> str:
+def lost_text(lost: Sequence[Interruption]) -> str:
     if not lost:
         return ""
     times = "once" if len(lost) == 1 else f"{len(lost)} times"
-    known = [seconds for seconds in lost if seconds is not None]
+    known = [each.seconds for each in lost if each.seconds is not None]
     spent = f"{sum(known):.0f} s"
     if len(known) < len(lost):
         spent = f"{spent} and an unknown time" if known else "an unknown time"

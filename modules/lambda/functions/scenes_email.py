@@ -78,7 +78,7 @@ def _figures(run: Run, parts: Sequence[Part], good: Sequence[Part]) -> dict[str,
         "PSNR": _middle([part.psnr for part in good], "dB"),
         "Size": _middle([part.megabytes for part in good], "MB"),
         "Reused": f"{reused} results of earlier runs" if reused else "",
-        "Lost": lost_text([seconds for part in parts for seconds in part.interruptions]),
+        "Lost": lost_text([lost for part in parts for lost in part.interruptions]),
     }
     return {"Cost": _cost(run, parts)} | {name: f"{text}{of}" for name, text in figures.items() if text}
 

@@ -1,6 +1,7 @@
 """What job.json and result.json of a stage tell in figures. What they do not tell is None, never a guess."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from job_facts import Attempt
@@ -11,36 +12,41 @@ def metric(result: Mapping[str, Any], name: str) -> float | None:
     return number(metrics.get(name)) if isinstance(metrics, dict) else None
 
 
-def interruptions(report: Mapping[str, Any], attempts: Sequence[Attempt] = ()) -> list[float | None]:
-    """Seconds that each attempt before the last ran: as the runner recorded them, else as Batch did.
+@dataclass(frozen=True)
+class Interruption:
+    """An attempt before the last: as the runner recorded it, else as Batch did."""
 
-    An attempt that never started (its image could not be pulled) is no interruption.
-    """
-    recorded = _recorded_seconds(report)
+    seconds: float | None
+    usd: float | None
+
+
+def interruptions(report: Mapping[str, Any], attempts: Sequence[Attempt] = ()) -> list[Interruption]:
+    """An attempt that never started (its image could not be pulled) is none."""
+    recorded = _recorded(report)
     if not attempts:
         return list(recorded.values())
-    found = [(recorded.get(count), attempt.seconds) for count, attempt in enumerate(attempts[:-1], start=1)]
-    return [ours if ours is not None else theirs for ours, theirs in found if ours is not None or theirs is not None]
+    found = [recorded.get(count, Interruption(None, None)) for count in range(1, len(attempts))]
+    known = [
+        replace(ours, seconds=theirs.seconds) if ours.seconds is None else ours
+        for ours, theirs in zip(found, attempts[:-1], strict=True)
+    ]
+    return [each for each in known if each.seconds is not None]
 
 
 def seconds_run(report: Mapping[str, Any]) -> float | None:
     """Of all attempts, by the runner's own clock."""
     seconds = report.get("seconds")
     total = number(seconds.get("total")) if isinstance(seconds, dict) else None
-    return sum_of([total, *interruptions(report)])
+    return sum_of([total, *(each.seconds for each in interruptions(report))])
 
 
 def usd(report: Mapping[str, Any], attempts: Sequence[Attempt] = ()) -> float | None:
-    """Of all attempts; those before the last at the price of the last, as the runner reckons too."""
+    """Of all attempts. One whose cost was not recorded is reckoned at the price of the last, as the runner does too."""
     cost = report.get("cost")
     if not isinstance(cost, dict):
         return None
-    lost = interruptions(report, attempts)
     per_hour = number(cost.get("usd_per_hour"))
-    earlier = sum_of(lost)
-    if lost and (per_hour is None or earlier is None):
-        return None
-    return sum_of([number(cost.get("usd")), (earlier or 0.0) * (per_hour or 0.0) / 3600])
+    return sum_of([number(cost.get("usd")), *(_usd_of(each, per_hour) for each in interruptions(report, attempts))])
 
 
 def total_usd(costs: Mapping[str, float | None]) -> str:
@@ -69,7 +75,17 @@ def number(value: Any) -> float | None:
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def _recorded_seconds(report: Mapping[str, Any]) -> dict[Any, float | None]:
+def _recorded(report: Mapping[str, Any]) -> dict[Any, Interruption]:
     entries = report.get("interruptions")
     entries = entries if isinstance(entries, list) else []
-    return {entry.get("attempt"): number(entry.get("seconds")) for entry in entries if isinstance(entry, dict)}
+    return {
+        entry.get("attempt"): Interruption(number(entry.get("seconds")), number(entry.get("usd")))
+        for entry in entries
+        if isinstance(entry, dict)
+    }
+
+
+def _usd_of(interruption: Interruption, per_hour: float | None) -> float | None:
+    if interruption.usd is not None or interruption.seconds is None or per_hour is None:
+        return interruption.usd
+    return interruption.seconds * per_hour / 3600

@@ -53,7 +53,7 @@ def compose(run: Run, jobs: Mapping[str, Job], settings: MonitorSettings, region
     run_continue.write(settings.output_bucket, f"{run.folder}{TABLE}", _csv(ranked, run, settings), "text/csv")
     headline = _headline(run, ranked, len(failed))
     costs = {each.name: each.usd for each in shared} | {f"variant {each.part.index}": each.part.usd for each in ranked}
-    lost = [seconds for variant in ranked for seconds in variant.part.interruptions]
+    lost = [each for variant in ranked for each in variant.part.interruptions]
     text = [
         f"{headline}.",
         labelled({"Took": took(run, facts), "Cost": total_usd(costs), "Lost": lost_text(lost)}),

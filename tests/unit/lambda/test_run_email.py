@@ -316,10 +316,11 @@ def test_interruptions_are_counted_with_the_time_they_took_and_are_paid_for(run:
     never = {"container": {"reason": "CannotPullContainerError"}, "statusReason": "Task failed to start"}
     last = {"container": {"exitCode": 0}, "startedAt": 500_000, "stoppedAt": 560_000, "statusReason": ""}
     run.ends("train", attempts=[reclaimed, killed, never, last])
+    unknown = {"ended_at": None, "seconds": None, "usd": None}
     known = [
-        {"attempt": 1, "ended_at": "2026-01-31T12:05:00Z", "seconds": 300.0},
-        {"attempt": 2, "ended_at": None, "seconds": None},
-        {"attempt": 3, "ended_at": None, "seconds": None},
+        {"attempt": 1, "ended_at": "2026-01-31T12:05:00Z", "seconds": 300.0, "usd": 0.01},
+        {"attempt": 2, **unknown},
+        {"attempt": 3, **unknown},
     ]
     run.writes("train", interruptions=known)
 
@@ -327,8 +328,8 @@ def test_interruptions_are_counted_with_the_time_they_took_and_are_paid_for(run:
 
     _, body = run.platform.email()
     assert "train was interrupted 2 times, with 360 s lost at most" in body
-    # 0.1229 for the last attempt, and 360 s at 0.74 an hour
-    assert "spot, us-east-1a; 0.1969 USD" in body
+    # 0.1229 for the last attempt, 0.01 for the first, and 60 s at 0.74 an hour for the one that recorded nothing.
+    assert "spot, us-east-1a; 0.1452 USD" in body
 
 
 def test_a_limit_on_the_cost_has_its_own_words(run: PipelineRun) -> None:
