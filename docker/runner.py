@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from jobrunner.budget import Budget, price_per_hour, spent_before
-from jobrunner.delivery import Delivered, remove_stale, upload_output
+from jobrunner.delivery import Delivered, discard, remove_stale, upload_output
 from jobrunner.failures import Interrupted, RunnerError, reason
 from jobrunner.fetching import Plan, plan_downloads
 from jobrunner.machine import MachineFacts
@@ -56,7 +56,6 @@ class Attempt:
         self._gpu = GpuMeter()
         self._facts = MachineFacts(os.environ.get("ECS_CONTAINER_METADATA_URI_V4"), self._gpu.names)
         self._budget: Budget | None = None
-        self._stale = settings.attempt > 1  # the output prefix may hold files that are not this attempt's
 
     def run(self) -> int:
         sign_of_life = SignOfLife(self._store, self._settings, self._report_now)
@@ -143,13 +142,15 @@ class Attempt:
         if result is None:
             return False
         self._facts.start()
+        files = copies(result, self._settings)
         try:
             with self._report.phase("upload"):
-                files = copies(result, self._settings)
                 self._store.copy(files, self._interruption.asked)
-        except (RunnerError, *AWS_FAULTS) as error:
+        except (Interrupted, RunnerError, *AWS_FAULTS) as error:
+            discard([each.key for each in files], self._settings, self._store)
+            if isinstance(error, Interrupted):
+                raise
             log.warning("the earlier result in %s is not used: %s", result.prefix, reason(error))
-            self._stale = True
             return False
         log.info("the script is not run: %s is a result of the same", result.prefix)
         self._report.reused(result.prefix)
@@ -244,7 +245,7 @@ class Attempt:
 
     def _delivered(self, delivered: Delivered) -> None:
         self._report.facts["output"] = delivered.as_json()
-        if self._stale and self._report.ended == "done":
+        if self._settings.attempt > 1 and self._report.ended == "done":
             remove_stale(delivered, self._settings, self._store)
 
     def _conclude(self, sign_of_life: SignOfLife) -> int:

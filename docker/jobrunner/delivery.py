@@ -3,7 +3,7 @@
 import logging
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,9 +38,18 @@ def remove_stale(delivered: Delivered, settings: Settings, store: Store) -> None
     keep = delivered.keys | {prefix + name for name in RESERVED}
     try:
         stale = [file.key for file in store.list(bucket, prefix) if file.key not in keep]
-        store.delete(bucket, stale)
     except AWS_FAULTS as error:
         log.warning("files of an earlier attempt stay in s3://%s/%s: %s", bucket, prefix, reason(error))
+    else:
+        discard(stale, settings, store)
+
+
+def discard(keys: Sequence[str], settings: Settings, store: Store) -> None:
+    """Removes from the output what is no part of the result."""
+    try:
+        store.delete(settings.output_bucket, keys)
+    except AWS_FAULTS as error:
+        log.warning("these stay in s3://%s, no part of the result: %s: %s", settings.output_bucket, keys, reason(error))
 
 
 def _uploads(folder: Path, prefix: str) -> Iterator[Upload]:

@@ -20,7 +20,9 @@ print("the script runs")
 """
 SLOW_COPY = """
 import jobrunner.store as s, os, time
+real = s._Transfers.copy
 def copy(self, file):
+    real(self, file)
     open(os.environ["WORKSPACE_DIR"] + "/copying", "w").close()
     time.sleep(1)
 s._Transfers.copy = copy
@@ -167,6 +169,10 @@ def test_a_copy_that_breaks_off_leaves_nothing_and_the_script_runs(array: Any) -
     ran, log = child(array)
     assert ran and "connection reset" in log
     assert {name for name in array.objects() if name.startswith("0/")} == {"0/deep/b.txt", "0/job.json", "0/_SUCCESS"}
+    array.of("third")
+    array.script("raise SystemExit(1)")
+    assert array.run(AWS_BATCH_JOB_ARRAY_INDEX="0").exit_code == 1
+    assert {name for name in array.objects() if name.startswith("0/")} == {"0/job.json"}
 
 
 def test_sigterm_while_copying_ends_with_75_and_the_retry_copies(array: Any) -> None:
@@ -176,6 +182,7 @@ def test_sigterm_while_copying_ends_with_75_and_the_retry_copies(array: Any) -> 
     process = array.start(AWS_BATCH_JOB_ARRAY_INDEX="0")
     assert array.stop_when(process, (array.workspace / "copying").exists).exit_code == 75
     assert report(array)["ended"] == "interrupted"
+    assert {name for name in array.objects() if name.startswith("0/")} == {"0/job.json"}
     array.prelude = ""
     assert not child(array, attempt=2)[0]
 
