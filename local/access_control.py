@@ -21,7 +21,7 @@ from moto.sns.models import sns_backends
 from local.assumed_roles import AssumedRoles, Session
 from local.hooks import Hooks
 from local.policy_evaluation import is_allowed
-from local.request_actions import Asked, Request, asked
+from local.request_actions import Asked, Request, asked, condition_keys
 
 # In the header of a signed request (parts separated by /), and in the query of a signed URL (by %2F).
 CREDENTIAL = re.compile(r"Credential=([^/%&]+)(?:/|%2F)\d{8}(?:/|%2F)([^/%&]+)(?:/|%2F)([^/%&]+)(?:/|%2F)aws4_request")
@@ -61,9 +61,13 @@ class AccessControl:
         return original(app, environ, start_response)
 
     def _denied(self, session: Session, request: Request) -> str | None:
-        context = {"aws:RequestedRegion": request.region, "aws:SecureTransport": "true"}
+        contexts = condition_keys(request)
         for action, resource in self._asked(request):
-            allowed = all(is_allowed(policies, action, resource, context) for policies in session.policies())
+            allowed = all(
+                is_allowed(policies, action, resource, context)
+                for policies in session.policies()
+                for context in contexts
+            )
             if action == "sts:AssumeRole":
                 allowed = self._sessions.may_assume(session, resource, allowed)
             if not allowed:

@@ -58,6 +58,18 @@ def asked(request: Request) -> list[Asked]:
     return [(f"{request.service}:{action}", form.get(named, ["*"])[0])]
 
 
+def condition_keys(request: Request) -> list[dict[str, str]]:
+    """What conditions of policies may look at; of a request that is several in one, of each."""
+    known = {"aws:RequestedRegion": request.region, "aws:SecureTransport": "true"}
+    if request.service == "events" and request.headers.get("x-amz-target", "").endswith(".PutEvents"):
+        entries = request.document.get("Entries", [])
+        return [
+            {**known, "events:source": entry.get("Source", ""), "events:detail-type": entry.get("DetailType", "")}
+            for entry in entries
+        ]
+    return [known]
+
+
 def _s3(request: Request) -> list[Asked]:
     bucket, _, key = unquote(request.path).lstrip("/").partition("/")
     parameters = set(parse_qs(request.query, keep_blank_values=True))

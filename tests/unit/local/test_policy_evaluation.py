@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from local.policy_evaluation import is_allowed
-from local.request_actions import Request, asked
+from local.request_actions import Request, asked, condition_keys
 
 READ = {"Effect": "Allow", "Action": ["s3:Get*"], "Resource": "arn:aws:s3:::photos/*"}
 CONTEXT = {"aws:RequestedRegion": "us-east-1"}
@@ -110,3 +110,21 @@ def test_json_and_form_requests_name_their_resource() -> None:
     assert letter == [("sqs:SendMessage", "arn:aws:sqs:us-east-1:123456789012:dlq")]
     topic = asked(request("sns", body=b"Action=Publish&TopicArn=arn%3Aaws%3Asns%3Aus-east-1%3A1%3Amail&Message=m"))
     assert topic == [("sns:Publish", "arn:aws:sns:us-east-1:1:mail")]
+
+
+def test_events_ask_for_their_bus_and_tell_their_source() -> None:
+    entries = [{"Source": "platform", "DetailType": "Settled"}, {"Source": "another", "EventBusName": "mine"}]
+    put = request("events", body={"Entries": entries}, headers={"x-amz-target": "AWSEvents.PutEvents"})
+    bus = "arn:aws:events:us-east-1:123456789012:event-bus"
+    assert asked(put) == [("events:PutEvents", f"{bus}/default"), ("events:PutEvents", f"{bus}/mine")]
+    assert [keys["events:source"] for keys in condition_keys(put)] == ["platform", "another"]
+    assert condition_keys(put)[0]["events:detail-type"] == "Settled"
+
+
+def test_images_and_roles_are_asked_for_by_their_arn() -> None:
+    describe = {"x-amz-target": "AmazonEC2ContainerRegistry_V20150921.DescribeImages"}
+    images = asked(request("ecr", body={"repositoryName": "ml-python"}, headers=describe))
+    assert images == [("ecr:DescribeImages", "arn:aws:ecr:us-east-1:123456789012:repository/ml-python")]
+    role = "arn:aws:iam::123456789012:role/links"
+    form = f"Action=AssumeRole&RoleArn={role}&RoleSessionName=x".encode()
+    assert asked(request("sts", body=form)) == [("sts:AssumeRole", role)]
