@@ -47,7 +47,7 @@ def as_json(plan: RunPlan, estimates: list[StageEstimate]) -> dict[str, Any]:
 def _row(stage: PlannedStage, estimate: StageEstimate) -> Row:
     if stage.reused_from:
         return (stage.stage, str(stage.size), "not run", f"its result is there: {stage.reused_from}", "", "nothing")
-    sizes = [f"{stage.vcpus} vCPUs", f"{stage.memory} MiB", f"{stage.gpus} GPUs" if stage.gpus else ""]
+    sizes = [f"{stage.vcpus} vCPUs", f"{stage.memory} MiB", _gpus(stage.gpus)]
     kind = f"{stage.compute_type}, {'spot' if stage.spot else 'on demand'}"
     return (
         stage.stage,
@@ -57,6 +57,10 @@ def _row(stage: PlannedStage, estimate: StageEstimate) -> Row:
         _time(stage, estimate.time),
         _cost(stage, estimate),
     )
+
+
+def _gpus(count: int) -> str:
+    return "" if count == 0 else "1 GPU" if count == 1 else f"{count} GPUs"
 
 
 def _types(names: tuple[str, ...]) -> str:

@@ -24,10 +24,12 @@ def list_runs(platform: Platform, since: float) -> list[Run]:
     """All runs created after `since` that Batch knows (it forgets a job about a week after its end), newest first."""
     filters = [{"name": "AFTER_CREATED_AT", "values": [str(int(since * 1000))]}]
     runs = _grouped(_list_jobs(platform, filters))
-    running = [stage for run in runs for stage in run.stages if stage.status == RUNNING and stage.size == 1]
-    if not running:
+    stages = [stage for run in runs for stage in run.stages]
+    # How far an array is, only its description tells: to ListJobs it is PENDING until its last part has ended.
+    active = [stage for stage in stages if stage.status == RUNNING or (stage.size > 1 and not stage.ended)]
+    if not active:
         return runs
-    detailed = _with_progress(platform, _described(platform, running))
+    detailed = _with_progress(platform, _described(platform, active))
     return [
         replace(run, stages=tuple(detailed.get(stage.job_id, stage) for stage in run.stages)) if run.stages else run
         for run in runs
@@ -113,7 +115,7 @@ def _stage(job: dict[str, Any], name: str) -> Stage:
     array = job.get("arrayProperties") or {}
     return Stage(
         name=name or environment.get("STAGE", ""),
-        status=job["status"],
+        status=_status(job["status"], array.get("statusSummary") or {}),
         job_id=job["jobId"],
         job_name=job["jobName"],
         queue=job.get("jobQueue", ""),
@@ -127,6 +129,11 @@ def _stage(job: dict[str, Any], name: str) -> Stage:
         log_streams=_log_streams(job),
         exit_code=container.get("exitCode"),
     )
+
+
+def _status(status: str, counts: dict[str, int]) -> str:
+    begun = any(counts.get(each) for each in ("STARTING", RUNNING, SUCCEEDED, FAILED))
+    return RUNNING if begun and status not in ENDED else status
 
 
 def _log_streams(job: dict[str, Any]) -> tuple[str, ...]:
@@ -155,7 +162,7 @@ def _with_progress(platform: Platform, stages: list[Stage]) -> dict[str, Stage]:
     platform.client("s3")
 
     def read(stage: Stage) -> Stage:
-        known = stage.output_prefix and stage.status == RUNNING
+        known = stage.output_prefix and stage.status == RUNNING and stage.size == 1
         return replace(stage, progress=read_json(platform, f"{stage.output_prefix}progress.json")) if known else stage
 
     return {stage.job_id: stage for stage in in_parallel(read, stages)}

@@ -12,9 +12,9 @@ from rich.text import Text
 from splatworks.run_states import FAILED, REUSED, SUCCEEDED, Run, Stage
 
 WORDS = {
-    "SUBMITTED": "waiting",
-    "PENDING": "waits for the stage before",
-    "RUNNABLE": "waits for a machine",
+    "SUBMITTED": "submitted",
+    "PENDING": "waiting",
+    "RUNNABLE": "queued",
     "STARTING": "starting",
     "RUNNING": "running",
     "SUCCEEDED": "done",

@@ -83,7 +83,11 @@ class FakeBatch:
         self.calls.append("ListJobs")
         found = [job for job in self.jobs if job["jobQueue"] == jobQueue and matches(job, filters, jobStatus)]
         shown = ("jobId", "jobName", "status", "createdAt", "startedAt", "stoppedAt", "statusReason", "arrayProperties")
-        yield {"jobSummaryList": [{key: job[key] for key in shown if key in job} for job in found]}
+        summaries = [{key: job[key] for key in shown if key in job} for job in found]
+        for each in summaries:
+            if "arrayProperties" in each:
+                each["arrayProperties"] = {"size": each["arrayProperties"]["size"]}  # the rest tells DescribeJobs
+        yield {"jobSummaryList": summaries}
 
     def describe_jobs(self, *, jobs: list[str]) -> dict[str, Any]:
         assert len(jobs) <= 100, "DescribeJobs takes 100"
