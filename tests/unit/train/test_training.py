@@ -1,5 +1,6 @@
 """The parts of a training: photos, order, learning rates, regularisation, plateau, masks, checkpoints, flights."""
 
+import dataclasses
 import json
 import time
 from pathlib import Path
@@ -15,7 +16,7 @@ from splatkit.errors import StageError
 from splatkit.train.backend import choose_backend
 from splatkit.train.checkpoint import load_checkpoint, save_checkpoint
 from splatkit.train.evaluation import load_lpips, mean_scores, score_views
-from splatkit.train.gaussians import from_points
+from splatkit.train.gaussians import LEARNING_RATES, from_points, haste, optimizers, parameters, set_rates
 from splatkit.train.loop import plateau
 from splatkit.train.options import TrainOptions
 from splatkit.train.outputs import emit_metrics, flight
@@ -284,3 +285,62 @@ def test_a_name_that_leads_out_of_the_folder_is_refused_before_it_is_read(folder
 
     with pytest.raises(StageError, match="outside"):
         _inside(folder / "images", "../sparse/0/cameras.txt")
+
+
+def test_rates_of_a_short_training_fall_late_and_those_of_a_long_one_stay() -> None:
+    grid = np.stack(np.meshgrid(*[np.arange(3.0)] * 3), -1).reshape(-1, 3)
+    start = from_points(grid, np.full((27, 3), 0.5), sh_degree=1, opacity=0.1, scale=1.0, cap=100, seed=0)
+
+    def rates(steps: int, photos: int = 1) -> dict[str, list[float]]:
+        tools = optimizers(parameters(start, torch.device("cpu")), haste(steps), photos)
+        found: dict[str, list[float]] = {name: [] for name in tools}
+        for progress in (0.0, 0.3, 0.65, 1.0):
+            set_rates(tools, progress, haste(steps), photos)
+            for name, tool in tools.items():
+                found[name].append(tool.param_groups[0]["lr"])
+        return found
+
+    short, long = rates(2_000), rates(30_000)
+    for name, usual in LEARNING_RATES.items():
+        if name != "means":
+            assert long[name] == pytest.approx([usual] * 4)
+            assert short[name][0] == short[name][1] > 2.9 * usual
+            assert short[name][3] == pytest.approx(short[name][1] / haste(2_000) ** 2)
+            assert short[name][1] > short[name][2] > short[name][3]
+    assert long["means"][3] == pytest.approx(0.01 * long["means"][0])
+    assert rates(30_000, photos=4)["means"] == pytest.approx([2 * rate for rate in long["means"]])
+
+
+def test_dropout_grows_with_the_training_and_ends_before_evaluation(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = training(scene, max_steps=40, dropout=0.6)
+    shares: list[float] = []
+    original = run.backend.rasterize
+
+    def spy(**arguments: Any) -> Any:
+        shares.append(float((arguments["opacities"] == 0).float().mean()))
+        return original(**arguments)
+
+    run.backend = dataclasses.replace(run.backend, rasterize=spy)
+    for _ in range(40):
+        run.train_step()
+    assert shares[0] == 0 and 0.2 < shares[20] < 0.4 and 0.5 < shares[39] < 0.68
+    score_views(run, [0], photos=run.photos)
+    assert shares[40] == 0
+    left_alone = training(scene, dropout=0.0)
+    left_alone.backend = dataclasses.replace(left_alone.backend, rasterize=spy)
+    for _ in range(5):
+        left_alone.train_step()
+    assert set(shares[41:]) == {0.0}
+
+
+def test_dropping_gaussians_changes_no_brightness_in_the_mean(scene: Scene) -> None:
+    run = training(scene)
+    with torch.no_grad():
+        run.values["opacities"].fill_(-3.0)  # faint, where opacity and light are almost proportional
+        shot = run.photos.get(0)
+        whole = run.render(0, shot).alpha.mean()
+        dropped = torch.stack([run.render(0, shot, dropout=0.3).alpha.mean() for _ in range(100)])
+    assert dropped.std() > 0.001 * whole
+    assert float(dropped.mean()) == pytest.approx(float(whole), rel=0.1)
