@@ -212,8 +212,7 @@ class _Transfers:
         source = {"Bucket": file.source.bucket, "Key": file.source.key}
         unchanged = {"CopySourceIfMatch": file.source.etag}
         if file.source.size > COPIED_WHOLE:
-            extra = {**unchanged, "ContentType": content_type(file.key)}  # copies in parts do not take it over
-            self._manager.copy(source, file.source.bucket, file.key, extra).result()
+            self._manager.copy(source, file.source.bucket, file.key, unchanged).result()
         else:
             self._client.copy_object(CopySource=source, Bucket=file.source.bucket, Key=file.key, **unchanged)
 
