@@ -89,5 +89,6 @@ def _figures(stages: Sequence[StageFacts]) -> dict[str, str]:
     if (megabytes := metric(compress, "megabytes")) is not None:
         figures["Size"] = f"{megabytes:.2f} MB"
     if (loss := metric(compress, "loss_db")) is not None:
-        figures["Loss"] = f"{loss:.3f} dB by compression"
+        how = compress["metrics"].get("loss_is")
+        figures["Loss"] = f"{loss:.3f} dB by compression" + (f", {bounded(how, 100)}" if isinstance(how, str) else "")
     return figures

@@ -1,5 +1,6 @@
 """The e-mail about a run of several scenes."""
 
+import copy
 import json
 import time
 from typing import Any
@@ -132,9 +133,13 @@ def test_only_the_end_of_the_last_array_sends_the_email(run: PipelineRun) -> Non
     failed_first = run.ends_array("sfm", {0: EXITED})
     assert "goes on" in run.platform.monitor(failed_first)["skipped"]
     assert "goes on" in run.platform.monitor(run.ends_array("train", {0: NOT_STARTED}))["skipped"]
+    last = run.ends_array("compress", {0: NOT_STARTED})
+    part = copy.deepcopy(last)
+    part["detail"] |= {"jobId": f"{part['detail']['jobId']}:0", "arrayProperties": {"index": 0}}
+    assert "skipped" in run.platform.monitor(part)
     assert run.platform.emails() == []
 
-    run.platform.monitor(run.ends_array("compress", {0: NOT_STARTED}))
+    run.platform.monitor(last)
     run.platform.monitor(failed_first)
 
     assert run.platform.email()[0] == f"[demo] {RUN}: 1 of 2 scenes FAILED"
