@@ -8,8 +8,10 @@ import numpy as np
 from numba import njit
 
 from splatkit.rasterizer.projection import ALPHA_THRESHOLD
+from splatkit.threads import in_parallel
 
 TILE = 16
+BLOCK = 2048  # Gaussians that one thread lists at a time
 MARGIN = 0.02  # pixels added to a bound, against rounding
 # Columns of the packed Gaussians that the tile kernels read.
 X, Y, CONIC_A, CONIC_B, CONIC_C, OPACITY, REACH_Y, RED, GREEN, BLUE = range(10)
@@ -36,12 +38,15 @@ def tile_lists(
     order = seen[np.argsort(depths[seen], kind="stable")]
     packed = np.empty((len(order), COLUMNS), np.float32)
     first_slot = np.zeros(len(order) + 1, np.int64)
-    columns, rows = -(-width // TILE), -(-height // TILE)
-    offsets = np.zeros(columns * rows + 1, np.int64)
-    _pack_and_count(order, means2d, conics, opacities, columns, rows, packed, first_slot, offsets)
-    np.cumsum(offsets, out=offsets)
+    columns, rows, blocks = -(-width // TILE), -(-height // TILE), -(-len(order) // BLOCK)
+    counts = np.zeros((blocks, columns * rows), np.int64)  # a block's entries in each tile
+    projected = (order, means2d, conics, opacities)
+    in_parallel(blocks, _pack_and_count, *projected, columns, rows, packed, first_slot, counts)
+    np.cumsum(first_slot, out=first_slot)
+    offsets = np.concatenate([[0], np.cumsum(counts.sum(0))])
+    cursors = offsets[:-1] + np.cumsum(counts, 0) - counts  # where a block's entries begin, after those before it
     members, slots = np.empty(first_slot[-1], np.int32), np.empty(first_slot[-1], np.int32)
-    _fill(packed, columns, rows, offsets[:-1].copy(), members, slots)
+    in_parallel(blocks, _fill, packed, columns, rows, first_slot, cursors, members, slots)
     return TileLists(order, first_slot, offsets, members, slots, packed)
 
 
@@ -74,9 +79,10 @@ def _rows_touched(g: np.ndarray, rows: int) -> tuple[int, int]:
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _pack_and_count(order, means2d, conics, opacities, columns, rows, packed, first_slot, offsets):
-    for m in range(len(order)):
-        n, g = order[m], packed[m]
+def _pack_and_count(first, last, order, means2d, conics, opacities, columns, rows, packed, first_slot, counts):
+    """For these blocks of Gaussians. first_slot: each one's number of tiles, one place further on."""
+    for m in range(first * BLOCK, min(last * BLOCK, len(order))):
+        n, g, counted = order[m], packed[m], counts[m // BLOCK]
         g[X], g[Y], g[OPACITY] = means2d[n, 0], means2d[n, 1], opacities[n]
         a, b, c = float(conics[n, 0]), float(conics[n, 1]), float(conics[n, 2])
         g[CONIC_A], g[CONIC_B], g[CONIC_C] = a, b, c
@@ -87,20 +93,20 @@ def _pack_and_count(order, means2d, conics, opacities, columns, rows, packed, fi
         for row in range(first_row, last_row):
             start, end = _columns_touched(g, row, columns)
             for column in range(start, end):
-                offsets[row * columns + column + 1] += 1
+                counted[row * columns + column] += 1
             total += max(0, end - start)
-        first_slot[m + 1] = first_slot[m] + total
+        first_slot[m + 1] = total
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _fill(packed, columns, rows, cursors, members, slots):
-    slot = 0
-    for m in range(len(packed)):
+def _fill(first, last, packed, columns, rows, first_slot, cursors, members, slots):
+    for m in range(first * BLOCK, min(last * BLOCK, len(packed))):
+        slot, cursor = first_slot[m], cursors[m // BLOCK]
         first_row, last_row = _rows_touched(packed[m], rows)
         for row in range(first_row, last_row):
             start, end = _columns_touched(packed[m], row, columns)
             for tile in range(row * columns + start, row * columns + end):
-                members[cursors[tile]] = m
-                slots[cursors[tile]] = slot
-                cursors[tile] += 1
+                members[cursor[tile]] = m
+                slots[cursor[tile]] = slot
+                cursor[tile] += 1
                 slot += 1

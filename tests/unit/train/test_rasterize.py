@@ -11,7 +11,7 @@ from torch import Tensor
 from splatkit.rasterizer.projection import Projection
 from splatkit.rasterizer.rasterize import rasterization
 from splatkit.rasterizer.sh import SphericalHarmonics
-from splatkit.rasterizer.tile_lists import OPACITY, TILE, X, Y, tile_lists
+from splatkit.rasterizer.tile_lists import BLOCK, OPACITY, TILE, X, Y, tile_lists
 
 WIDTH, HEIGHT = 75, 52  # neither a multiple of the tile
 LEARNED = ("means", "quats", "scales", "opacities", "colors")
@@ -212,6 +212,21 @@ def test_every_tile_list_holds_all_that_reaches_the_tile_and_little_else() -> No
                 assert m in members
     assert listed <= 1.1 * wanted
     assert sorted(lists.slots) == list(range(listed))
+
+
+def test_lists_that_several_threads_make_are_in_order_and_each_entry_owns_its_slot() -> None:
+    values = scene(count=3 * BLOCK, seed=12, scale=-3.5)
+    parts = [values[name] for name in ("means", "quats", "scales", "opacities", "viewmats", "Ks")]
+    means2d, depths, conics, _, radii = Projection.apply(*parts, WIDTH, HEIGHT, 0.3, 0.01, 1e10, 0.0, False)
+    arrays: Any = [x.numpy() for x in (means2d[0], conics[0], values["opacities"], depths[0], radii[0])]
+    lists = tile_lists(WIDTH, HEIGHT, *arrays)
+    assert len(lists.order) > BLOCK
+    for tile in range(len(lists.offsets) - 1):
+        members = lists.members[lists.offsets[tile] : lists.offsets[tile + 1]]
+        assert len(members) and (np.diff(members) > 0).all(), "front to back"
+    assert sorted(lists.slots) == list(range(lists.first_slot[-1])) and lists.offsets[-1] == lists.first_slot[-1]
+    assert (lists.first_slot[lists.members] <= lists.slots).all()
+    assert (lists.slots < lists.first_slot[lists.members + 1]).all()
 
 
 def test_runs_repeat_bit_for_bit_on_any_number_of_cores(monkeypatch: pytest.MonkeyPatch) -> None:
