@@ -1,7 +1,7 @@
 """The commands of `splatworks`; what they do is in the modules beside."""
 
 import json
-import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +10,6 @@ from bad_input import BadInputError
 from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
-from rich.text import Text
 
 from splatworks import messages
 from splatworks.bars import transfer_bar
@@ -24,14 +23,15 @@ from splatworks.plan_view import as_json as plan_as_json
 from splatworks.plan_view import show_plan
 from splatworks.plans import plan_run
 from splatworks.platform import DEFAULT_PROJECT, PROJECT_VARIABLES, find_platform
-from splatworks.problems import CTRL_C, FAULT, REFUSED, Problem, explained
+from splatworks.problems import CTRL_C, FAULT, Problem, explained
 from splatworks.results import LONGEST_HOURS, files_of, viewer_link
 from splatworks.results import download as fetch
 from splatworks.run_states import FAILED
-from splatworks.runs import find_run, list_runs
+from splatworks.runs import days_ago, find_run, list_runs
 from splatworks.status_view import as_json, show_run, show_runs
 from splatworks.stopping import stop, stoppable
 from splatworks.submission import check, publish, upload_locations
+from splatworks.telling import end, refusal, tell
 from splatworks.uploads import size_of
 from splatworks.watching import watch_run, watch_runs
 
@@ -39,7 +39,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
-    help="Photos to 3D Gaussian splats: submit runs, watch them, open what they made.",
     epilog="Credentials and region are found as the AWS CLI finds them; AWS_ENDPOINT_URL leads to `make local`.",
 )
 
@@ -52,6 +51,21 @@ JsonOption = Annotated[bool, typer.Option("--json", help="For programs.")]
 WatchOption = Annotated[bool, typer.Option("--watch", "-w", help="Stay, and show how far it is.")]
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(version("splatworks"))
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Photos to 3D Gaussian splats: submit runs, watch them, open what they made."""
+
+
 def run(arguments: list[str]) -> int:
     """The exit code: 0 done, 1 a fault or a failed run, 2 refused, 130 Ctrl-C."""
     try:
@@ -61,13 +75,13 @@ def run(arguments: list[str]) -> int:
             tell("stopped")
         return ended.code if isinstance(ended.code, int) else 0
     except BadInputError as refused:
-        return _end(_refusal(refused))
+        return end(refusal(refused))
     except Problem as problem:
-        return _end(problem)
+        return end(problem)
     except (BotoCoreError, ClientError) as error:
-        return _end(explained(error))
+        return end(explained(error))
     except (Boto3Error, OSError) as error:
-        return _end(Problem(str(error), exit_code=FAULT))
+        return end(Problem(str(error), exit_code=FAULT))
     return 0
 
 
@@ -90,7 +104,7 @@ def submit(
     publish(platform, message)
     run_id = messages.run_id(message)
     tell("Submitted. Watch it with:  splatworks status --watch " + run_id)
-    print(run_id)
+    print(run_id, flush=True)
     if watch:
         _exit_as(watch_run(platform, run_id, begins=True).status)
 
@@ -130,7 +144,7 @@ def status(
         return
     if watch:
         watch_runs(platform, days, limit)
-    runs = list_runs(platform, time.time() - days * 86_400)
+    runs = list_runs(platform, days_ago(days))
     shown = runs[: limit or len(runs)]
     if machine_readable:
         print(json.dumps([as_json(run) for run in shown], indent=2))
@@ -149,11 +163,230 @@ def plan(
     options: MessageOptions,
     project: ProjectOption = DEFAULT_PROJECT,
     file: Annotated[
-        Path | None, typer.Option("--file", help="Plan the message in this JSON file instead.", show_default=False)
+        Path | None,
+        typer.Option("--file", exists=True, dir_okay=False, help="Plan the message in this file.", show_default=False),
     ] = None,
     machine_readable: JsonOption = False,
 ) -> None:
     """What a message would run, on what, how long and for how much; submits nothing, writes nothing."""
+    if file is not None and options.locations:
+        raise Problem("--file and INPUT cannot both be.", "The file names its input itself.")
+    if file is not None:
+        request, locations = messages.read_request(file), []
+    else:
+        locations = messages.locate(options)
+        request = messages.as_request(messages.compose(options, locations))
+    platform = find_platform(project)
+    local = [location.local for location in locations if location.local]
+    planned = plan_run(platform, request, uploaded=not local)
+    estimates = estimate(platform, planned)
+    if machine_readable:
+        print(json.dumps(plan_as_json(planned, estimates), indent=2))
+        return
+    show_plan(Console(), planned, estimates, sum(map(size_of, local)) if local else None)
+
+
+@app.command()
+def logs(
+    run_id: RunArgument,
+    stage: Annotated[str | None, typer.Argument(help="One stage's log (default: all).")] = None,
+    project: ProjectOption = DEFAULT_PROJECT,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run has ended.")] = False,
+    index: Annotated[int | None, typer.Option(help="Which part of an array.")] = None,
+) -> None:
+    """What a run's scripts printed."""
+    platform = find_platform(project)
+    show_logs(platform, find_run(platform, run_id), stage, index=index, follow=follow)
+
+
+@app.command()
+def cancel(
+    run_id: RunArgument,
+    project: ProjectOption = DEFAULT_PROJECT,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Stop all jobs of a run; checkpoints and outputs so far are kept."""
+    platform = find_platform(project)
+    run = find_run(platform, run_id)
+    stages = stoppable(run)
+    if not stages:
+        tell(f"{run.id} has ended already.")
+        return
+    names = ", ".join(stage.name or stage.job_name for stage in stages)
+    if not yes and not typer.confirm(f"Stop {run.id} ({names})?", err=True):
+        raise Problem("Nothing was stopped.", "--yes does not ask.")
+    stop(platform, stages)
+    tell(f"Stopping {run.id}: {names}. The e-mail comes when it has ended.")
+
+
+@app.command(name="open")
+def open_page(
+    run_id: RunArgument,
+    project: ProjectOption = DEFAULT_PROJECT,
+    only_print: Annotated[bool, typer.Option("--print", help="Print the link, open nothing.")] = False,
+    hours: Annotated[float, typer.Option(min=0.02, max=LONGEST_HOURS, help="How long the link is good.")] = 12,
+    index: Annotated[int | None, typer.Option(help="Which of several scenes.")] = None,
+) -> None:
+    """Open a run's scene in the browser, by a link that anyone can use until it expires."""
+    platform = find_platform(project)
+    link = viewer_link(platform, find_run(platform, run_id), index, hours)
+    print(link)
+    tell(f"Good for {hours:g} hours, or until the credentials end that signed it, whichever is first.")
+    if not only_print:
+        typer.launch(link)
+
+
+@app.command()
+def download(
+    run_id: RunArgument,
+    stage: Annotated[str | None, typer.Argument(help="One stage's files (default: all).")] = None,
+    project: ProjectOption = DEFAULT_PROJECT,
+    to: Annotated[Path | None, typer.Option(help="Folder (default: the run's id).", show_default=False)] = None,
+) -> None:
+    """Fetch what a run made, a folder per stage."""
+    platform = find_platform(project)
+    run = find_run(platform, run_id)
+    folder = to or Path(run.id)
+    files = files_of(platform, run, stage, folder)
+    size = sum(file.size for file in files)
+    with transfer_bar(f"{len(files)} files", size) as advance:
+        fetch(platform, files, advance)
+    tell(f"{len(files)} files, {size / 1e6:.1f} MB, in {folder}")
+
+
+@app.command(name="run-local")
+def run_local_script(
+    script: Annotated[Path, typer.Argument(help="A Python script, as you would upload it below jobs/.")],
+    input_path: Annotated[
+        Path | None, typer.Option("--input", help="Folder (or file) that becomes INPUT_DIR.", show_default=False)
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Where its OUTPUT_DIR goes (default: <script>-output).", show_default=False)
+    ] = None,
+    args: Annotated[str | None, typer.Option(help="The script's arguments: --args '--limit 5'.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="A parameter: --set name=value. May be repeated.")
+    ] = None,
+    operation: Annotated[str | None, typer.Option(help="Its OPERATION.")] = None,
+    requirements: Annotated[
+        Path | None, typer.Option(help="Packages to install (default: requirements.txt beside it).", show_default=False)
+    ] = None,
+    alone: Annotated[
+        bool | None,
+        typer.Option("--alone/--folder", help="Whether its whole folder comes along.", show_default=False),
+    ] = None,
+    gpu: Annotated[bool, typer.Option("--gpu", help="COMPUTE_TYPE=gpu.")] = False,
+    memory: Annotated[
+        int | None, typer.Option(min=128, help="MiB that it may use (default: all).", show_default=False)
+    ] = None,
+) -> None:
+    """Run a script on this machine through the platform's own runner, before it costs anything."""
+    job = LocalJob(
+        script=script_files(script, requirements, alone=alone),
+        input=existing(input_path),
+        output=(output or Path(f"{script.stem}-output")).expanduser().resolve(),
+        args=messages.split_arguments(args) if args else [],
+        parameters=messages.parameters("--set", settings),
+        operation=operation,
+        gpu=gpu,
+        memory=memory,
+    )
+    end = run_local(job, lambda line: print(line, flush=True))
+    subject, body = email_text(end)
+    tell(f"\nThe e-mail would say:\n\n{subject}\n\n{body}\n\nIts output and job.json: {job.output}")
+    raise typer.Exit(end.exit_code)
+
+
+def _exit_as(run_status: str) -> None:
+    raise typer.Exit(FAULT if run_status == FAILED else 0)
+
+
+@app.command()
+@takes_message_options
+def submit(
+    options: MessageOptions,
+    project: ProjectOption = DEFAULT_PROJECT,
+    keep_others: Annotated[
+        bool, typer.Option("--keep-others", help="Upload into a folder that holds other files, and use them too.")
+    ] = False,
+    watch: WatchOption = False,
+) -> None:
+    """Start a run: upload what is local, publish one message."""
+    locations = messages.locate(options)
+    message = messages.compose(options, locations)  # a typo ends here, before gigabytes are uploaded
+    platform = find_platform(project)
+    check(platform, message, uploaded=not any(location.local for location in locations))
+    upload_locations(platform, locations, keep_others=keep_others)
+    publish(platform, message)
+    run_id = messages.run_id(message)
+    tell("Submitted. Watch it with:  splatworks status --watch " + run_id)
+    print(run_id, flush=True)
+    if watch:
+        _exit_as(watch_run(platform, run_id, begins=True).status)
+
+
+@app.command()
+@takes_message_options
+def message(options: MessageOptions) -> None:
+    """Print the JSON for `aws sns publish` that submit would publish; asks AWS nothing."""
+    locations = messages.locate(options)
+    print(json.dumps(messages.compose(options, locations), indent=2, ensure_ascii=False))
+    for location in locations:
+        if location.local:
+            tell(f"Upload first: aws s3 cp --recursive {location.local} s3://<input bucket>/{location.given}")
+
+
+@app.command()
+def status(
+    run_id: Annotated[str | None, typer.Argument(metavar="[RUN]", help="One run, with its stages.")] = None,
+    project: ProjectOption = DEFAULT_PROJECT,
+    watch: WatchOption = False,
+    days: Annotated[float, typer.Option(min=0.01, help="How far back (Batch keeps jobs for about a week).")] = 7,
+    limit: Annotated[int, typer.Option(min=0, help="Show so many runs at most; 0 shows all.")] = 0,
+    machine_readable: JsonOption = False,
+) -> None:
+    """All runs, or one: its stages, how far they are, how they ended."""
+    if watch and machine_readable:
+        raise Problem("--watch and --json cannot both be.", "Leave one out.")
+    platform = find_platform(project)
+    if run_id is not None:
+        run = watch_run(platform, run_id) if watch else find_run(platform, run_id)
+        if machine_readable:
+            print(json.dumps(as_json(run), indent=2))
+        elif not watch:
+            show_run(Console(), run, platform.settings.output_bucket)
+        if watch:
+            _exit_as(run.status)
+        return
+    if watch:
+        watch_runs(platform, days, limit)
+    runs = list_runs(platform, days_ago(days))
+    shown = runs[: limit or len(runs)]
+    if machine_readable:
+        print(json.dumps([as_json(run) for run in shown], indent=2))
+        return
+    if not shown:
+        tell(f"No runs in the last {days:g} days. Start one: splatworks submit my-photos/")
+        return
+    show_runs(Console(), shown)
+    if len(shown) < len(runs):
+        tell(f"… and {len(runs) - len(shown)} older ones (--limit 0 shows all)")
+
+
+@app.command()
+@takes_message_options
+def plan(
+    options: MessageOptions,
+    project: ProjectOption = DEFAULT_PROJECT,
+    file: Annotated[
+        Path | None,
+        typer.Option("--file", exists=True, dir_okay=False, help="Plan the message in this file.", show_default=False),
+    ] = None,
+    machine_readable: JsonOption = False,
+) -> None:
+    """What a message would run, on what, how long and for how much; submits nothing, writes nothing."""
+    if file is not None and options.locations:
+        raise Problem("--file and INPUT cannot both be.", "The file names its input itself.")
     if file is not None:
         request, locations = messages.read_request(file), []
     else:
@@ -286,14 +519,19 @@ def _exit_as(run_status: str) -> None:
 
 def tell(text: str) -> None:
     """For people, beside what a program may read from stdout."""
-    Console(stderr=True).print(Text(text), soft_wrap=True)
+    Console(stderr=True).print(Text(_writable(text)), soft_wrap=True)
 
 
-def _end(problem: Problem) -> int:
+def _writable(text: str) -> str:
+    """A file's name need not be valid text, and no terminal takes half a character."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+def end(problem: Problem) -> int:
     console = Console(stderr=True)
-    console.print(Text.assemble(("error: ", "bold red"), problem.cause), soft_wrap=True)
+    console.print(Text.assemble(("error: ", "bold red"), _writable(problem.cause)), soft_wrap=True)
     if problem.fix:
-        console.print(Text(problem.fix), soft_wrap=True)
+        console.print(Text(_writable(problem.fix)), soft_wrap=True)
     return problem.exit_code
 
 

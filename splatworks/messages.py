@@ -76,7 +76,7 @@ def compose(options: MessageOptions, locations: list[Location]) -> dict[str, Any
         "data": data,
         "metadata": {name: value for name, value in metadata.items() if value is not None},
     }
-    dispatcher_message.check(message)
+    as_request(message)
     return message
 
 

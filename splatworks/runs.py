@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -34,6 +35,10 @@ def list_runs(platform: Platform, since: float) -> list[Run]:
         replace(run, stages=tuple(detailed.get(stage.job_id, stage) for stage in run.stages)) if run.stages else run
         for run in runs
     ]
+
+
+def days_ago(days: float) -> float:
+    return max(0.0, time.time() - days * 86_400)
 
 
 def finished_jobs(platform: Platform, queue: str, stage: str, most: int) -> list[Stage]:

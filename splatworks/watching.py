@@ -10,7 +10,7 @@ from rich.text import Text
 from splatworks.platform import Platform
 from splatworks.problems import Problem
 from splatworks.run_states import Run
-from splatworks.runs import find_run, list_runs
+from splatworks.runs import days_ago, find_run, list_runs
 from splatworks.status_view import one_line, run_picture, show_run, show_runs, stages_in_words
 
 EVERY = 3.0  # seconds between two looks
@@ -36,7 +36,7 @@ def watch_runs(platform: Platform, days: float, limit: int) -> None:
     """All runs, until Ctrl-C."""
     console = Console()
     while True:
-        runs = list_runs(platform, time.time() - days * 86_400)
+        runs = list_runs(platform, days_ago(days))
         if console.is_terminal:
             console.clear()
         show_runs(console, runs[: limit or len(runs)])

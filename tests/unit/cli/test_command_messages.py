@@ -97,6 +97,9 @@ def test_a_script_is_a_batch_job(splatworks: Splatworks) -> None:
         (["photos/a/", "--cpu", "train", "--gpu", "train"], "cannot both be"),
         (["photos/a/", "--job", "train.memroy=1"], "Did you mean memory?"),
         (["photos/a/", "--max-cost", "-1"], "data.max_cost_usd"),
+        (["photos/a/", "--max-cost", "nan"], "NaN"),
+        (["photos/a/", "--set", "train.x=\udcff"], "surrogate"),
+        (["./\udcff"], "There is no folder or file ./\\udcff"),
         (["photos/a/", "--args", "--x"], "--args is for a script"),
         (["photos/a/", "photos/b/", "--several"], "--several takes one INPUT"),
         (["--script", "jobs/x.py", "--fresh"], "--fresh is for the pipeline"),
@@ -157,6 +160,7 @@ def test_the_id_that_is_printed_is_the_one_that_the_dispatcher_makes(
 def test_help_of_every_command_names_its_options(splatworks: Splatworks) -> None:
     listed = splatworks("--help")
     assert listed.code == 0
+    assert splatworks("--version").out.strip()
     for command in ("submit", "message", "plan", "status", "logs", "cancel", "open", "download", "run-local"):
         assert command in listed.out
         told = splatworks(command, "--help")

@@ -186,7 +186,8 @@ def test_a_message_that_is_written_already_is_planned(
         assert told in ended.err
     file.write_bytes(b"\xff\xfe")
     assert "UTF-8" in splatworks("plan", "--file", file).err
-    assert splatworks("plan", "--file", tmp_path / "none.json").code != 0
+    assert splatworks("plan", "--file", tmp_path / "none.json").code == 2
+    assert "cannot both be" in splatworks("plan", scene, "--file", file).err
 
 
 def test_an_input_bucket_without_the_stages_is_told(deployed: Any, splatworks: Splatworks, scene: str) -> None:

@@ -1,0 +1,1 @@
+"""What people read on stderr; stdout is for what a program may read."""
