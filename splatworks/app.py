@@ -1,6 +1,7 @@
 """The commands of `splatworks`; what they do is in the modules beside."""
 
 import json
+import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -213,8 +214,8 @@ def cancel(
         tell(f"{run.id} has ended already.")
         return
     names = ", ".join(stage.name or stage.job_name for stage in stages)
-    if not yes and not typer.confirm(f"Stop {run.id} ({names})?", err=True):
-        raise Problem("Nothing was stopped.", "--yes does not ask.")
+    if not yes:
+        _confirm(f"Stop {run.id} ({names})?")
     stop(platform, stages)
     tell(f"Stopping {run.id}: {names}. The e-mail comes when it has ended.")
 
@@ -291,10 +292,17 @@ def run_local_script(
         gpu=gpu,
         memory=memory,
     )
-    end = run_local(job, lambda line: print(line, flush=True))
-    subject, body = email_text(end)
+    ended = run_local(job, lambda line: print(line, flush=True))
+    subject, body = email_text(ended)
     tell(f"\nThe e-mail would say:\n\n{subject}\n\n{body}\n\nIts output and job.json: {job.output}")
-    raise typer.Exit(end.exit_code)
+    raise typer.Exit(ended.exit_code)
+
+
+def _confirm(question: str) -> None:
+    if not sys.stdin.isatty():
+        raise Problem("Nothing was stopped: there is no terminal to ask on.", "--yes stops it without asking.")
+    if not typer.confirm(question, err=True):
+        raise Problem("Nothing was stopped.")
 
 
 def _exit_as(run_status: str) -> None:

@@ -1,5 +1,6 @@
 """splatworks status, logs and cancel: what Batch lists and what the stages left, as people and programs read it."""
 
+import io
 import json
 import time
 from collections.abc import Callable
@@ -179,11 +180,19 @@ def test_watching_ends_with_the_run_and_tells_by_its_exit_code(
     assert "train done" in ended.out and "compress not started" in ended.out
 
 
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
 def test_cancel_asks_and_stops_every_job_that_has_not_ended_in_their_order(
     deployed: Any, splatworks: Splatworks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = add_pipeline(deployed, "SUCCEEDED", "RUNNING", "PENDING", startedAt=1)
     put_run(deployed)
+    nobody = splatworks("cancel", RUN)
+    assert (nobody.code, "--yes" in nobody.err) == (2, True)
+    monkeypatch.setattr("sys.stdin", Terminal())
     monkeypatch.setattr("typer.confirm", lambda *_, **__: False)
     assert splatworks("cancel", RUN).code == 2
     assert deployed.batch.terminated == []
