@@ -98,6 +98,9 @@ def test_the_cost_is_a_range_over_the_machines_that_hold_the_job(
     assert sfm["estimate"]["usd_per_hour"] == {"lowest": 0.1, "highest": 0.4}
     assert sfm["estimate"]["usd"] == {"lowest": pytest.approx(0.05), "highest": pytest.approx(0.2)}
     assert train["estimate"]["usd"] is None
+    deployed.put("photos/pier/1.jpg", b"x", "demo-input")
+    of_two_scenes = splatworks("plan", "photos/", "--several", "--json").json["stages"][0]["estimate"]["usd"]
+    assert of_two_scenes == {"lowest": pytest.approx(0.1), "highest": pytest.approx(0.4)}
     told = splatworks("plan", scene).out
     assert "0.05 to 0.20 USD" in told
     assert "unknown, at 9.00 USD an hour" in told
