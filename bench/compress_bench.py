@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from bench.table import Row
 
@@ -24,12 +25,11 @@ sys.path.insert(0, str(ROOT / "jobs"))
 from splatkit.compress.cleaning import without_broken  # noqa: E402
 from splatkit.compress.codebook import indices_of  # noqa: E402
 from splatkit.compress.quality import Judge, attribute_errors  # noqa: E402
-from splatkit.compress.sog_encoder import Precision, encode_sog, log_means  # noqa: E402
+from splatkit.compress.sog_encoder import Precision, encode_sog, is_visible, log_means  # noqa: E402
 from splatkit.formats.packing import OTHER_COMPONENTS  # noqa: E402
 from splatkit.formats.ply import read_ply, write_ply  # noqa: E402
-from splatkit.formats.sog import read_sog  # noqa: E402
+from splatkit.formats.sog import open_sog, read_sog  # noqa: E402
 from splatkit.formats.splat_files import read_splats  # noqa: E402
-from splatkit.orientation import canonical  # noqa: E402
 from splatkit.splats import Splats, unit_quats  # noqa: E402
 from splatkit.view.shots import framing, ring  # noqa: E402
 
@@ -75,11 +75,12 @@ def _against_peer(name: str, source: Path, program: list[str], work: Path) -> It
     plain = source.stat().st_size
     yield Row(f"{name}: PLY over SOG", plain, ours.stat().st_size, "bytes", "at least 8 with SH", "our SOG")
     judge = Judge(splats, ring(framing(splats), 8, 640, 480), lambda done, total: None)
-    rendered = [judge.compare(read_sog(path)).summary["psnr"] for path in (ours, theirs)]
+    rendered = [judge.compare(open_sog(path)).summary["psnr"] for path in (ours, theirs)]
     yield Row(f"{name}: rendered, PSNR to the source", rendered[0], rendered[1], "dB", "at least 1", PEER)
     encoded = encode_sog(splats, Precision())
-    errors = attribute_errors(encoded.kept, encoded.files.decode())
-    errors["means (log)"] = {"rmse": _rmse(log_means(encoded.kept.means), log_means(encoded.files.decode().means))}
+    kept, decoded = encoded.kept, encoded.files.decode()
+    errors = attribute_errors(encoded.source, encoded.order[: encoded.visible], decoded)
+    errors["means (log)"] = {"rmse": _rmse(log_means(kept.means), log_means(decoded.splats.means[: encoded.visible]))}
     del errors["means"]
     for attribute, rmse in _peer_errors(splats, theirs).items():
         own = errors[attribute]["rmse"]
@@ -87,10 +88,15 @@ def _against_peer(name: str, source: Path, program: list[str], work: Path) -> It
 
 
 def _peer_errors(splats: Splats, path: Path) -> dict[str, float]:
-    """By the peer's own rules on the source's values, with the codebooks that it wrote: its file has another order."""
-    meta = json.loads(zipfile.ZipFile(path).read("meta.json"))
+    """By the peer's own rules on the source's values, with the codebooks that it wrote: its file has another order.
+
+    Of the visible splats only, as it keeps no colours of the others either.
+    """
     logs = log_means(splats.means)
     low, extent = logs.min(axis=0), np.ptp(logs, axis=0)
+    splats = splats.take(is_visible(splats))
+    meta = json.loads(zipfile.ZipFile(path).read("meta.json"))
+    logs = log_means(splats.means)
     codes = np.floor((logs - low) / extent * 65535)
     quats = unit_quats(splats.quats).astype(np.float64)
     dropped = np.abs(quats).argmax(axis=1)
@@ -110,20 +116,21 @@ def _peer_errors(splats: Splats, path: Path) -> dict[str, float]:
         values = getattr(splats, attribute)
         errors[attribute] = _rmse(values, codebook[indices_of(values, codebook)])
     if splats.sh_degree:
-        errors["shN"] = _harmonics_error(splats, read_sog(path))
+        result = read_sog(path)
+        errors["shN"] = _harmonics_error(splats, result.take(is_visible(result)))
     return errors
 
 
 def _harmonics_error(source: Splats, coded: Splats) -> float:
-    """Pairs the peer's splats with the source's by place and colour, in the orders of both along z."""
-    keys = [np.concatenate([s.means * 1000, s.sh0, canonical(s).scales], axis=1) for s in (source, coded)]
-    order = np.argsort(keys[1][:, 2])
-    z = keys[1][order, 2]
-    pairs = np.empty(len(source), np.int64)
-    window = 1 + np.abs(np.diff(np.sort(keys[0][:, 2]) - z)).max() + 0.2
-    for row, key in enumerate(keys[0]):
-        near = order[np.searchsorted(z, key[2] - window) : np.searchsorted(z, key[2] + window)]
-        pairs[row] = near[((keys[1][near] - key) ** 2).sum(axis=1).argmin()]
+    """Pairs the peer's splats with the source's, as its file has another order: by place, sizes, colour, opacity."""
+    fine = np.ptp(log_means(source.means), axis=0) / 65535 * 4  # what may be between two of a pair, about
+    keys = [
+        np.concatenate(
+            [log_means(s.means) / fine, np.sort(s.scales, axis=1) / 0.05, s.sh0 / 0.05, s.alphas[:, None] * 64], axis=1
+        )
+        for s in (source, coded)
+    ]
+    pairs = cKDTree(keys[1]).query(keys[0])[1]
     return _rmse(source.shN, coded.shN[pairs])
 
 

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from splatkit.splats import Floats, Splats, unit_quats
 
+ROWS_AT_ONCE = 1 << 16
+
 
 def canonical(splats: Splats) -> Splats:
     """The same ellipsoids, each in the way with the smallest rotation: at most 62.8 degrees.
@@ -18,14 +20,20 @@ def canonical(splats: Splats) -> Splats:
     Of the choices tried (scales in order, thinnest axis last) it makes the smallest files, and as the largest component
     of the quaternion is always w and never small, rounding the others costs the least.
     """
+    quats, scales = np.empty_like(splats.quats), np.empty_like(splats.scales)
+    for start in range(0, len(splats), ROWS_AT_ONCE):
+        part = slice(start, start + ROWS_AT_ONCE)
+        quats[part], scales[part] = _smallest_turned(unit_quats(splats.quats[part]), splats.scales[part])
+    return replace(splats, quats=quats, scales=scales)
+
+
+def _smallest_turned(quats: Floats, scales: Floats) -> tuple[Floats, Floats]:
     turns, sources = _octahedral_turns()
-    quats = unit_quats(splats.quats)
     real = quats @ (turns * np.array([1, -1, -1, -1], np.float32)).T  # the real part of each product, linear in quats
     chosen = np.abs(real).argmax(axis=1)
     quats = multiply(quats, turns[chosen])
     quats *= np.where(quats[:, :1] < 0, np.float32(-1), np.float32(1))
-    scales = np.take_along_axis(splats.scales, sources[chosen], axis=1)
-    return replace(splats, quats=quats, scales=scales)
+    return quats, np.take_along_axis(scales, sources[chosen], axis=1)
 
 
 def rotation_matrices(quats: Floats) -> Floats:

@@ -5,12 +5,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from splatkit.compress.sog_encoder import is_visible
 from splatkit.errors import input_error
 from splatkit.splats import Splats
 
 MOST_BROKEN = 0.05  # of all splats; beyond, the training is at fault
 OPAQUE_LOGIT = 13.8  # what +infinity, an opacity of exactly one, becomes
-LEAST_ALPHA = 1 / 255  # rasterizers skip what is fainter, and 8 bits cannot hold it
+ROWS_AT_ONCE = 1 << 16
 FAR = 100  # times the median distance from the median centre: a splat there is a training's stray
 
 
@@ -25,8 +26,7 @@ def without_broken(splats: Splats) -> Cleaned:
     splats = replace(splats, opacities=np.minimum(splats.opacities, np.float32(OPAQUE_LOGIT)))
     broken: dict[str, NDArray[np.bool_]] = {}
     for name in ("means", "scales", "quats", "opacities", "sh0", "shN"):
-        values = getattr(splats, name).reshape(len(splats), -1)
-        broken[name] = ~np.isfinite(values).all(axis=1)
+        broken[name] = _not_finite(getattr(splats, name).reshape(len(splats), -1))
     # -infinity is an honest opacity of zero, but nothing can be stored of it.
     broken["quats"] |= ~(np.abs(splats.quats).max(axis=1) > 1e-12)
     broken["scales"] |= (splats.scales > 40).any(axis=1)  # e^40: no scene is so large
@@ -40,9 +40,14 @@ def without_broken(splats: Splats) -> Cleaned:
     return Cleaned(splats.take(~any_broken) if dropped else splats, dropped)
 
 
+def _not_finite(values: NDArray[np.float32]) -> NDArray[np.bool_]:
+    parts = (values[start : start + ROWS_AT_ONCE] for start in range(0, len(values), ROWS_AT_ONCE))
+    return np.concatenate([~np.isfinite(part).all(axis=1) for part in parts])
+
+
 def without_invisible(splats: Splats) -> Cleaned:
     """Drops what is fainter than 8 bits can show, and strays far outside the scene."""
-    faint = splats.alphas < LEAST_ALPHA
+    faint = ~is_visible(splats)
     centre = np.median(splats.means, axis=0)
     distance = np.linalg.norm(splats.means - centre, axis=1)
     far = distance > FAR * max(float(np.median(distance)), 1e-12)

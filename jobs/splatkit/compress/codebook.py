@@ -11,6 +11,23 @@ from splatkit.splats import Floats
 ENTRIES = 256
 BINS = 4096
 LLOYD_STEPS = 20
+SAMPLE = 1 << 17  # values that tell how well the best would do
+
+
+def distinct_values(values: Floats) -> Floats | None:
+    """Ascending, where there are no more than a codebook holds."""
+    if len(np.unique(values.ravel()[:SAMPLE])) > ENTRIES:
+        return None
+    found = np.unique(values)
+    return found if len(found) <= ENTRIES else None
+
+
+def codebook_within(values: Floats, error: float) -> Floats:
+    """As even a codebook as has an RMSE of `error` times that of the best 256 values."""
+    sample = values.ravel()[:: max(1, values.size // SAMPLE)]
+    best = best_codebook(sample, ENTRIES)
+    rmse = float(np.sqrt(((best[indices_of(sample, best)].astype(np.float64) - sample) ** 2).mean()))
+    return stepped_codebook(values, float(np.sqrt(12)) * rmse * error or 1.0)
 
 
 def stepped_codebook(values: Floats, step: float) -> Floats:

@@ -1,5 +1,7 @@
 """Levels of detail: fewer Gaussians that look the same from afar, made by merging neighbours."""
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numba
@@ -7,43 +9,64 @@ import numpy as np
 from numpy.typing import NDArray
 
 from splatkit.compress.curves import hilbert_order
-from splatkit.compress.sog_encoder import log_means
+from splatkit.compress.sog_encoder import is_visible, log_means
+from splatkit.compress.spool import release
 from splatkit.orientation import quats_of, rotation_matrices
 from splatkit.splats import Floats, Splats, join, logit, unit_quats
 
 LEAST_SPLATS = 500  # no level has fewer
 MOST_ALPHA = 0.9999
+ROWS_AT_ONCE = 1 << 16
 COLOUR_WEIGHT = 4.0  # of a difference in colour against one of place, in the choice of what to merge
 
+Index = NDArray[np.int64]
 
-def levels_of_detail(splats: Splats, count: int) -> list[Splats]:
+
+def levels_of_detail(splats: Splats, count: int) -> Iterator[Splats]:
     """The whole first, then each about half of the one before."""
-    levels = [splats]
-    while len(levels) < count and len(levels[-1]) // 2 >= LEAST_SPLATS:
-        levels.append(merged(levels[-1], len(levels[-1]) // 2))
-    return levels
+    yield splats
+    for _ in range(count - 1):
+        if len(splats) // 2 < LEAST_SPLATS:
+            return
+        splats = merged(splats, len(splats) // 2)
+        yield splats
+
+
+def visible_part(splats: Splats) -> Splats:
+    visible = is_visible(splats)
+    return splats if visible.all() or not visible.any() else splats.take(visible)
 
 
 def merged(splats: Splats, count: int) -> Splats:
     """At most `count` Gaussians: neighbours on a Hilbert curve become one of the same moments, cheapest first."""
-    while len(splats) > count:
-        splats = splats.take(hilbert_order(log_means(splats.means).astype(np.float32)))
-        order = np.argsort(_costs(splats), kind="stable")
-        firsts = _disjoint(order, len(splats) - count)
-        alone = np.ones(len(splats), bool)
-        alone[firsts] = alone[firsts + 1] = False
-        splats = join([splats.take(alone), _merge(splats.take(firsts), splats.take(firsts + 1))])
-    return splats
+    geometry = splats.with_sh_degree(0)
+    into, share = np.arange(len(splats)), np.ones(len(splats), np.float32)  # which one each becomes a part of
+    while len(geometry) > count:
+        order = hilbert_order(log_means(geometry.means).astype(np.float32))
+        firsts = _disjoint(np.argsort(_costs(geometry, order), kind="stable"), len(geometry) - count)
+        geometry, becomes, shares = _merge_pairs(geometry, order[firsts], order[firsts + 1])
+        share *= shares[into]
+        into = becomes[into]
+    harmonics = np.zeros((len(geometry), *splats.shN.shape[1:]), np.float32)
+    for start in range(0, len(splats) if splats.sh_degree else 0, ROWS_AT_ONCE):
+        part = slice(start, start + ROWS_AT_ONCE)
+        _mix(splats.shN[part], into[part], share[part], harmonics)
+        release(splats)
+    return replace(geometry, shN=harmonics)
 
 
-def _costs(splats: Splats) -> Floats:
-    """Of merging each splat with the next: how far apart they are for their size, and how different in colour."""
-    a, b = splats.take(slice(0, -1)), splats.take(slice(1, None))
-    variance = (np.exp(2 * a.scales) + np.exp(2 * b.scales)).sum(axis=1)
-    apart = ((a.means - b.means) ** 2).sum(axis=1) / (variance + 1e-20)
-    colour = ((a.sh0 - b.sh0) ** 2).sum(axis=1)
-    seen = a.alphas * np.exp(_broad(a)) + b.alphas * np.exp(_broad(b))
-    return ((apart + COLOUR_WEIGHT * colour) * seen).astype(np.float32)
+def _costs(splats: Splats, order: Index) -> Floats:
+    """Of merging each splat with the next in order: how far apart they are for their size, how different in colour."""
+    costs = np.empty(len(order) - 1, np.float32)
+    for start in range(0, len(costs), ROWS_AT_ONCE):
+        near = splats.take(order[start : start + ROWS_AT_ONCE + 1])
+        a, b = near.take(slice(0, -1)), near.take(slice(1, None))
+        variance = (np.exp(2 * a.scales) + np.exp(2 * b.scales)).sum(axis=1)
+        apart = ((a.means - b.means) ** 2).sum(axis=1) / (variance + 1e-20)
+        colour = ((a.sh0 - b.sh0) ** 2).sum(axis=1)
+        seen = a.alphas * np.exp(_broad(a)) + b.alphas * np.exp(_broad(b))
+        costs[start : start + len(a)] = (apart + COLOUR_WEIGHT * colour) * seen
+    return costs
 
 
 @numba.njit(cache=True)
@@ -62,10 +85,26 @@ def _disjoint(order: Any, wanted: int) -> Any:  # pragma: no cover - compiled
     return firsts[:found]
 
 
-def _merge(a: Splats, b: Splats) -> Splats:
-    """One Gaussian per pair with the pair's mean, covariance, mean colour and opacity times area."""
+def _merge_pairs(splats: Splats, first: Index, second: Index) -> tuple[Splats, Index, Floats]:
+    """What is alone, then the pairs as one each; what each splat becomes, and its share in that."""
+    alone = np.ones(len(splats), bool)
+    alone[first] = alone[second] = False
+    becomes, shares = np.cumsum(alone) - 1, np.ones(len(splats), np.float32)
+    becomes[first] = becomes[second] = np.arange(len(first)) + np.count_nonzero(alone)
+    parts = [splats.take(alone)]
+    for start in range(0, len(first), ROWS_AT_ONCE):
+        a, b = (rows[start : start + ROWS_AT_ONCE] for rows in (first, second))
+        pairs, share = _merge(splats.take(a), splats.take(b))
+        parts.append(pairs)
+        shares[a], shares[b] = share
+    return join(parts), becomes, shares
+
+
+def _merge(a: Splats, b: Splats) -> tuple[Splats, Floats]:
+    """One Gaussian per pair with the pair's mean, covariance, mean colour and opacity times area; [2, n] shares."""
     mass = np.stack([s.alphas * np.exp(_broad(s)) for s in (a, b)]).astype(np.float64) + 1e-30
-    share = (mass / mass.sum(axis=0))[..., None]
+    shares = mass / mass.sum(axis=0)
+    share = shares[..., None]
     means = share[0] * a.means + share[1] * b.means
     covariance = np.zeros((len(a), 3, 3))
     for part, weight in zip((a, b), share, strict=True):
@@ -78,14 +117,24 @@ def _merge(a: Splats, b: Splats) -> Splats:
     scales = (0.5 * np.log(np.maximum(variances, 1e-30))).astype(np.float32)
     area = np.exp(np.sort(scales, axis=1)[:, 1:].sum(axis=1))
     alphas = np.minimum(mass.sum(axis=0) / area, MOST_ALPHA).astype(np.float32)
-    return Splats(
+    pairs = Splats(
         means=means.astype(np.float32),
         scales=scales,
         quats=quats_of(axes),
         opacities=logit(alphas),
         sh0=(share[0] * a.sh0 + share[1] * b.sh0).astype(np.float32),
-        shN=(share[0][..., None] * a.shN + share[1][..., None] * b.shN).astype(np.float32),
+        shN=a.shN,
     )
+    return pairs, shares.astype(np.float32)
+
+
+@numba.njit(cache=True)
+def _mix(harmonics: Any, into: Any, share: Any, mixed: Any) -> None:  # pragma: no cover - compiled
+    """Adds each splat's harmonics, by its share, to those of the splat that it became a part of."""
+    for i in range(len(harmonics)):
+        for k in range(harmonics.shape[1]):
+            for channel in range(3):
+                mixed[into[i], k, channel] += share[i] * harmonics[i, k, channel]
 
 
 def _broad(splats: Splats) -> NDArray[np.float32]:

@@ -6,7 +6,8 @@ Specification: developer.playcanvas.com, user manual, Gaussian splatting, format
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,13 @@ from numpy.typing import NDArray
 
 from splatkit.compress.curves import hilbert_order
 from splatkit.compress.sog_encoder import GENERATOR, Precision, encode_sog, log_means
+from splatkit.compress.spool import release
+from splatkit.formats.paletted import Paletted, join_paletted
+from splatkit.formats.sog import open_sog
 from splatkit.orientation import rotation_matrices
-from splatkit.splats import Splats, join, unit_quats
+from splatkit.splats import Floats, Splats, unit_quats
 
+INDEX_FILE = "lod-meta.json"
 FILE_SPLATS = 512 * 1024  # about so many per SOG
 LEAF_SPLATS = 64 * 1024  # of the finest level per leaf of the tree: the unit in which a viewer changes detail
 STANDARD_DEVIATIONS = 3  # that a splat reaches beyond its centre
@@ -25,70 +30,121 @@ STANDARD_DEVIATIONS = 3  # that a splat reaches beyond its centre
 Index = NDArray[np.int64]
 
 
+@dataclass
+class Node:
+    """A part of space: halves, or the place of its splats in the files of each level."""
+
+    halves: "tuple[Node, Node] | None" = None
+    axis: int = 0
+    cut: float = 0.0  # what is no larger along the axis lies in the first half
+    lods: dict[str, dict[str, int]] = field(default_factory=dict)
+    low: Floats = field(default_factory=lambda: np.full(3, np.inf, np.float32))
+    high: Floats = field(default_factory=lambda: np.full(3, -np.inf, np.float32))
+
+    def as_json(self) -> dict[str, Any]:
+        if self.halves is None:
+            return {"bound": _bound(self.low, self.high), "lods": self.lods}
+        children = [half.as_json() for half in self.halves]
+        bounds = [child["bound"] for child in children]
+        low = np.min([bound["min"] for bound in bounds], axis=0)
+        return {"bound": _bound(low, np.max([bound["max"] for bound in bounds], axis=0)), "children": children}
+
+
 def write_levels(
-    folder: Path, levels: Sequence[Splats], precision: Precision, between: Callable[[int, int], None]
-) -> dict[str, int]:
-    """Writes lod-meta.json and the SOGs; returns bytes by file. The folder appears when all of it is there."""
-    splats = join(levels)
-    level_of = np.repeat(np.arange(len(levels)), [len(level) for level in levels])
-    files: list[list[Index]] = []
-    names: list[str] = []
-    tree = _node(splats, level_of, np.arange(len(splats)), files, names)
-    meta = {
-        "version": 1,
-        "asset": {"generator": GENERATOR},
-        "count": len(splats),
-        "counts": [len(level) for level in levels],
-        "lodLevels": len(levels),
-        "filenames": names,
-        "tree": tree,
-    }
+    folder: Path, levels: Iterable[Splats], precision: Precision, between: Callable[[int], None]
+) -> list[dict[str, int]]:
+    """Writes lod-meta.json and the SOGs; returns splats and bytes of each level, the finest first.
+
+    The folder appears when all of it is there. Of the levels only one is held at a time.
+    """
     beside = folder.with_name(f".{folder.name}.{os.getpid()}")
     try:
         beside.mkdir(parents=True)
-        (beside / "lod-meta.json").write_text(json.dumps(meta, separators=(",", ":"), allow_nan=False))
-        for i, (name, leaves) in enumerate(zip(names, files, strict=True)):
-            between(i, len(names))
-            encoded = encode_sog(splats.take(np.concatenate(leaves)), precision, "given")
-            encoded.files.write_folder(beside / name.split("/")[0])
+        counts: list[int] = []
+        names: list[str] = []
+        tree = Node()
+        for number, splats in enumerate(levels):
+            between(number)
+            if number == 0:
+                tree = _tree(splats.means, np.arange(len(splats)))
+            counts.append(len(splats))
+            names += _write_level(beside, number, splats, tree, precision, len(names))
+        meta = {
+            "version": 1,
+            "asset": {"generator": GENERATOR},
+            "count": sum(counts),
+            "counts": counts,
+            "lodLevels": len(counts),
+            "filenames": names,
+            "tree": tree.as_json(),
+        }
+        (beside / INDEX_FILE).write_text(json.dumps(meta, separators=(",", ":"), allow_nan=False))
         shutil.rmtree(folder, ignore_errors=True)
         beside.replace(folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-    return {str(path.relative_to(folder)): path.stat().st_size for path in sorted(folder.rglob("*")) if path.is_file()}
+    return [{"splats": count, "bytes": _bytes_of(folder, number)} for number, count in enumerate(counts)]
 
 
-def _node(splats: Splats, level_of: Index, rows: Index, files: list[list[Index]], names: list[str]) -> dict[str, Any]:
-    """Splits along the longest side at the median until the finest level fits a leaf."""
-    means = splats.means[rows]
-    if np.count_nonzero(level_of[rows] == 0) > LEAF_SPLATS:
-        axis = int(np.ptp(means, axis=0).argmax())
-        order = np.argsort(means[:, axis], kind="stable")
-        halves = rows[order[: len(rows) // 2]], rows[order[len(rows) // 2 :]]
-        children = [_node(splats, level_of, half, files, names) for half in halves]
-        bounds = [child["bound"] for child in children]
-        low = np.min([bound["min"] for bound in bounds], axis=0)
-        high = np.max([bound["max"] for bound in bounds], axis=0)
-        return {"bound": _bound(low, high), "children": children}
-    lods = {}
-    for level in np.unique(level_of[rows]):
-        part = rows[level_of[rows] == level]
-        part = part[hilbert_order(log_means(splats.means[part]).astype(np.float32))]
-        file = _file_for(int(level), files, names)
-        lods[str(level)] = {"file": file, "offset": sum(map(len, files[file])), "count": len(part)}
-        files[file].append(part)
-    reach = _reach(splats.take(rows))
-    return {"bound": _bound((means - reach).min(axis=0), (means + reach).max(axis=0)), "lods": lods}
+def read_level(folder: Path, number: int) -> Paletted:
+    return join_paletted([open_sog(part) for part in sorted(folder.glob(f"{number}_*"))])
 
 
-def _file_for(level: int, files: list[list[Index]], names: list[str]) -> int:
-    """The last file of this level, or a new one where that is full."""
-    own = [i for i, name in enumerate(names) if name.startswith(f"{level}_")]
-    if own and sum(map(len, files[own[-1]])) < FILE_SPLATS:
-        return own[-1]
-    names.append(f"{level}_{len(own)}/meta.json")
-    files.append([])
-    return len(files) - 1
+def _bytes_of(folder: Path, number: int) -> int:
+    return sum(path.stat().st_size for path in folder.glob(f"{number}_*/*"))
+
+
+def _tree(means: Floats, rows: Index) -> Node:
+    """Splits along the longest side at the median until the rows of the finest level fit a leaf."""
+    if len(rows) <= LEAF_SPLATS:
+        return Node()
+    axis = int(np.ptp(means[rows], axis=0).argmax())
+    cut = float(np.median(means[rows, axis]))
+    first = means[rows, axis] <= cut
+    if first.all():  # too many in one place
+        return Node()
+    return Node((_tree(means, rows[first]), _tree(means, rows[~first])), axis, cut)
+
+
+def _leaves(node: Node, means: Floats, rows: Index) -> Iterator[tuple[Node, Index]]:
+    """The rows in each leaf, along a Hilbert curve; leaves without rows are left out."""
+    if node.halves is None:
+        if len(rows):
+            yield node, rows[hilbert_order(log_means(means[rows]).astype(np.float32))]
+        return
+    first = means[rows, node.axis] <= node.cut
+    yield from _leaves(node.halves[0], means, rows[first])
+    yield from _leaves(node.halves[1], means, rows[~first])
+
+
+def _write_level(
+    folder: Path, number: int, splats: Splats, tree: Node, precision: Precision, first_file: int
+) -> list[str]:
+    """The level's files by name; `first_file` is the number of the first of them in the index."""
+    names: list[str] = []
+    held: list[Index] = []
+
+    def close() -> None:
+        part = splats.take(np.concatenate(held))
+        release(splats)
+        encoded = encode_sog(part, precision, np.arange(len(part)))
+        encoded.files.write_folder(folder / f"{number}_{len(names)}")
+        names.append(f"{number}_{len(names)}/meta.json")
+        held.clear()
+
+    for leaf, rows in _leaves(tree, splats.means, np.arange(len(splats))):
+        offset = sum(map(len, held))
+        leaf.lods[str(number)] = {"file": first_file + len(names), "offset": offset, "count": len(rows)}
+        inside = splats.with_sh_degree(0).take(rows)
+        reach = _reach(inside)
+        leaf.low = np.minimum(leaf.low, (inside.means - reach).min(axis=0))
+        leaf.high = np.maximum(leaf.high, (inside.means + reach).max(axis=0))
+        held.append(rows)
+        if offset + len(rows) >= FILE_SPLATS:
+            close()
+    if held:
+        close()
+    return names
 
 
 def _reach(splats: Splats) -> NDArray[np.float32]:

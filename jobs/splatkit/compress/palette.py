@@ -22,27 +22,32 @@ LLOYD_STEPS = 4
 ROWS_AT_ONCE = 4096
 
 
-def palette_of(vectors: Floats, entries: int) -> tuple[Floats, Labels]:
-    """([k, d] palette, [n] labels), k at most `entries`; exact where there are no more distinct vectors than that."""
+def palette_of(vectors: Floats, entries: int, weights: Floats | None = None) -> tuple[Floats, Labels]:
+    """([k, d] palette, [n] labels), k at most `entries`; exact where there are no more distinct vectors than that.
+
+    What is least is the sum of squared errors, each by its vector's weight.
+    """
     first, labels = distinct_rows(vectors)
     if len(first) <= entries:
         return vectors[first], labels
-    order, starts = _split(vectors, entries)
+    if weights is None:
+        weights = np.ones(len(vectors), np.float32)
+    order, starts = _split(vectors, entries, weights)
     labels = np.empty(len(vectors), np.int64)
     labels[order] = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(order))))
-    palette = _centroids(vectors, labels, np.zeros((len(starts), vectors.shape[1]), np.float32))
+    palette = _centroids(vectors, weights, labels, np.zeros((len(starts), vectors.shape[1]), np.float32))
     for _ in range(LLOYD_STEPS):
         labels = _nearest(vectors, palette, labels)
-        palette = _centroids(vectors, labels, palette)
-        palette, labels = _with_idle_used(vectors, palette, labels)
+        palette = _centroids(vectors, weights, labels, palette)
+        palette, labels = _with_idle_used(vectors, weights, palette, labels)
     return palette, labels
 
 
-def _with_idle_used(vectors: Floats, palette: Floats, labels: Labels) -> tuple[Floats, Labels]:
+def _with_idle_used(vectors: Floats, weights: Floats, palette: Floats, labels: Labels) -> tuple[Floats, Labels]:
     """Entries that no vector names any more are given to the vectors that are farthest from theirs."""
     idle = np.flatnonzero(np.bincount(labels, minlength=len(palette)) == 0)
     if len(idle):
-        farthest = np.argpartition(-_errors(vectors, palette, labels), len(idle) - 1)[: len(idle)]
+        farthest = np.argpartition(-weights * _errors(vectors, palette, labels), len(idle) - 1)[: len(idle)]
         palette[idle], labels[farthest] = vectors[farthest], idle
     return palette, labels
 
@@ -69,7 +74,8 @@ def _nearest(vectors: Floats, palette: Floats, labels: Labels) -> Labels:
     """The nearest entry among those of the groups nearest to the group of the present label."""
     groups = -(-len(palette) // GROUP)
     members = np.arange(len(palette)) // GROUP
-    centres = _centroids(palette, members, np.zeros((groups, palette.shape[1]), np.float32))
+    alike = np.ones(len(palette), np.float32)
+    centres = _centroids(palette, alike, members, np.zeros((groups, palette.shape[1]), np.float32))
     nearby = np.argsort(_distances(centres, centres), axis=1)[:, :GROUPS_SEARCHED]
     group_of = labels // GROUP
     order = np.argsort(group_of, kind="stable")
@@ -87,15 +93,20 @@ def _nearest(vectors: Floats, palette: Floats, labels: Labels) -> Labels:
 
 def _distances(vectors: Floats, entries: Floats) -> Floats:
     """Squared, less the vectors' own squares, which no comparison along a row needs."""
-    return np.einsum("kd,kd->k", entries, entries) - 2 * (vectors @ entries.T)
+    products = vectors @ entries.T
+    products *= np.float32(-2)
+    products += np.einsum("kd,kd->k", entries, entries)
+    return products
 
 
-def _centroids(vectors: Floats, labels: Labels, present: Floats) -> Floats:
-    """Means of the vectors of each label; a label without vectors keeps what it had."""
-    counts = np.bincount(labels, minlength=len(present))
-    sums = _sums(vectors, labels, np.zeros(present.shape, np.float64))
-    means = sums / np.maximum(counts, 1)[:, None]
-    return np.where(counts[:, None] > 0, means, present).astype(np.float32)
+def _centroids(vectors: Floats, weights: Floats, labels: Labels, present: Floats) -> Floats:
+    """Weighted means of the vectors of each label; a label without vectors keeps what it had."""
+    total = np.bincount(labels, weights, len(present))
+    sums = _sums(vectors, weights, labels, np.zeros(present.shape, np.float64))
+    named = total > 0
+    sums[named] /= total[named, None]
+    sums[~named] = present[~named]
+    return sums.astype(np.float32)
 
 
 @numba.njit(cache=True)
@@ -124,15 +135,15 @@ def _errors(vectors: Any, palette: Any, labels: Any) -> Any:  # pragma: no cover
 
 
 @numba.njit(cache=True)
-def _sums(vectors: Any, labels: Any, sums: Any) -> Any:  # pragma: no cover - compiled
+def _sums(vectors: Any, weights: Any, labels: Any, sums: Any) -> Any:  # pragma: no cover - compiled
     for i in range(len(vectors)):
         for column in range(vectors.shape[1]):
-            sums[labels[i], column] += vectors[i, column]
+            sums[labels[i], column] += weights[i] * vectors[i, column]
     return sums
 
 
 @numba.njit(cache=True, fastmath=True)
-def _split(vectors: Any, entries: int) -> Any:  # pragma: no cover - compiled
+def _split(vectors: Any, entries: int, weights: Any) -> Any:  # pragma: no cover - compiled
     """(the rows, leaf by leaf; the first row of each leaf), by splits at the mean along the widest direction."""
     n, d = vectors.shape
     order, starts, leaves = np.arange(n), np.zeros(entries, np.int64), 0
@@ -168,7 +179,7 @@ def _split(vectors: Any, entries: int) -> Any:  # pragma: no cover - compiled
             length = np.sqrt((turned * turned).sum())
             if length > 0:
                 direction = turned / length
-        left = 0
+        left, mass_left, mass_right = 0, 0.0, 0.0
         for i in range(low, high):
             along[i] = ((vectors[order[i]] - mean) * direction).sum()
             left += along[i] <= 0
@@ -181,15 +192,16 @@ def _split(vectors: Any, entries: int) -> Any:  # pragma: no cover - compiled
             if along[i] <= 0:
                 swap[at_left] = order[i]
                 at_left += 1
-                spread_left += along[i] * along[i]
+                mass_left += weights[order[i]]
+                spread_left += weights[order[i]] * along[i] * along[i]
             else:
                 swap[at_right] = order[i]
                 at_right += 1
-                spread_right += along[i] * along[i]
+                mass_right += weights[order[i]]
+                spread_right += weights[order[i]] * along[i] * along[i]
         order[low:high] = swap[low:high]
-        weight_left = np.sqrt(left * spread_left)
-        weight_right = np.sqrt((count - left) * spread_right)
-        wanted = int(np.rint(share * weight_left / (weight_left + weight_right)))
+        weight_left, weight_right = np.sqrt(mass_left * spread_left), np.sqrt(mass_right * spread_right)
+        wanted = int(np.rint(share * weight_left / max(weight_left + weight_right, 1e-30)))
         wanted = min(max(wanted, 1, share - (count - left)), share - 1, left)
         stack[top] = (low + left, high, share - wanted)
         stack[top + 1] = (low, low + left, wanted)

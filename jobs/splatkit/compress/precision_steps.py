@@ -3,35 +3,39 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from splatkit.compress.levels import merged
 from splatkit.compress.quality import Judge, Quality
-from splatkit.compress.sog_encoder import Encoded, Order, Precision, encode_sog
+from splatkit.compress.sog_encoder import Encoded, Precision, encode_sog
+from splatkit.compress.spool import release
 from splatkit.errors import input_error
 from splatkit.splats import Splats
 
+Rows = NDArray[np.int64]
+
 USUAL = Precision()
-FINEST = Precision(
-    means_step=1, quats_step=1, alpha_step=1, scales_step=0.01, sh0_step=0.004, palette_noise=1e-4, palette_growth=64
-)
-FINE = replace(FINEST, scales_step=0.03, sh0_step=0.008, palette_noise=1e-3, palette_growth=2)
+FINEST = Precision(means_step=1, quats_step=1, alpha_step=1, palette_noise=1e-4, palette_growth=64)
+FINE = replace(FINEST, palette_noise=1e-3, palette_growth=2)
 COARSE = replace(USUAL, keep_coded=False)
 STEPS: dict[str, Precision] = {
     "finest": FINEST,
     "fine": FINE,
     "usual": USUAL,
     "small": replace(
-        COARSE, quats_step=3, alpha_step=3, scales_step=0.05, sh0_step=0.025, palette_noise=0.02, palette_growth=1 / 2
+        COARSE, quats_step=3, alpha_step=3, scales_error=2, sh0_error=2, palette_noise=0.02, palette_growth=1 / 2
     ),
     "smaller": replace(
-        COARSE, means_step=4, quats_step=4, alpha_step=4, scales_step=0.08, sh0_step=0.04, palette_noise=0.05,
+        COARSE, means_step=4, quats_step=4, alpha_step=4, scales_error=3.5, sh0_error=4, palette_noise=0.05,
         palette_growth=1 / 4,
     ),
     "tiny": replace(
-        COARSE, means_step=6, quats_step=7, alpha_step=6, scales_step=0.12, sh0_step=0.07, palette_noise=0.15,
+        COARSE, means_step=6, quats_step=7, alpha_step=6, scales_error=5, sh0_error=7, palette_noise=0.15,
         palette_growth=1 / 32,
     ),
     "least": replace(
-        COARSE, means_step=12, quats_step=12, alpha_step=12, scales_step=0.25, sh0_step=0.12, sh_degree=0
+        COARSE, means_step=12, quats_step=12, alpha_step=12, scales_error=10, sh0_error=12, sh_degree=0
     ),
 }  # fmt: skip
 FEWEST = 1000  # splats: below, there is no scene to speak of
@@ -47,7 +51,7 @@ class Attempt:
     merged: int = 0  # splats fewer than the source has, to meet a size
 
 
-def within_loss(splats: Splats, judge: Judge, max_loss_db: float, order: Order, say: Callable[[str], None]) -> Attempt:
+def within_loss(splats: Splats, judge: Judge, max_loss_db: float, order: Rows, say: Callable[[str], None]) -> Attempt:
     """The usual precision, and finer ones until the pictures lose no more than allowed."""
     for step in ("usual", "fine", "finest"):
         encoded = encode_sog(splats, STEPS[step], order)
@@ -60,7 +64,7 @@ def within_loss(splats: Splats, judge: Judge, max_loss_db: float, order: Order, 
     return Attempt(step, encoded, quality, held)
 
 
-def within_size(splats: Splats, judge: Judge, most_bytes: int, order: Order, say: Callable[[str], None]) -> Attempt:
+def within_size(splats: Splats, judge: Judge, most_bytes: int, order: Rows, say: Callable[[str], None]) -> Attempt:
     """The finest precision that fits; below the coarsest, neighbouring splats are merged as well."""
     names, fitting = list(STEPS), None
     low, high = 0, len(names)
@@ -74,18 +78,17 @@ def within_size(splats: Splats, judge: Judge, most_bytes: int, order: Order, say
             low = middle + 1
     if fitting:
         return Attempt(fitting[0], fitting[1], judge.compare(fitting[1].files.decode()), held=True)
-    return _merged_to_size(splats, judge, most_bytes, order, say)
+    return _merged_to_size(splats, judge, most_bytes, say)
 
 
-def _merged_to_size(
-    splats: Splats, judge: Judge, most_bytes: int, order: Order, say: Callable[[str], None]
-) -> Attempt:  # fmt: skip
+def _merged_to_size(splats: Splats, judge: Judge, most_bytes: int, say: Callable[[str], None]) -> Attempt:
     count, size = len(splats), most_bytes * 2
     for _ in range(12):
         count = int(count * min(0.95, 0.98 * most_bytes / size))
         if count < FEWEST:
             break
-        encoded = encode_sog(merged(splats, count), STEPS["least"], order)
+        encoded = encode_sog(merged(splats, count), STEPS["least"])
+        release(splats)
         size = encoded.files.size + BYTES_OF_ZIP
         say(f"merged to {count:,} splats: {size / 1e6:.2f} MB of {most_bytes / 1e6:.2f} allowed")
         if size <= most_bytes:

@@ -6,12 +6,15 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from splatkit.formats.paletted import Paletted, own_palette
 from splatkit.orientation import rotation_matrices
 from splatkit.splats import Floats, Splats, unit_quats
 from splatkit.view.rendering import Renderer, psnr, read_photo, ssim
 from splatkit.view.shots import Shot
 
+ROWS_AT_ONCE = 1 << 16
 USUAL_PSNR = 30.0  # dB between a good training's renders and the photos, where no photo is there to ask
 
 
@@ -48,14 +51,14 @@ class Judge:
     """Renders the original once and compares any number of results with it."""
 
     def __init__(self, source: Splats, shots: Sequence[Shot], between: Callable[[int, int], None]) -> None:
-        renderer = Renderer(source)
+        renderer = Renderer(own_palette(source))
         self._shots, self._between, self._before = shots, between, []
         for i, shot in enumerate(shots):
             between(i, len(shots))
             self._before.append(renderer.render(shot))
         self._photos = [read_photo(s.photo, s.width, s.height) if s.photo else None for s in shots]
 
-    def compare(self, result: Splats) -> Quality:
+    def compare(self, result: Paletted) -> Quality:
         renderer = Renderer(result)
         views = []
         for i, (shot, before, photo) in enumerate(zip(self._shots, self._before, self._photos, strict=True)):
@@ -74,8 +77,20 @@ def estimated_loss(between: float, training: float = USUAL_PSNR) -> float:
     return 10 * math.log10(1 + 10 ** ((training - between) / 10))
 
 
-def attribute_errors(source: Splats, result: Splats) -> dict[str, dict[str, float]]:
-    """RMSE and PSNR (over the source's range) per attribute. Both must be in the same order and orientation."""
+def attribute_errors(source: Splats, order: NDArray[np.integer], result: Paletted) -> dict[str, dict[str, float]]:
+    """RMSE and PSNR (over the source's range) per attribute; `order` are the source's rows as they come in the result.
+
+    Both must be in the same orientation. Piece by piece, as copies of whole scenes would fill the memory.
+    """
+    errors: dict[str, _Error] = {}
+    for start in range(0, len(order), ROWS_AT_ONCE):
+        part = slice(start, min(start + ROWS_AT_ONCE, len(order)))
+        for name, (before, after) in _attributes(source.take(order[part]), result.part(part)).items():
+            errors.setdefault(name, _Error()).add(before, after)
+    return {name: error.as_json() for name, error in errors.items()}
+
+
+def _attributes(source: Splats, result: Splats) -> dict[str, tuple[Floats, Floats]]:
     quats = unit_quats(result.quats)
     signs = np.sign((source.quats * quats).sum(axis=1, keepdims=True))
     pairs = {
@@ -86,10 +101,9 @@ def attribute_errors(source: Splats, result: Splats) -> dict[str, dict[str, floa
         "sh0": (source.sh0, result.sh0),
     }
     if source.sh_degree:
-        kept = result.shN.shape[1]
-        padded = np.pad(result.shN, ((0, 0), (0, source.shN.shape[1] - kept), (0, 0)))
-        pairs["shN"] = (source.shN, padded)
-    return {name: _error(before, after) for name, (before, after) in pairs.items()}
+        left_out = source.shN.shape[1] - result.shN.shape[1]
+        pairs["shN"] = (source.shN, np.pad(result.shN, ((0, 0), (0, left_out), (0, 0))))
+    return pairs
 
 
 def covariances(splats: Splats) -> Floats:
@@ -98,10 +112,22 @@ def covariances(splats: Splats) -> Floats:
     return np.einsum("nij,nkj->nik", turned, turned)
 
 
-def _error(before: Floats, after: Floats) -> dict[str, float]:
-    squared = float(((before.astype(np.float64) - after) ** 2).mean())
-    peak = float(before.max() - before.min()) or 1.0
-    return {"rmse": math.sqrt(squared), "psnr": round(10 * math.log10(peak**2 / max(squared, 1e-20)), 2)}
+@dataclass
+class _Error:
+    squared: float = 0.0
+    count: int = 0
+    low: float = math.inf
+    high: float = -math.inf
+
+    def add(self, before: Floats, after: Floats) -> None:
+        self.squared += float(((before.astype(np.float64) - after) ** 2).sum())
+        self.count += before.size
+        self.low, self.high = min(self.low, float(before.min())), max(self.high, float(before.max()))
+
+    def as_json(self) -> dict[str, float]:
+        mean = self.squared / self.count
+        peak = self.high - self.low or 1.0
+        return {"rmse": math.sqrt(mean), "psnr": round(10 * math.log10(peak**2 / max(mean, 1e-20)), 2)}
 
 
 def _score(name: str, before: Floats, after: Floats, photo: Floats | None) -> ViewScore:

@@ -2,24 +2,31 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from splatkit.compress.codebook import ENTRIES, best_codebook, indices_of, stepped_codebook
+from splatkit.compress.codebook import codebook_within, distinct_values, indices_of, stepped_codebook
 from splatkit.compress.curves import hilbert_order, morton_order
 from splatkit.compress.palette import MAX_ENTRIES, by_first_appearance, palette_of
+from splatkit.compress.spool import release
 from splatkit.formats.packing import OTHER_COMPONENTS
 from splatkit.formats.sog import INDEX_BASE, PALETTE_COLUMNS, SogFiles
-from splatkit.formats.webp import Pixels, lossless_webp
+from splatkit.formats.webp import EFFORTS, Efforts, Pixels, lossless_webp
 from splatkit.orientation import canonical
 from splatkit.splats import Floats, Splats
 
-Order = Literal["hilbert", "morton", "given"]
+Order = Literal["hilbert", "morton"]
+Bytes = NDArray[np.uint8]
 GENERATOR = "splatworks"
-THREADS = 2  # libwebp takes 100 MB for a picture of a million pixels
+IMPORTANCE = 0.25  # power of what a splat covers, by which its harmonics weigh in the palette
+THREADS = 2
+PIXELS_PER_THREAD = 1 << 19  # of larger pictures one is encoded at a time: libwebp takes 100 bytes per pixel
+LEAST_ALPHA = 0.999 / 255  # a little less, as what was decoded has gone through a logarithm and back
+ROWS_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,12 +34,12 @@ class Precision:
     """How finely each attribute is kept. Steps of 2 with rounding err no more than the usual 1 with truncation."""
 
     means_step: int = 2  # of 65,535 over the scene's extent along an axis, on a logarithmic scale
-    quats_step: int = 2  # of 255
+    quats_step: int = 2  # of 255; half of it beside harmonics, of whose bytes it is a hundredth
     alpha_step: int = 2  # of 255
-    scales_step: float = 0.03  # of the natural logarithm
-    sh0_step: float = 0.0125
+    scales_error: float = 1.0  # RMSE, times that of the best 256 values, which is as fine as SOG can be
+    sh0_error: float = 1.0
     palette_growth: float = 1.0  # entries of the palette, times what is usual for so many splats
-    palette_noise: float = 0.003  # variance that rounding may add to harmonics, of their own variance
+    palette_noise: float = 0.0015  # variance that rounding may add to harmonics, of their own variance
     sh_degree: int = 3  # bands above are left out
     keep_coded: bool = True  # what has at most 256 distinct values (a SOG that was decoded) is not rounded again
 
@@ -41,39 +48,39 @@ class Precision:
 class Encoded:
     files: SogFiles
     source: Splats  # in the orientation of the file
-    order: NDArray[np.int64]  # of the source's splats in the file
+    order: NDArray[np.int64]  # of the source's splats in the file: what no picture can show comes last
+    visible: int  # how many come before that; of the rest no more is kept than that they are there
 
     @property
     def kept(self) -> Splats:
-        """The source in the file's order, to compare with what comes out of it. A copy, made on demand."""
-        return self.source.take(self.order)
+        """The visible source in the file's order, to compare with what comes out of it. A copy, made on demand."""
+        return self.source.take(self.order[: self.visible])
 
 
-def encode_sog(splats: Splats, precision: Precision, order: Order = "hilbert") -> Encoded:
-    splats = splats.with_sh_degree(min(splats.sh_degree, precision.sh_degree))
-    source = canonical(splats)
-    rows = np.arange(len(source)) if order == "given" else ORDERS[order](source)
-    splats = source.with_sh_degree(0).take(rows)
-    means, pictures = _means(splats, precision)
-    scales_codebook, pictures["scales.webp"] = _coded(splats.scales, precision.scales_step, precision.keep_coded)
-    pictures["quats.webp"] = _quats(splats, precision)
-    sh0_codebook, colours = _coded(splats.sh0, precision.sh0_step, precision.keep_coded)
-    pictures["sh0.webp"] = np.column_stack([colours, _alphas(splats, precision)])
-    meta: dict[str, Any] = {
-        "version": 2,
-        "asset": {"generator": GENERATOR},
-        "count": len(splats),
-        "means": {**means, "files": ["means_l.webp", "means_u.webp"]},
-        "scales": {"codebook": _short(scales_codebook), "files": ["scales.webp"]},
-        "quats": {"files": ["quats.webp"]},
-        "sh0": {"codebook": _short(sh0_codebook), "files": ["sh0.webp"]},
-    }
-    layers = {name: _picture(columns) for name, columns in pictures.items()}
-    del pictures
+def encode_sog(
+    splats: Splats, precision: Precision, order: Order | NDArray[np.int64] = "hilbert", efforts: Efforts = EFFORTS
+) -> Encoded:
+    """`order` is a curve's name, or the rows in the order of the file."""
+    source = canonical(splats.with_sh_degree(min(splats.sh_degree, precision.sh_degree)))
+    rows = ORDERS[order](source) if isinstance(order, str) else order
+    seen = is_visible(source)[rows]
+    shown = rows[seen] if seen.any() else rows
+    meta: dict[str, Any] = {"version": 2, "asset": {"generator": GENERATOR}, "count": len(source)}
     if source.sh_degree:
-        meta["shN"], harmonics = _harmonics(source, rows, precision)
+        precision = replace(precision, quats_step=max(1, precision.quats_step // 2))
+    geometry, layers = _geometry(source.with_sh_degree(0).take(shown), precision, len(source))
+    meta |= geometry
+    if source.sh_degree:
+        meta["shN"], harmonics = _harmonics(source, shown, precision)
         layers |= harmonics
-    return Encoded(SogFiles(meta, _compressed(layers)), source, rows)
+        release(source)
+    rows = np.concatenate([shown, rows[~seen]]) if seen.any() else rows
+    return Encoded(SogFiles(meta, _compressed(layers, efforts)), source, rows, len(shown))
+
+
+def is_visible(splats: Splats) -> NDArray[np.bool_]:
+    """[N] fainter ones are skipped by every rasterizer, and 8 bits cannot hold them."""
+    return splats.alphas >= LEAST_ALPHA
 
 
 def usual_entries(count: int) -> int:
@@ -92,24 +99,69 @@ ORDERS: dict[str, Callable[[Splats], NDArray[np.int64]]] = {
 }
 
 
-def _means(splats: Splats, precision: Precision) -> tuple[dict[str, list[float]], dict[str, NDArray[Any]]]:
-    logs = log_means(splats.means)
-    low, high = logs.min(axis=0), logs.max(axis=0)
-    extent = np.where(high > low, high - low, 1.0)
-    codes = np.rint((logs - low) / extent * (65535 / precision.means_step)).astype(np.int64) * precision.means_step
-    codes = np.minimum(codes, 65535)
-    meta = {"mins": _short(low), "maxs": _short(low + extent)}
-    return meta, {"means_l.webp": (codes & 255).astype(np.uint8), "means_u.webp": (codes >> 8).astype(np.uint8)}
+def _geometry(splats: Splats, precision: Precision, count: int) -> tuple[dict[str, Any], dict[str, Pixels]]:
+    means, low_bytes, high_bytes = _means(splats.means, precision)
+    scales_codebook, scales = _coded(splats.scales, precision.scales_error, precision.keep_coded)
+    sh0_codebook, colours = _coded(splats.sh0, precision.sh0_error, precision.keep_coded)
+    pictures = {
+        "means_l.webp": low_bytes,
+        "means_u.webp": high_bytes,
+        "scales.webp": scales,
+        "quats.webp": _quats(splats.quats, precision.quats_step),
+        "sh0.webp": np.column_stack([colours, _alphas(splats.alphas, precision)]),
+    }
+    meta = {
+        "means": {**means, "files": ["means_l.webp", "means_u.webp"]},
+        "scales": {"codebook": _short(scales_codebook), "files": ["scales.webp"]},
+        "quats": {"files": ["quats.webp"]},
+        "sh0": {"codebook": _short(sh0_codebook), "files": ["sh0.webp"]},
+    }
+    layers = {name: _picture(columns, count) for name, columns in pictures.items()}
+    layers["sh0.webp"].reshape(-1, 4)[len(splats) : count, 3] = 0
+    return meta, layers
 
 
-def _quats(splats: Splats, precision: Precision) -> NDArray[np.uint8]:
-    quats = splats.quats.astype(np.float64)
+def _means(means: Floats, precision: Precision) -> tuple[dict[str, list[float]], Bytes, Bytes]:
+    low, high = np.zeros(3), np.zeros(3)
+    codes = np.empty(means.shape, np.uint16)
+    for axis in range(3):
+        logs = log_means(means[:, axis])
+        low[axis], high[axis] = logs.min(), logs.max()
+        extent = high[axis] - low[axis] or 1.0
+        codes[:, axis] = _rounded((logs - low[axis]) * (65535 / extent), precision.means_step, 65535)
+        high[axis] = low[axis] + extent
+    meta = {"mins": _short(low), "maxs": _short(high)}
+    return meta, (codes & 255).astype(np.uint8), (codes >> 8).astype(np.uint8)
+
+
+def _rounded(exact: NDArray[np.float64], step: int, most: int) -> NDArray[np.float64]:
+    """To multiples of `step`; at 2, odd codes go to the values that gain most by them until truncation errs no less."""
+    codes = np.rint(exact / step) * step
+    if step == 2:
+        off = np.abs(codes - exact)
+        down = exact - np.floor(exact)
+        excess = float((off**2).sum() - min((down**2).sum(), ((1 - down) ** 2).sum()))
+        if excess > 0:
+            gains = 2 * off - 1  # off^2 - (1 - off)^2
+            worst = np.argsort(-gains)
+            chosen = worst[: int(np.searchsorted(np.cumsum(gains[worst]), excess)) + 1]
+            codes[chosen] += np.sign(exact - codes)[chosen]
+    return np.clip(codes, 0, most)
+
+
+def _quats(quats: Floats, step: int) -> Bytes:
+    pixels = np.empty((len(quats), 4), np.uint8)
+    for start in range(0, len(quats), ROWS_AT_ONCE):
+        part = slice(start, start + ROWS_AT_ONCE)
+        pixels[part] = _smallest_three(quats[part].astype(np.float64), step)
+    return pixels
+
+
+def _smallest_three(quats: NDArray[np.float64], step: int) -> NDArray[np.float64]:
     dropped = np.abs(quats).argmax(axis=1)
-    largest = np.abs(np.take_along_axis(quats, dropped[:, None], axis=1))
-    signs = np.sign(np.take_along_axis(quats, dropped[:, None], axis=1))
-    three = np.take_along_axis(quats, OTHER_COMPONENTS[dropped], axis=1) * signs
-    codes = _rounded_together(three, largest, precision.quats_step)
-    return np.column_stack([codes, dropped + INDEX_BASE]).astype(np.uint8)
+    largest = np.take_along_axis(quats, dropped[:, None], axis=1)
+    three = np.take_along_axis(quats, OTHER_COMPONENTS[dropped], axis=1) * np.sign(largest)
+    return np.column_stack([_rounded_together(three, np.abs(largest), step), dropped + INDEX_BASE])
 
 
 def _rounded_together(three: NDArray[np.float64], largest: NDArray[np.float64], step: int) -> NDArray[np.float64]:
@@ -126,29 +178,33 @@ def _rounded_together(three: NDArray[np.float64], largest: NDArray[np.float64], 
     return best
 
 
-def _alphas(splats: Splats, precision: Precision) -> NDArray[np.uint8]:
+def _alphas(alphas: Floats, precision: Precision) -> Bytes:
     """Counted down from 255, so that what is opaque stays so at any step."""
-    coded = precision.keep_coded and len(np.unique(splats.alphas)) <= ENTRIES
-    step = 1 if coded else precision.alpha_step
-    missing = np.rint((1 - splats.alphas.astype(np.float64)) * (255 / step)) * step
-    return np.maximum(255 - missing, 0).astype(np.uint8)
+    step = 1 if precision.keep_coded and distinct_values(alphas) is not None else precision.alpha_step
+    missing = _rounded((1 - alphas.astype(np.float64)) * 255, step, 255)
+    return np.maximum(255 - missing, 1).astype(np.uint8)  # what is visible stays so
 
 
-def _coded(values: Floats, step: float, keep_coded: bool) -> tuple[Floats, NDArray[np.uint8]]:
-    codebook = best_codebook(values, ENTRIES)
-    distinct = float(np.abs(codebook[indices_of(values, codebook)] - values).max()) == 0
-    if not (distinct and keep_coded):
-        codebook = stepped_codebook(values, step)
+def _coded(values: Floats, error: float, keep_coded: bool) -> tuple[Floats, Bytes]:
+    codebook = distinct_values(values) if keep_coded else None
+    if codebook is None:
+        codebook = codebook_within(values, error)
     return codebook, indices_of(values, codebook)
 
 
 def _harmonics(
     splats: Splats, rows: NDArray[np.int64], precision: Precision
 ) -> tuple[dict[str, Any], dict[str, Pixels]]:
-    vectors = splats.shN.reshape(len(splats), -1)
-    entries = round(usual_entries(len(splats)) * precision.palette_growth)
-    palette, labels = palette_of(vectors, min(max(entries, 64), MAX_ENTRIES))
-    named, labels = by_first_appearance(labels[rows], len(palette))
+    """`rows` are the visible ones, in the order of the file."""
+    if len(rows) < len(splats):
+        vectors = splats.shN[rows].reshape(len(rows), -1)
+        at = np.arange(len(rows))
+    else:
+        vectors, at = splats.shN.reshape(len(splats), -1), rows
+    entries = round(usual_entries(len(rows)) * precision.palette_growth)
+    weights = _importance(splats)[rows] if len(rows) < len(splats) else _importance(splats)
+    palette, labels = palette_of(vectors, min(max(entries, 64), MAX_ENTRIES), weights)
+    named, labels = by_first_appearance(labels[at], len(palette))
     palette = palette[named]
     flat = vectors.ravel()
     variance = float(flat @ flat) / flat.size - float(flat.mean()) ** 2  # var() would copy all of it
@@ -166,23 +222,33 @@ def _harmonics(
     }
     label_columns = np.column_stack([labels & 255, labels >> 8, np.zeros_like(labels)])
     centroids = picture.reshape(height, PALETTE_COLUMNS * coefficients, 4)
-    return meta, {"shN_centroids.webp": centroids, "shN_labels.webp": _picture(label_columns)}
+    return meta, {"shN_centroids.webp": centroids, "shN_labels.webp": _picture(label_columns, len(splats))}
 
 
-def _picture(columns: NDArray[Any]) -> Pixels:
-    """[n, 3 or 4] as a nearly square picture whose sides are multiples of 4; pixels without a splat are zero."""
-    width = -(-int(np.ceil(np.sqrt(len(columns)))) // 4) * 4
-    height = -(-len(columns) // (4 * width)) * 4
+def _importance(splats: Splats) -> Floats:
+    """[N] how much each counts in pictures, around 1: what it covers, but not so much that it alone were kept well."""
+    area = np.log(splats.alphas + 1e-6) + np.sort(splats.scales, axis=1)[:, 1:].sum(axis=1)
+    return np.exp(np.clip(IMPORTANCE * (area - np.median(area)), -2, 2)).astype(np.float32)
+
+
+def _picture(columns: NDArray[Any], count: int) -> Pixels:
+    """[n, 3 or 4] as a nearly square picture whose sides are multiples of 4; the last is repeated up to `count`."""
+    width = -(-int(np.ceil(np.sqrt(count))) // 4) * 4
+    height = -(-count // (4 * width)) * 4
     pixels = np.zeros((height * width, 4), np.uint8)
     pixels[: len(columns), : columns.shape[1]] = columns
+    pixels[len(columns) : count] = pixels[len(columns) - 1]
     if columns.shape[1] == 3:
         pixels[:, 3] = 255
     return pixels.reshape(height, width, 4)
 
 
-def _compressed(layers: dict[str, Pixels]) -> dict[str, bytes]:
-    with ThreadPoolExecutor(THREADS) as pool:  # libwebp works without the interpreter's lock
-        return dict(zip(layers, pool.map(lossless_webp, layers.values()), strict=True))
+def _compressed(layers: dict[str, Pixels], efforts: Efforts) -> dict[str, bytes]:
+    pixels = max(layer.size // 4 for layer in layers.values())
+    threads = THREADS if pixels <= PIXELS_PER_THREAD else 1
+    with ThreadPoolExecutor(threads) as pool:  # libwebp works without the interpreter's lock
+        encoded = pool.map(partial(lossless_webp, efforts=efforts), layers.values())
+        return dict(zip(layers, encoded, strict=True))
 
 
 def _short(values: Floats | NDArray[np.float64]) -> list[float]:

@@ -9,23 +9,27 @@ from numpy.typing import NDArray
 from splatkit.compress.plas import plas_order
 from splatkit.compress.sog_encoder import ORDERS as CURVES
 from splatkit.compress.sog_encoder import Precision, encode_sog
+from splatkit.formats.webp import QUICK
 from splatkit.orientation import canonical
 from splatkit.splats import Splats
 
 OrderChoice = Literal["auto", "hilbert", "morton", "plas"]
-ORDERS: dict[str, Callable[[Splats], NDArray[np.int64]]] = {**CURVES, "plas": plas_order}
+Rows = NDArray[np.int64]
+ORDERS: dict[str, Callable[[Splats], Rows]] = {**CURVES, "plas": plas_order}
 PLAS_SPLATS = 300_000  # sorting more takes longer than it can be worth
 
 
-def in_order(splats: Splats, order: OrderChoice, say: Callable[[str], None]) -> Splats:
-    splats = canonical(splats)
+def order_of(splats: Splats, order: OrderChoice, say: Callable[[str], None]) -> Rows:
+    """The rows in the order of the file."""
+    splats = canonical(splats.with_sh_degree(0))  # harmonics are a palette, and cost the same in any order
     if order != "auto":
-        return splats.take(ORDERS[order](splats))
-    without_harmonics = splats.with_sh_degree(0)  # they are a palette, and cost the same in any order
-    sizes, rows = {}, {}
+        return ORDERS[order](splats)
+    best, least, sizes = np.arange(len(splats)), 0, []
     for name in ORDERS if len(splats) <= PLAS_SPLATS else CURVES:
-        rows[name] = ORDERS[name](splats)
-        sizes[name] = encode_sog(without_harmonics.take(rows[name]), Precision(), "given").files.size
-    best = min(sizes, key=lambda name: sizes[name])
-    say(f"order {best}: " + ", ".join(f"{name} {size / 1e6:.3f} MB" for name, size in sizes.items()))
-    return splats.take(rows[best])
+        rows = ORDERS[name](splats)
+        size = encode_sog(splats, Precision(), rows, QUICK).files.size
+        sizes.append((size, name))
+        if not least or size < least:
+            best, least = rows, size
+    say(f"order {min(sizes)[1]}: " + ", ".join(f"{name} {size / 1e6:.3f} MB" for size, name in sizes))
+    return best

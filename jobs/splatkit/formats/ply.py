@@ -2,7 +2,9 @@
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +15,7 @@ from splatkit.formats.compressed_ply import is_compressed, read_compressed_ply
 from splatkit.splats import SH_COEFFICIENTS, Floats, Splats
 
 MAX_SPLATS = 50_000_000
-ROWS_AT_ONCE = 1 << 16
+ROWS_AT_ONCE = 1 << 15
 POSITION, COLOUR = ("x", "y", "z"), ("f_dc_0", "f_dc_1", "f_dc_2")
 SHAPE = ("opacity", "scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3")
 WANTED: tuple[str, ...] = POSITION + COLOUR + SHAPE
@@ -108,26 +110,34 @@ def _truncated(path: Path, detail: str) -> StageError:
 
 
 def _gather(rows: NDArray[np.void], rest: list[str], path: Path) -> Splats:
-    geometry = np.empty((len(rows), len(WANTED)), np.float32)
-    harmonics = np.empty((len(rows), len(rest) // 3, 3), np.float32)
+    shapes = {"means": (3,), "scales": (3,), "quats": (4,), "opacities": (), "sh0": (3,), "shN": (len(rest) // 3, 3)}
+    splats = Splats(**{name: np.empty((len(rows), *shape), np.float32) for name, shape in shapes.items()})
+    shape = [splats.opacities, *splats.scales.T, *splats.quats.T]
+    targets = dict(zip(WANTED, [*splats.means.T, *splats.sh0.T, *shape], strict=True))
+    for index, name in enumerate(rest):  # channel by channel in the file
+        channel, coefficient = divmod(index, len(rest) // 3)
+        targets[name] = splats.shN[:, coefficient, channel]
     try:
-        for start in range(0, len(rows), ROWS_AT_ONCE):  # in the file's order, so that each page is read once
-            part = slice(start, start + ROWS_AT_ONCE)
-            for column, name in enumerate(WANTED):
-                geometry[part, column] = rows[part][name]
-            for index, name in enumerate(rest):  # channel by channel in the file
-                channel, coefficient = divmod(index, len(rest) // 3)
-                harmonics[part, coefficient, channel] = rows[part][name]
+        start = 0
+        for piece in _pieces(rows, path):
+            for name, target in targets.items():
+                target[start : start + len(piece)] = piece[name]
+            start += len(piece)
     except (ValueError, TypeError) as problem:  # a list property under a wanted name
         raise input_error("bad_ply", f"{path.name}: {problem}", TRAINED) from problem
-    return Splats(
-        means=np.ascontiguousarray(geometry[:, :3]),
-        scales=np.ascontiguousarray(geometry[:, 7:10]),
-        quats=np.ascontiguousarray(geometry[:, 10:14]),
-        opacities=np.ascontiguousarray(geometry[:, 6]),
-        sh0=np.ascontiguousarray(geometry[:, 3:6]),
-        shN=harmonics,
-    )
+    return splats
+
+
+def _pieces(rows: NDArray[Any], path: Path) -> Iterator[NDArray[Any]]:
+    """What is mapped is read instead: pages of a map would stay in memory until the end, as much as the file has."""
+    if not isinstance(rows, np.memmap):
+        yield from (rows[start : start + ROWS_AT_ONCE] for start in range(0, len(rows), ROWS_AT_ONCE))
+        return
+    with path.open("rb") as file:
+        file.seek(rows.offset)
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            count = min(ROWS_AT_ONCE, len(rows) - start)
+            yield np.frombuffer(file.read(count * rows.dtype.itemsize), rows.dtype)
 
 
 def _rows(splats: Splats) -> Floats:

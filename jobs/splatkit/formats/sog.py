@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from splatkit.errors import StageError, input_error
 from splatkit.formats.packing import smallest_three
+from splatkit.formats.paletted import Paletted
 from splatkit.formats.sog_meta import SogMeta, parse_meta
 from splatkit.formats.webp import Pixels, read_webp
 from splatkit.splats import SH_COEFFICIENTS, Floats, Splats, logit
@@ -49,7 +51,7 @@ class SogFiles:
     def size(self) -> int:
         return sum(self.sizes.values())
 
-    def decode(self) -> Splats:
+    def decode(self) -> Paletted:
         return decode(parse_meta(self.meta), self.pictures.__getitem__)
 
     def write_bundle(self, path: Path) -> None:
@@ -78,6 +80,11 @@ class SogFiles:
 
 def read_sog(path: Path) -> Splats:
     """`path` is a bundle, a folder, or the meta.json in one. Raises StageError (input_error) when it is damaged."""
+    return open_sog(path).expanded
+
+
+def open_sog(path: Path) -> Paletted:
+    """As read_sog, but the harmonics stay a palette."""
     try:
         if path.is_dir() or path.name == META:
             folder = path if path.is_dir() else path.parent
@@ -90,7 +97,7 @@ def read_sog(path: Path) -> Splats:
         raise _damaged(path, f"{Path(problem.filename).name} is missing") from problem
 
 
-def decode(meta: SogMeta, load: Load) -> Splats:
+def decode(meta: SogMeta, load: Load) -> Paletted:
     """Raises ValueError for pictures that do not fit the description."""
 
     def pixels(name: str) -> Pixels:
@@ -100,17 +107,18 @@ def decode(meta: SogMeta, load: Load) -> Splats:
         return picture[: meta.count]
 
     colours = pixels(meta.sh0_file)
-    return Splats(
+    splats = Splats(
         means=_means(meta, pixels(meta.means_files[0]), pixels(meta.means_files[1])),
         scales=_looked_up(meta.scales_codebook, pixels(meta.scales_file)[:, :3], meta.scales_file),
         quats=_quats(pixels(meta.quats_file), meta.quats_file),
         opacities=logit(np.minimum(colours[:, 3] / np.float32(255), OPAQUE)),
         sh0=_looked_up(meta.sh0_codebook, colours[:, :3], meta.sh0_file),
-        shN=_harmonics(meta, load, pixels),
+        shN=np.zeros((meta.count, 0, 3), np.float32),
     )
+    return Paletted(splats, *_harmonics(meta, load, pixels))
 
 
-def _read(load: Load) -> Splats:
+def _read(load: Load) -> Paletted:
     return decode(parse_meta(json.loads(load(META))), load)
 
 
@@ -128,9 +136,9 @@ def _quats(pixels: Pixels, name: str) -> Floats:
     return smallest_three(three, dropped)
 
 
-def _harmonics(meta: SogMeta, load: Load, pixels: Callable[[str], Pixels]) -> Floats:
+def _harmonics(meta: SogMeta, load: Load, pixels: Callable[[str], Pixels]) -> tuple[Floats, NDArray[np.int32]]:
     if meta.palette is None:
-        return np.zeros((meta.count, 0, 3), np.float32)
+        return np.zeros((1, 0, 3), np.float32), np.zeros(meta.count, np.int32)
     coefficients = SH_COEFFICIENTS[meta.palette.bands]
     entries = read_webp(load(meta.palette.centroids_file), meta.palette.centroids_file)
     height, width = entries.shape[:2]
@@ -139,10 +147,11 @@ def _harmonics(meta: SogMeta, load: Load, pixels: Callable[[str], Pixels]) -> Fl
         raise ValueError(f"{meta.palette.centroids_file} is {width}x{height}; for its palette it must be {wanted}")
     palette = _looked_up(meta.palette.codebook, entries[..., :3], meta.palette.centroids_file)
     palette = palette.reshape(-1, coefficients, 3)
-    labels = pixels(meta.palette.labels_file)[:, :2].astype(np.int64) @ [1, 256]
+    low, high = pixels(meta.palette.labels_file)[:, :2].astype(np.int32).T
+    labels = low + 256 * high
     if labels.max() >= meta.palette.count:
         raise ValueError(f"{meta.palette.labels_file} names entry {labels.max()} of a palette of {meta.palette.count}")
-    return palette[labels]
+    return palette, labels
 
 
 def _looked_up(codebook: Floats, indices: Pixels, name: str) -> Floats:

@@ -11,13 +11,15 @@ Pixels = NDArray[np.uint8]  # [height, width, 4]
 MAX_SIDE = 16383
 # (method, quality) of libwebp. More effort does not pay here: method 6 at quality 100 takes 60 times longer
 # and saves nothing.
-EFFORTS = ((1, 50), (2, 25), (4, 25))
+Efforts = tuple[tuple[int, int], ...]
+EFFORTS: Efforts = ((1, 50), (2, 25), (4, 25))
+QUICK: Efforts = ((2, 25),)  # tells which of two orders is the smaller
 
 
-def lossless_webp(pixels: Pixels) -> bytes:
+def lossless_webp(pixels: Pixels, efforts: Efforts = EFFORTS) -> bytes:
     """The smallest that libwebp makes of it at a few efforts."""
     picture = Image.fromarray(pixels)
-    return min((_encoded(picture, method, quality) for method, quality in EFFORTS), key=len)
+    return min((_encoded(picture, method, quality) for method, quality in efforts), key=len)
 
 
 def read_webp(content: bytes, name: str) -> Pixels:

@@ -1,39 +1,67 @@
 """Pictures of splats, for reports: the rasterizer that training uses on a CPU, without gradients."""
 
 from pathlib import Path
+from typing import Any
 
+import numba
 import numpy as np
 import torch
 from PIL import Image
 
+from splatkit.formats.paletted import Paletted
 from splatkit.rasterizer.rasterize import rasterization
-from splatkit.splats import Floats, Splats
+from splatkit.rasterizer.sh import sh_basis
+from splatkit.splats import Floats
+from splatkit.threads import in_parallel
 from splatkit.train.ssim import ssim_cpu
 from splatkit.view.shots import Shot
 
 
 class Renderer:
-    """Keeps the splats as tensors between shots."""
+    """Keeps what every shot needs; colours are made shot by shot, as copies of all harmonics would fill the memory."""
 
-    def __init__(self, splats: Splats, background: tuple[float, float, float] = (0, 0, 0)) -> None:
+    def __init__(self, scene: Paletted, background: tuple[float, float, float] = (0, 0, 0)) -> None:
+        splats = scene.splats
+        self._scene = scene
         self._means = torch.from_numpy(splats.means)
         self._quats = torch.from_numpy(splats.quats)
         self._scales = torch.exp(torch.from_numpy(splats.scales))
         self._alphas = torch.from_numpy(splats.alphas)
-        self._colours = torch.from_numpy(np.concatenate([splats.sh0[:, None], splats.shN], axis=1))
-        self._degree = splats.sh_degree
         self._background = torch.tensor([background], dtype=torch.float32)
 
     @torch.no_grad()
     def render(self, shot: Shot) -> Floats:
         """[height, width, 3] between 0 and 1."""
         images, _, _ = rasterization(
-            self._means, self._quats, self._scales, self._alphas, self._colours,
+            self._means, self._quats, self._scales, self._alphas, torch.from_numpy(self._colours(shot))[None],
             torch.tensor(shot.camera_from_world[None], dtype=torch.float32),
             torch.tensor(shot.intrinsics[None], dtype=torch.float32),
-            shot.width, shot.height, sh_degree=self._degree, backgrounds=self._background,
+            shot.width, shot.height, backgrounds=self._background,
         )  # fmt: skip
         return images[0].clamp(0, 1).numpy()
+
+    def _colours(self, shot: Shot) -> Floats:
+        """[N, 3] as this camera sees them."""
+        scene, colours = self._scene, np.empty_like(self._scene.splats.means)
+        inputs = (scene.splats.means, scene.splats.sh0, scene.palette, scene.labels, shot.eye, scene.sh_degree)
+        in_parallel(len(scene), _colours_from, *inputs, colours)
+        return colours
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _colours_from(
+    first: int, last: int, means: Any, sh0: Any, palette: Any, labels: Any, eye: Any, degree: int, colours: Any
+) -> None:  # pragma: no cover - compiled
+    basis = np.empty(16)
+    for n in range(first, last):
+        x, y, z = means[n, 0] - eye[0], means[n, 1] - eye[1], means[n, 2] - eye[2]
+        inverse = 1 / max(np.sqrt(x * x + y * y + z * z), 1e-30)
+        sh_basis(degree, x * inverse, y * inverse, z * inverse, basis)
+        for channel in range(3):
+            value = 0.5 + basis[0] * sh0[n, channel]
+            for k in range(palette.shape[1]):
+                value += basis[k + 1] * palette[labels[n], k, channel]
+            colours[n, channel] = max(0.0, value)
 
 
 def psnr(image: Floats, target: Floats) -> float:

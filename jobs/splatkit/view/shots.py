@@ -1,12 +1,14 @@
 """Where a scene is looked at from: the photos that training held out, or a ring of cameras around it."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from splatkit.errors import input_error
 from splatkit.splats import Splats
 
 Matrix = NDArray[np.float64]
@@ -24,6 +26,33 @@ class Shot:
     width: int
     height: int
     photo: Path | None = None  # what the camera saw
+
+    @property
+    def eye(self) -> Matrix:
+        """[3] where the camera stands."""
+        return -self.camera_from_world[:3, :3].T @ self.camera_from_world[:3, 3]
+
+
+@dataclass(frozen=True)
+class HoldOut:
+    """Which photos training held out: by name where they are known, else every so-many-th from the first."""
+
+    names: tuple[str, ...]
+    every: int
+    first: int
+
+    def among(self, photos: Sequence[str], dataset: str) -> list[int]:
+        """Indices in `photos`, which are sorted. Raises StageError (input_error) when there is none."""
+        if self.names:
+            found = [i for i, name in enumerate(photos) if name in self.names]
+            if not found:
+                cause = f"{dataset} has none of the photos that training held out, such as {self.names[0]}"
+                raise input_error("other_photos", cause, "Give the photos and the splat of one training.")
+            return found
+        if self.first >= len(photos):
+            cause = f"{dataset} has {len(photos)} photos; number {self.first} was to be the first held out"
+            raise input_error("no_held_out_photos", cause, "Give --hold-out-every and --hold-out-first as in training.")
+        return list(range(self.first, len(photos), self.every))
 
 
 @dataclass(frozen=True)
@@ -74,13 +103,16 @@ def look_at(name: str, eye: Matrix, target: Matrix, width: int, height: int) -> 
     return Shot(name, pose, intrinsics, width, height)
 
 
-def held_out_shots(dataset: Path, work: Path, every: int, first: int, longest: int, most: int) -> list[Shot]:
-    """Every so-many-th photo of a COLMAP dataset from the `first`, no more than `most`, no larger than `longest`."""
+def held_out_shots(dataset: Path, work: Path, held_out: HoldOut, longest: int, most: int) -> list[Shot]:
+    """Photos of a COLMAP dataset that training held out, no more than `most`, no larger than `longest`.
+
+    Raises StageError (input_error) when the dataset has none of them.
+    """
     from splatkit.train.scene import read_scene  # brings pycolmap, which a scene without photos does not need
 
     scene = read_scene(dataset, work, work / "colmap.log")
-    _, held_out = scene.split(every, first)
-    chosen = [held_out[i] for i in np.unique(np.linspace(0, len(held_out) - 1, min(most, len(held_out))).astype(int))]
+    indices = held_out.among([view.name for view in scene.views], dataset.name)
+    chosen = [indices[i] for i in np.unique(np.linspace(0, len(indices) - 1, min(most, len(indices))).astype(int))]
     shots = []
     for view in (scene.views[index] for index in chosen):
         scale = min(1.0, longest / max(view.width, view.height))

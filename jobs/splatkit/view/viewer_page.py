@@ -3,6 +3,7 @@
 import base64
 import html
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from splatkit.view.shots import FIELD_OF_VIEW, Shot
 
 FOLDER = Path(__file__).parents[2] / "viewer"
 VIEWER = FOLDER / "supersplat-viewer.json"  # written by vendor.py
+PIECE = 3 << 18  # bytes; a multiple of three, so that pieces of base64 join
 EFFECTS_OFF: dict[str, Any] = {
     "sharpness": {"enabled": False, "amount": 0},
     "bloom": {"enabled": False, "intensity": 0.1, "blurLevel": 2},
@@ -40,23 +42,19 @@ class About:
 
 
 def first_look(shot: Shot, target: Any, radius: float) -> FirstLook:
-    eye = -shot.camera_from_world[:3, :3].T @ shot.camera_from_world[:3, 3]
-    towards = (eye - target) / float(((eye - target) ** 2).sum()) ** 0.5
+    towards = (shot.eye - target) / float(((shot.eye - target) ** 2).sum()) ** 0.5
     return FirstLook(tuple(map(float, target)), tuple(map(float, towards)), radius)  # type: ignore[arg-type]
 
 
-def standalone_page(about: About, look: FirstLook, scene: bytes) -> str:
+def write_standalone_page(path: Path, about: About, look: FirstLook, scene: Path) -> None:
     """Works from a file and behind one presigned URL."""
-    return _page(
-        about, look, {"CONNECT": "blob: data:", "DOWNLOAD": "#", "SCENE": base64.b64encode(scene).decode()}, None
-    )
+    _write(path, _page(about, look, {"CONNECT": "blob: data:", "DOWNLOAD": "#"}, None), scene)
 
 
-def streaming_page(about: About, look: FirstLook, content_url: str, download: str) -> str:
+def write_streaming_page(path: Path, about: About, look: FirstLook, content_url: str, download: str) -> None:
     """Must be served, with what `content_url` names beside it."""
-    return _page(
-        about, look, {"CONNECT": "'self' blob: data:", "DOWNLOAD": html.escape(download), "SCENE": ""}, content_url
-    )
+    links = {"CONNECT": "'self' blob: data:", "DOWNLOAD": html.escape(download)}
+    _write(path, _page(about, look, links, content_url), None)
 
 
 def require_viewer() -> None:
@@ -69,11 +67,12 @@ def require_viewer() -> None:
         )
 
 
-def _page(about: About, look: FirstLook, parts: dict[str, str], content_url: str | None) -> str:
+def _page(about: About, look: FirstLook, links: dict[str, str], content_url: str | None) -> tuple[str, str]:
+    """What stands before the scene, and what behind."""
     viewer = json.loads(VIEWER.read_text())
     settings = {**_settings(look), **({"contentUrl": content_url} if content_url else {})}
     parts = {
-        **parts,
+        **links,
         "TITLE": html.escape(about.title),
         "FACTS": html.escape(f"{about.splats:,} splats · {about.size / 1e6:.1f} MB · {about.date}"),
         "FILE": html.escape(f"{re.sub(r'[^A-Za-z0-9._-]+', '-', about.title).strip('-.') or 'scene'}.sog"),
@@ -83,10 +82,27 @@ def _page(about: About, look: FirstLook, parts: dict[str, str], content_url: str
         "SETTINGS": json.dumps(settings, allow_nan=False).replace("<", "\\u003c"),
         "SCRIPT": viewer["script_gzip_base64"],
     }
-    template = (FOLDER / "page.html").read_text()
-    return re.sub(
-        r"@@([A-Z]+)@@", lambda match: parts[match[1]], template
-    )  # in one pass: nothing filled in is filled again
+    before, behind = (FOLDER / "page.html").read_text().split("@@SCENE@@")
+    # In one pass: nothing filled in is filled again.
+    filled = [re.sub(r"@@([A-Z]+)@@", lambda match: parts[match[1]], text) for text in (before, behind)]
+    return filled[0], filled[1]
+
+
+def _write(path: Path, page: tuple[str, str], scene: Path | None) -> None:
+    """In pieces, as a scene may be large; appears under its name when it is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with beside.open("wb") as file:
+            file.write(page[0].encode())
+            if scene:
+                with scene.open("rb") as content:
+                    while piece := content.read(PIECE):
+                        file.write(base64.b64encode(piece))
+            file.write(page[1].encode())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def _settings(look: FirstLook) -> dict[str, Any]:

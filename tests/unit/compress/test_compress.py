@@ -17,6 +17,7 @@ from sample_splats import ball
 
 from splatkit.compress.quality import Judge, estimated_loss
 from splatkit.errors import DONE, FAILED, INPUT_ERROR
+from splatkit.formats.paletted import own_palette
 from splatkit.formats.ply import write_ply
 from splatkit.formats.sog import read_sog
 from splatkit.splats import Splats, join
@@ -208,7 +209,7 @@ def write_dataset(folder: Path, splats: Splats, pycolmap: Any) -> None:
     for made in (sparse, folder / "images"):
         made.mkdir(parents=True)
     shots = ring(framing(splats), 6, 160, 120)
-    renderer = Renderer(splats)
+    renderer = Renderer(own_palette(splats))
     focal = shots[0].intrinsics[0, 0]
     (sparse / "cameras.txt").write_text(f"1 PINHOLE 160 120 {focal} {focal} 80 60\n")
     lines = []
@@ -236,9 +237,9 @@ def test_the_estimated_loss_is_that_of_an_independent_error() -> None:
 def test_the_judge_finds_no_difference_where_there_is_none_and_a_small_one_where_it_is_small() -> None:
     splats = ball(2000)
     judge = Judge(splats, ring(framing(splats), 2, 120, 90), lambda done, total: None)
-    assert judge.compare(splats).loss_db < 1e-6
+    assert judge.compare(own_palette(splats)).loss_db < 1e-6
     dimmer = replace(splats, sh0=splats.sh0 - np.float32(0.05))
-    assert 0.001 < judge.compare(dimmer).loss_db < 3
+    assert 0.001 < judge.compare(own_palette(dimmer)).loss_db < 3
 
 
 def test_without_the_web_viewer_nothing_is_begun_and_the_cure_is_told(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from splatkit.compress.codebook import best_codebook, indices_of
 from splatkit.compress.quality import attribute_errors, covariances
 from splatkit.compress.sog_encoder import Precision, encode_sog, log_means
 from splatkit.errors import INPUT_ERROR, StageError
@@ -25,13 +26,16 @@ def write(path: Path, splats: Splats) -> Path:
 
 def test_every_attribute_comes_back_within_its_step(scene: Splats) -> None:
     encoded = encode_sog(scene, Precision())
-    result = encoded.files.decode()
+    result = encoded.files.decode().expanded
     extent = np.ptp(log_means(scene.means), axis=0)
     off = np.abs(log_means(result.means) - log_means(encoded.kept.means)) / extent * 65535
     assert off.max() < 1.02
     assert np.abs(result.alphas - encoded.kept.alphas).max() <= 1.01 / 255
-    assert np.abs(result.scales - encoded.kept.scales).max() <= 0.03
-    assert np.abs(result.sh0 - encoded.kept.sh0).max() <= 0.0125 * 1.5
+    for name in ("scales", "sh0"):  # no worse than the best 256 values
+        values = getattr(encoded.kept, name)
+        best = best_codebook(values, 256)
+        least = np.sqrt(((best[indices_of(values, best)] - values) ** 2).mean())
+        assert np.sqrt(((getattr(result, name) - values) ** 2).mean()) <= 1.02 * least
     turn = 2 * np.arccos(np.clip(np.abs((result.quats * encoded.kept.quats).sum(axis=1)), 0, 1))
     assert np.degrees(turn).max() < 1.5
 
@@ -49,7 +53,7 @@ def test_a_scene_without_a_volume_is_kept_flat() -> None:
     shapes = {"means": (5, 3), "scales": (5, 3), "opacities": (5,), "sh0": (5, 3), "shN": (5, 0, 3)}
     zeros = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
     flat = Splats(**zeros, quats=np.tile(np.array([1, 0, 0, 0], np.float32), (5, 1)))
-    result = encode_sog(flat, Precision()).files.decode()
+    result = encode_sog(flat, Precision()).files.decode().splats
     np.testing.assert_array_equal(result.means, 0)
     np.testing.assert_allclose(result.quats[:, 0], 1, atol=1e-4)
 
@@ -65,10 +69,13 @@ def test_few_splats_fill_pictures_whose_sides_are_multiples_of_four(scene: Splat
 
 def test_harmonics_cost_little_and_stay_close(shiny_scene: Splats) -> None:
     encoded = encode_sog(shiny_scene, Precision())
-    errors = attribute_errors(encoded.kept, encoded.files.decode())
+    errors = attribute_errors(encoded.source, encoded.order, encoded.files.decode())
     assert errors["shN"]["rmse"] ** 2 < 0.5 * shiny_scene.shN.var()
     finest = encode_sog(shiny_scene, Precision(palette_growth=64, palette_noise=1e-4))
-    assert attribute_errors(finest.kept, finest.files.decode())["shN"]["rmse"] ** 2 < 2e-4 * shiny_scene.shN.var()
+    assert (
+        attribute_errors(finest.source, finest.order, finest.files.decode())["shN"]["rmse"] ** 2
+        < 2e-4 * shiny_scene.shN.var()
+    )
     assert encoded.files.size < finest.files.size
 
 
@@ -79,9 +86,9 @@ def test_lower_degrees_leave_the_higher_bands_out(shiny_scene: Splats) -> None:
 
 
 def test_coding_a_decoded_sog_again_loses_nothing_of_colour_scale_and_opacity(scene: Splats) -> None:
-    once = encode_sog(scene, Precision()).files.decode()
-    again = encode_sog(once, Precision(), "given")
-    result = again.files.decode()
+    once = encode_sog(scene, Precision()).files.decode().expanded
+    again = encode_sog(once, Precision(), np.arange(len(once)))
+    result = again.files.decode().expanded
     for name in ("scales", "sh0"):
         np.testing.assert_array_equal(getattr(result, name), getattr(again.kept, name))
     np.testing.assert_allclose(result.alphas, again.kept.alphas, atol=1e-6)
@@ -91,7 +98,7 @@ def test_opaque_stays_opaque_at_any_step(scene: Splats) -> None:
     opaque = replace(scene, opacities=np.full(len(scene), 13.8, np.float32))
     for step in (1, 2, 7):
         precision = Precision(alpha_step=step, keep_coded=False)
-        assert encode_sog(opaque, precision).files.decode().alphas.min() > 0.9999
+        assert encode_sog(opaque, precision).files.decode().splats.alphas.min() > 0.9999
 
 
 def test_the_same_splats_make_the_same_bytes(tmp_path: Path, shiny_scene: Splats) -> None:
@@ -103,14 +110,38 @@ def test_bundle_and_folder_read_the_same(tmp_path: Path, shiny_scene: Splats) ->
     files.write_bundle(tmp_path / "scene.sog")
     files.write_folder(tmp_path / "folder")
     for path in (tmp_path / "folder", tmp_path / "folder" / "meta.json"):
-        np.testing.assert_array_equal(read_splats(path).shN if path.suffix else read_sog(path).shN, files.decode().shN)
-    np.testing.assert_array_equal(read_splats(tmp_path / "scene.sog").quats, files.decode().quats)
+        read = read_splats(path) if path.suffix else read_sog(path)
+        np.testing.assert_array_equal(read.shN, files.decode().expanded.shN)
+    np.testing.assert_array_equal(read_splats(tmp_path / "scene.sog").quats, files.decode().splats.quats)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "scene.sog"]
 
 
 def test_the_peers_own_sog_is_read(real_splats: Path) -> None:
     splats = read_splats(real_splats / "playbot_lod1_sog" / "meta.json")
     assert (len(splats), splats.sh_degree) == (250_000, 2)
+
+
+def test_what_no_picture_shows_costs_next_to_nothing_and_stays_invisible(scene: Splats) -> None:
+    faint = replace(scene, opacities=np.where(np.arange(len(scene)) % 2, np.float32(-7), scene.opacities))
+    visible = faint.take(faint.opacities > -7)
+    whole, half = (encode_sog(splats, Precision()) for splats in (faint, visible))
+    assert whole.files.size < 1.03 * half.files.size
+    result = whole.files.decode().splats
+    assert len(result) == len(scene) and whole.visible == len(visible)
+    assert result.alphas[whole.visible :].max() < 1e-5 and result.alphas[: whole.visible].min() > 0.9 / 255
+    off = np.abs(log_means(result.means[: whole.visible]) - log_means(whole.kept.means)).max()
+    assert off < 1.02 * np.ptp(log_means(visible.means)) / 65535
+
+
+def test_no_attribute_errs_more_than_by_truncation_to_all_codes(scene: Splats) -> None:
+    encoded = encode_sog(scene, Precision())
+    kept, result = encoded.kept, encoded.files.decode().splats
+    logs = log_means(kept.means)
+    extent = np.ptp(logs, axis=0)
+    for before, after, scale in ((logs, log_means(result.means), 65535 / extent), (kept.alphas, result.alphas, 255.0)):
+        codes = before * scale if before.ndim == 1 else (before - before.min(axis=0)) * scale
+        truncated = ((codes - np.floor(codes)) ** 2).mean()
+        assert (((before - after) * scale) ** 2).mean() <= 1.0001 * truncated
 
 
 BREAKS: dict[str, Any] = {

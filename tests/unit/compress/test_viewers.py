@@ -12,11 +12,19 @@ from peers import MODULES, SIZE, browser_page, need, screenshot, served, splat_t
 from splatkit.compress.levels import levels_of_detail
 from splatkit.compress.lod_files import write_levels
 from splatkit.compress.sog_encoder import Precision, encode_sog
+from splatkit.formats.paletted import own_palette
 from splatkit.formats.ply import read_ply, write_ply
 from splatkit.splats import Floats, Splats
 from splatkit.view.rendering import Renderer, psnr
 from splatkit.view.shots import framing, ring
-from splatkit.view.viewer_page import VIEWER, About, FirstLook, first_look, standalone_page, streaming_page
+from splatkit.view.viewer_page import (
+    VIEWER,
+    About,
+    FirstLook,
+    first_look,
+    write_standalone_page,
+    write_streaming_page,
+)
 
 SAME_PICTURE = 20.0  # dB; rasterizers differ in their blur and edges, another view or a wrong axis is below 15
 
@@ -25,7 +33,7 @@ def expected(splats: Splats) -> tuple[Floats, FirstLook]:
     need(VIEWER, "make viewer")
     frame = framing(splats)
     shot = ring(frame, 1, SIZE["width"], SIZE["height"])[0]
-    return Renderer(splats).render(shot), first_look(shot, frame.centre, frame.radius)
+    return Renderer(own_palette(splats)).render(shot), first_look(shot, frame.centre, frame.radius)
 
 
 def assert_same_picture(seen: Floats, wanted: Floats) -> None:
@@ -45,7 +53,7 @@ def test_the_peer_decodes_what_we_decode(tmp_path: Path, shiny_scene: Splats) ->
     files = encode_sog(shiny_scene, Precision()).files
     files.write_bundle(tmp_path / "scene.sog")
     splat_transform(tmp_path / "scene.sog", tmp_path / "peer.ply")
-    ours, theirs = files.decode(), read_ply(tmp_path / "peer.ply")
+    ours, theirs = files.decode().expanded, read_ply(tmp_path / "peer.ply")
     for field in fields(Splats):
         one, other = (getattr(side, field.name).clip(-13, 13) for side in (ours, theirs))
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=2e-4, err_msg=field.name)
@@ -70,7 +78,7 @@ def test_the_page_shows_the_scene_from_a_file_and_loads_nothing_else(tmp_path: P
     wanted, look = expected(coloured)
     encode_sog(coloured, Precision()).files.write_bundle(tmp_path / "scene.sog")
     about = About('A <b>"title"</b>', len(coloured), 1234567, "2026-01-31")
-    (tmp_path / "index.html").write_text(standalone_page(about, look, (tmp_path / "scene.sog").read_bytes()))
+    write_standalone_page(tmp_path / "index.html", about, look, tmp_path / "scene.sog")
     with browser_page() as page:
         requests: list[str] = []
         page.on("request", lambda request: requests.append(request.url))
@@ -89,12 +97,9 @@ def test_the_page_shows_the_scene_from_a_file_and_loads_nothing_else(tmp_path: P
 
 def test_the_streaming_page_shows_the_levels_of_detail(tmp_path: Path, coloured: Splats) -> None:
     wanted, look = expected(coloured)
-    write_levels(tmp_path / "lod", levels_of_detail(coloured, 3), Precision(), lambda done, total: None)
-    (tmp_path / "viewer").mkdir()
+    write_levels(tmp_path / "lod", levels_of_detail(coloured, 3), Precision(), lambda number: None)
     about = About("streamed", len(coloured), 1, "2026-01-31")
-    (tmp_path / "viewer" / "stream.html").write_text(
-        streaming_page(about, look, "../lod/lod-meta.json", "../scene.sog")
-    )
+    write_streaming_page(tmp_path / "viewer" / "stream.html", about, look, "../lod/lod-meta.json", "../scene.sog")
     with served(tmp_path) as address, browser_page() as page:
         requests: list[str] = []
         page.on("request", lambda request: requests.append(request.url))
@@ -108,8 +113,8 @@ def test_the_streaming_page_shows_the_levels_of_detail(tmp_path: Path, coloured:
 
 def test_a_page_without_webgl_says_so(tmp_path: Path, coloured: Splats) -> None:
     _, look = expected(coloured)
-    content = encode_sog(coloured, Precision()).files.pictures["quats.webp"]
-    (tmp_path / "index.html").write_text(standalone_page(About("t", 1, 1, "2026-01-31"), look, content))
+    (tmp_path / "scene.sog").write_bytes(encode_sog(coloured, Precision()).files.pictures["quats.webp"])
+    write_standalone_page(tmp_path / "index.html", About("t", 1, 1, "2026-01-31"), look, tmp_path / "scene.sog")
     with browser_page(["--disable-gpu", "--disable-software-rasterizer", "--no-sandbox"]) as page:
         page.goto(f"file://{tmp_path}/index.html?webgl")
         page.wait_for_selector("html[data-scene=failed]", state="attached", timeout=60_000)

@@ -1,0 +1,70 @@
+"""What lies in the input folder, by the stages' own names: the splat, the photos that judge it, which way is up.
+
+The outputs of train.py and sfm.py may be mixed in one folder, or lie in folders of any name beside each other.
+"""
+
+import json
+from pathlib import Path
+
+from splatkit.errors import input_error
+from splatkit.formats.sog import META
+from splatkit.formats.splat_files import READERS
+
+SPLAT = "splat.ply"  # of train.py
+METRICS = "metrics.json"  # of train.py, beside the splat: which photos it held out
+GEOREFERENCE = "georeference.json"  # of sfm.py, where z is up
+MODEL = "sparse"  # of a COLMAP dataset
+
+
+def find_splat(folder: Path, chosen: str) -> Path:
+    """Raises StageError (input_error) when the folder has none, or several and nothing says which."""
+    if folder.is_file():
+        return folder
+    if chosen:
+        path = folder / chosen
+        if not path.resolve().is_relative_to(folder.resolve()) or not path.exists():
+            raise input_error("no_splat", f"there is no {chosen} in {folder}", "Correct --splat.")
+        return path
+    found = _in_or_below(folder, SPLAT) or sorted(
+        path for path in folder.rglob("*") if path.suffix.lower() in READERS or path.name == META
+    )
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        cause = f"{folder} holds no {SPLAT}, nor another file of {', '.join(READERS)}"
+        raise input_error("no_splat", cause, "Give the output folder of train.py as --input-dir.")
+    names = ", ".join(str(path.relative_to(folder)) for path in found[:5])
+    raise input_error("several_splats", f"{folder} holds {len(found)} splats: {names}", "Choose one with --splat.")
+
+
+def find_dataset(folder: Path) -> Path | None:
+    """The folder of photos and COLMAP model."""
+    models = [path for path in _in_or_below(folder, MODEL) if path.is_dir()]
+    return models[0].parent if models else None
+
+
+def is_z_up(folder: Path) -> bool:
+    return bool(_in_or_below(folder, GEOREFERENCE))
+
+
+def held_out_by_training(splat: Path) -> list[str]:
+    """Names of the photos that train.py measured itself by; none where other programs trained."""
+    path = splat.with_name(METRICS)
+    if not path.is_file():
+        return []
+    try:
+        return [str(photo["name"]) for photo in json.loads(path.read_text())["per_photo"]]
+    except (ValueError, KeyError, TypeError):  # another program's file of that name
+        return []
+
+
+def size_of(splat: Path) -> int:
+    """Of an unbundled SOG: all its files."""
+    return sum(p.stat().st_size for p in splat.parent.iterdir()) if splat.name == META else splat.stat().st_size
+
+
+def _in_or_below(folder: Path, name: str) -> list[Path]:
+    """In the folder itself, else in the folders directly below."""
+    if (folder / name).exists():
+        return [folder / name]
+    return sorted(folder.glob(f"*/{name}"))
