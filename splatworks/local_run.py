@@ -51,6 +51,7 @@ class LocalEnd:
 
     exit_code: int
     reason: str
+    memory: int  # MiB that it had
     plan: JobPlan
     message: dict[str, Any]
     report: dict[str, Any]  # job.json
@@ -90,6 +91,7 @@ def run_local(job: LocalJob, write_line: Callable[[str], None]) -> LocalEnd:
     return LocalEnd(
         exit_code=exit_code,
         reason=reason,
+        memory=job.memory or machine_memory(),
         plan=plan,
         message=message,
         report=_read(job.output / "job.json"),

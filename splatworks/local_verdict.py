@@ -8,8 +8,9 @@ from settings import MonitorSettings
 
 from splatworks.local_run import LocalEnd
 
-# These paragraphs name places and commands on AWS, which are not there.
+# These paragraphs, and these facts, are about places and commands on AWS.
 ON_AWS = ("Output:", "Log:", "The last ", "Run it again", "It was not submitted")
+FACTS_ON_AWS = ("Queue:", "Project:", "Machine:", "Cost:")
 
 
 def email_text(end: LocalEnd) -> tuple[str, str]:
@@ -17,7 +18,8 @@ def email_text(end: LocalEnd) -> tuple[str, str]:
     settings = MonitorSettings(**{each.name: "local" for each in fields(MonitorSettings)})
     subject, body = compose(_facts(end), settings)
     kept = [part for part in body.strip().split("\n\n") if not part.startswith(ON_AWS)]
-    return subject, "\n\n".join(kept)
+    lines = [line for line in "\n\n".join(kept).split("\n") if not line.startswith(FACTS_ON_AWS)]
+    return subject, "\n".join(lines)
 
 
 def _facts(end: LocalEnd) -> JobFacts:
@@ -49,5 +51,9 @@ def _detail(end: LocalEnd) -> dict[str, object]:
         "stoppedAt": ended,
         "attempts": [{"startedAt": began, "stoppedAt": ended, "container": container, "statusReason": ""}],
         "retryStrategy": {"attempts": 1},
-        "container": {**container, **end.plan.submission["containerOverrides"]},
+        "container": {
+            **container,
+            "environment": end.plan.submission["containerOverrides"]["environment"],
+            "resourceRequirements": [{"type": "MEMORY", "value": str(end.memory)}],
+        },
     }

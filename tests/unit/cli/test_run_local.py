@@ -90,6 +90,17 @@ def test_how_it_ended_is_told_as_the_email_would_and_is_the_exit_code(
     assert json.loads((tmp_path / "out" / "job.json").read_text())["exit_code"] == code
 
 
+def test_a_script_that_takes_more_memory_than_it_may_is_ended_as_on_the_platform(
+    splatworks: Splatworks, tmp_path: Path
+) -> None:
+    script = write(tmp_path / "eat.py", "import time\nx = bytearray(b'x') * 400_000_000\ntime.sleep(30)")
+    ended = splatworks("run-local", script, "--memory", "200", "--output", tmp_path / "out")
+    assert ended.code == 137
+    assert "out of memory" in ended.err
+    assert "200 MiB" in ended.err
+    assert "Queue:" not in ended.err
+
+
 def test_a_script_beside_requirements_brings_its_folder_and_gets_its_packages(
     splatworks: Splatworks, tmp_path: Path
 ) -> None:

@@ -113,6 +113,7 @@ def test_the_beginning_of_an_id_and_a_job_id_are_enough(deployed: Any, splatwork
     ambiguous = splatworks("status", "harbour")
     assert ambiguous.code == 2
     assert RUN in ambiguous.err and "harbour-ffffffffffff" in ambiguous.err
+    deployed.batch.add(f"{RUN}-again-by-hand", "RUNNING")
     assert splatworks("status", RUN, "--json").json["run_id"] == RUN
 
 
