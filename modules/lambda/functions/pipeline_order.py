@@ -10,6 +10,7 @@ from job_checks import check_parameters, resolve_inputs
 from job_plan import JobOrder, check_order, name_of, project_of, slug
 from message import Request
 from settings import DispatcherSettings
+from stage_parameters import check_stage_parameters
 
 STEPS = {"full": ("sfm", "train", "compress"), "train": ("train", "compress"), "compress": ("compress",)}
 DEFAULTS: dict[str, dict[str, Any]] = {
@@ -73,7 +74,9 @@ def order_pipeline(request: Request, settings: DispatcherSettings) -> PipelineOr
     )
     for stage in order.stages:
         check_order(job_order(order, stage, request), settings)
+        check_stage_parameters(stage.stage, stage.parameters, f"data.{stage.stage}.parameters")
         for variant in stage.variants or []:
+            check_stage_parameters(stage.stage, variant, f"data.sweep.{stage.stage}")
             check_parameters(stage.parameters | variant, f"data.{stage.stage}")
     return order
 
