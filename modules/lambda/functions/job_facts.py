@@ -12,6 +12,7 @@ LOG_LINES = 20
 FILE_LIMIT = 1_000_000  # bytes that are read of a JSON file; ours have a few thousand
 PLATFORM_FILES = ("request.json", "job.json", "progress.json", "_RUNNING", "_SUCCESS")
 KEYS_LISTED = 1000
+DEPENDENCY_FAILED = "Dependent Job failed"  # what Batch says of a job that waited for one that failed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +55,11 @@ class Job:
     @property
     def has_ended(self) -> bool:
         return self.status in ("SUCCEEDED", "FAILED")
+
+    @property
+    def was_left_out(self) -> bool:
+        """Never started, because a job that it waited for failed."""
+        return self.status == "FAILED" and self.status_reason.startswith(DEPENDENCY_FAILED)
 
     @property
     def last(self) -> Attempt | None:
@@ -130,14 +136,17 @@ def gather(job: Job, settings: MonitorSettings) -> JobFacts:
 
 
 def read_files(job: Job, bucket: str) -> JobFacts:
-    prefix = job.output_prefix
     request = read_json(bucket, job.environment.get("REQUEST_KEY"))
-    report = read_json(bucket, prefix and f"{prefix}job.json")
-    if report.get("job_id") != job.id or report.get("attempt", 0) != len(job.attempts):
-        report = {}  # an earlier attempt wrote it, and the last one died before it could
-    result = read_json(bucket, prefix and f"{prefix}result.json") if report else {}
+    report = read_report(job, bucket, "job.json")
+    result = read_json(bucket, f"{job.output_prefix}result.json") if report else {}
     message = as_object(request.get("message")) or None
     return JobFacts(job=job, message=message, report=report, result=result, has_output=None, log_tail=())
+
+
+def read_report(job: Job, bucket: str, name: str) -> dict[str, Any]:
+    """Empty where an earlier attempt wrote it, and the last one died before it could."""
+    report = read_json(bucket, job.output_prefix and f"{job.output_prefix}{name}")
+    return report if report.get("job_id") == job.id and report.get("attempt", 0) == len(job.attempts) else {}
 
 
 def _attempt(attempt: dict[str, Any]) -> Attempt:

@@ -74,8 +74,10 @@ def report_run_once(
             report_run, kind="run-email", key=run.id, body=None, table=settings.idempotency_table, context=context
         )
     except IdempotencyAlreadyInProgressError:
-        # The jobs of a run fail at the same moment. The event that came first has retries and a dead-letter queue of
-        # its own; this one has nothing to add.
+        # The jobs of a chain fail at the same moment. The event of the cause is tried again, should the call that is
+        # reporting now die; those of its consequences have nothing to add.
+        if ended is None or not ended.was_left_out:
+            raise
         return {"skipped": f"{run.id} is being reported"}
 
 

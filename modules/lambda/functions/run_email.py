@@ -58,10 +58,11 @@ def failure(run: Run, failed: JobFacts, stages: Sequence[StageFacts], settings: 
     headline = f"{run.id} FAILED in {stage.name}: {cause.title}"
     message = run_continue.from_stage(run, stage.stage)
     first = stage.stage == run.stages[0]
+    paid = stages[: stages.index(stage) + 1]
     parts = [
         f"{headline}." + ("" if stage is stages[-1] else " The stages after it were not run."),
         f"Why:    {bounded(cause.text)}\nTo do:  {bounded(cause.fix)}",
-        labelled({"Took": took(run, stages), "Cost": f"{total_usd({each.name: each.usd for each in stages})}, so far"}),
+        labelled({"Took": took(run, stages), "Cost": f"{total_usd({each.name: each.usd for each in paid})}, so far"}),
         stages_text(stages),
         interruptions_text(stages),
         outputs_text("What stands:", [each for each in stages if each.is_done], settings),

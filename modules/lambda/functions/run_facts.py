@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
-from job_facts import Job, read_files, read_json
+from job_facts import Job, read_files, read_json, read_report
 from run_record import Run, RunStage
 from stage_figures import Interruption, interruptions, seconds_run, usd
 
@@ -16,7 +16,7 @@ WARNINGS_SHOWN = 5
 class StageFacts:
     stage: RunStage
     job: Job | None  # None where an earlier run's result is used, or where Batch has forgotten the job
-    report: dict[str, Any]  # job.json
+    report: dict[str, Any]  # job.json, or what it would have been
     result: dict[str, Any]  # result.json
     waited_seconds: float | None = None  # for a machine, from the moment that the stage before had ended
 
@@ -76,7 +76,9 @@ def _stage_facts(stage: RunStage, job: Job | None, bucket: str) -> StageFacts:
         return StageFacts(stage=stage, job=job, report={}, result={})
     if job:
         files = read_files(job, bucket)
-        return StageFacts(stage=stage, job=job, report=files.report, result=files.result)
+        # A host that went without notice has left its last sign of life, with what it had cost until then.
+        report = files.report or read_report(job, bucket, "_RUNNING")
+        return StageFacts(stage=stage, job=job, report=report, result=files.result)
     report = read_json(bucket, f"{stage.output_prefix}job.json")
     result = read_json(bucket, f"{stage.output_prefix}result.json")
     return StageFacts(stage=stage, job=None, report=report, result=result)

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from aws_clients import client
-from job_facts import Job, read_detail
+from job_facts import DEPENDENCY_FAILED, Job, read_detail
 from run_record import Run, RunStage
 
 ATTEMPTS = 8  # of a call that only reads: a thousand pages in a minute may be throttled
-DEPENDENCY_FAILED = "Dependent Job failed"
 DESCRIBED_AT_ONCE = 100
 
 
@@ -52,7 +51,7 @@ def root_failure(run: Run, jobs: dict[str, Job]) -> RunStage | None:
     found = [stage for stage in run.submitted if stage.name in jobs]
     for stage in found:
         job = jobs[stage.name]
-        if job.status == "FAILED" and not job.status_reason.startswith(DEPENDENCY_FAILED):
+        if job.status == "FAILED" and not job.was_left_out:
             return stage
     if going := [stage.job_name for stage in found if not jobs[stage.name].has_ended]:
         raise EndNotKnownError(f"a job that waits for {going[0]} has failed, but AWS Batch does not say that this has")

@@ -73,7 +73,7 @@ def _stage_text(stage: StageFacts) -> str:
 def _forgotten_text(stage: StageFacts) -> str:
     """Batch keeps a job for a week; job.json is there for longer."""
     if not stage.is_done:
-        return "unknown: AWS Batch has forgotten its job"
+        return "no job of it is known to AWS Batch"
     known = [f"done after {duration(stage.seconds)}"] if stage.seconds is not None else ["done"]
     return "; ".join([*known, *_machine_and_cost(stage)])
 

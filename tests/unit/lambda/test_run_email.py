@@ -12,6 +12,7 @@ import boto3
 import message as messages
 import pytest
 import run_text
+from aws_lambda_powertools.utilities.idempotency.exceptions import IdempotencyAlreadyInProgressError
 from botocore.exceptions import ClientError
 from lambda_platform import saved_event
 from pipeline_run import FOLDER, MESSAGE, RUN, PipelineRun, published
@@ -235,24 +236,28 @@ def test_late_and_repeated_events_of_a_run_that_was_reported_send_nothing(run: P
     assert len(run.platform.emails()) == 1
 
 
-def test_another_event_of_a_run_that_is_being_reported_leaves_it_to_the_first(
+def test_while_a_run_is_reported_a_consequence_is_left_and_the_cause_is_tried_again(
     run: PipelineRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The call that reports may die: then the event of the cause must still be there."""
     import monitor
 
     run.plan("sfm", "train", "compress")
-    failed, late = run.ends("sfm", "FAILED"), run.never_starts("train")
-    inner = []
+    cause, consequence = run.ends("sfm", "FAILED"), run.never_starts("train")
+    skipped = []
 
-    def send_and_get_another_event(*email: str) -> None:
-        inner.append(run.platform.monitor(late))
+    def send_and_get_other_events(*email: str) -> None:
+        skipped.append(run.platform.monitor(consequence))
+        with pytest.raises(IdempotencyAlreadyInProgressError):
+            run.platform.monitor(cause)
         send(*email)
 
     send = monitor.send_email
-    monkeypatch.setattr(monitor, "send_email", send_and_get_another_event)
-    run.platform.monitor(failed)
+    monkeypatch.setattr(monitor, "send_email", send_and_get_other_events)
+    run.platform.monitor(consequence)
+    run.platform.monitor(cause)
 
-    assert inner == [{"skipped": f"{RUN} is being reported"}]
+    assert skipped == [{"skipped": f"{RUN} is being reported"}]
     assert len(run.platform.emails()) == 1
 
 
@@ -326,6 +331,25 @@ def test_interruptions_are_counted_with_the_time_they_took_and_are_paid_for(run:
     assert "train was interrupted 2 times, with 360 s lost at most" in body
     # 0.1229 for the last attempt, 0.01 for the first, and 60 s at 0.74 an hour for the one that recorded nothing.
     assert "spot, us-east-1a; 0.1452 USD" in body
+
+
+def test_a_host_that_went_without_notice_is_paid_for_until_its_last_sign_of_life(run: PipelineRun) -> None:
+    run.plan("sfm", "train", "compress")
+    run.ends("sfm")
+    run.writes("sfm")
+    gone = run.ends("train", "FAILED", statusReason="Host EC2 (instance i-1) terminated.")
+    run.writes("train", ended="running")
+    s3 = boto3.client("s3")
+    s3.copy_object(
+        Bucket="demo-output", Key=f"{FOLDER}train/_RUNNING", CopySource=f"demo-output/{FOLDER}train/job.json"
+    )
+    s3.delete_object(Bucket="demo-output", Key=f"{FOLDER}train/job.json")
+
+    run.platform.monitor(gone)
+
+    subject, body = run.platform.email()
+    assert subject == f"[demo] {RUN} FAILED in train: spot machine reclaimed"
+    assert "Cost:       0.2458 USD, so far" in body.splitlines()
 
 
 def test_a_limit_on_the_cost_has_its_own_words(run: PipelineRun) -> None:
