@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 from sample_splats import ball
 
+from splatkit.compress.inputs import held_out_by_training
 from splatkit.compress.quality import Judge, estimated_loss
 from splatkit.errors import DONE, FAILED, INPUT_ERROR
 from splatkit.formats.paletted import own_palette
@@ -23,6 +24,7 @@ from splatkit.formats.sog import read_sog
 from splatkit.splats import Splats, join
 from splatkit.view.rendering import Renderer, to_bytes
 from splatkit.view.shots import framing, ring
+from splatkit.view.turning import UPRIGHT
 from splatkit.view.viewer_page import VIEWER
 
 pytestmark = pytest.mark.skipif(not VIEWER.is_file(), reason="the web viewer is missing: make viewer")
@@ -201,6 +203,74 @@ def test_photos_that_training_held_out_are_the_judge_where_they_are(tmp_path: Pa
     # The photos are renders of the very splat with noise of 30 dB: less would mean that the cameras do not agree.
     assert 29 < result["metrics"]["photo_psnr_after"] <= result["metrics"]["photo_psnr_before"] < 32
     assert result["metrics"]["views"] == 3
+
+
+def test_the_outputs_of_both_earlier_stages_lie_beside_each_other(tmp_path: Path, run: Run) -> None:
+    """As a pipeline gives them: input/sfm/ and input/train/."""
+    import pycolmap
+
+    splats, folder = ball(3000, degree=1), tmp_path / "in"
+    (folder / "train").mkdir()
+    write_ply(folder / "train" / "splat.ply", splats)
+    write_dataset(folder / "sfm", splats, pycolmap)
+    (folder / "sfm" / "georeference.json").write_text("{}")
+    held_out = [{"name": "2.png", "psnr": 30.0}, {"name": "5.png", "psnr": 30.0}]
+    (folder / "train" / "metrics.json").write_text(json.dumps({"psnr": 30.0, "per_photo": held_out}))
+    code, result = run("--levels", "1")
+    assert code == DONE and result["metrics"]["loss_is"] == "measured against photos"
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert [view["name"] for view in report["quality"]["by_view"]] == ["2.png", "5.png"]
+    assert 29 < result["metrics"]["photo_psnr_after"] < 32
+    np.testing.assert_array_equal(report["turn"], UPRIGHT["z"])
+    assert read_sog(tmp_path / "out" / "scene.sog").sh_degree == 1
+
+
+def test_photos_of_another_training_are_refused(tmp_path: Path, run: Run) -> None:
+    import pycolmap
+
+    splats = ball(1200)
+    write_ply(tmp_path / "in" / "splat.ply", splats)
+    write_dataset(tmp_path / "in", splats, pycolmap)
+    (tmp_path / "in" / "metrics.json").write_text('{"per_photo": [{"name": "house/77.jpg"}]}')
+    code, result = run()
+    assert (code, result["error"]["code"]) == (INPUT_ERROR, "other_photos")
+    assert "house/77.jpg" in result["error"]["cause"]
+    assert left_behind(tmp_path / "out") == set()
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"per_photo": 3}', '{"psnr": 1}', '{"per_photo": [{"psnr": 1}]}'])
+def test_another_programs_metrics_name_no_photos(tmp_path: Path, content: str) -> None:
+    (tmp_path / "metrics.json").write_text(content)
+    assert held_out_by_training(tmp_path / "splat.ply") == []
+
+
+def test_the_metrics_hold_what_an_email_tells(tmp_path: Path, run: Run) -> None:
+    write_ply(tmp_path / "in" / "splat.ply", ball(2000))
+    metrics = run()[1]["metrics"]
+    assert metrics["bytes"] == (tmp_path / "out" / "scene.sog").stat().st_size
+    assert (metrics["splats"], metrics["levels"]) == (2000, 3)
+    assert {"loss_db", "psnr", "ssim", "megabytes"} <= set(metrics)
+    for name in ("scene", "page", "thumbnail"):
+        assert (tmp_path / "out" / metrics[name]).is_file()
+
+
+def test_nothing_temporary_is_left_whatever_happens(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+    (tmp_path / "out" / ".lod.4711").mkdir(parents=True)  # of an earlier run that was killed
+    write_ply(tmp_path / "in" / "splat.ply", ball(2000, degree=1))
+    assert run("--target-mb", "0.001")[0] == INPUT_ERROR
+    assert list(scratch.iterdir()) == [] and left_behind(tmp_path / "out") == set()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("splatkit.compress.lod_files.join_paletted", full)
+    code, result = run("--levels", "2")
+    assert (code, result["error"]["code"]) == (FAILED, "file_error")
+    assert list(scratch.iterdir()) == []
+    assert not [path.name for path in (tmp_path / "out").rglob(".*")]
 
 
 def write_dataset(folder: Path, splats: Splats, pycolmap: Any) -> None:
