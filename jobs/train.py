@@ -111,11 +111,11 @@ def train_in_rank(
         except torch.OutOfMemoryError:
             # from None: the cause holds on to what must be freed
             raise GpuFullError(training.count * ranks.count) from None
-        training.gather(choose_backend(options.device, options.threads))
+        training.gather(lambda: choose_backend(options.device, options.threads))
+        ranks.leave()  # not after a failure: it would wait for ranks that are gone, or that wait for this one
         return conclude(training, options, photos, progress) if ranks.first else {}
     finally:
         photos.close()
-        ranks.leave()
 
 
 class Silence(Progress):

@@ -4,7 +4,7 @@ import copy
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,7 @@ MEMORY_SHARE = 0.6  # of what is free, for Gaussians
 EXPOSURE_RATE = 1e-3
 START = {"mcmc": (0.5, 1.0), "default": (0.1, 1.0)}  # opacity of the first Gaussians, and width in neighbour distances
 SKY_GAUSSIANS, SKY_DISTANCE = 4_000, 60.0  # units of the normalised scene
+NEEDLE = 3.0  # times as long as wide
 CHECKPOINT_FORMAT = "2"  # of what state() returns
 DIVERGED = 6.0  # a loss so many times the recent one's, for a while, is no accident
 
@@ -170,6 +171,8 @@ class Training:
             loss = loss + weight * self.values["opacities"].sigmoid().mean()
         if weight := self.options.weight("scale_weight"):
             loss = loss + weight * self.values["scales"].exp().mean()
+        if weight := self.options.share("needle_weight"):
+            loss = loss + weight * needles(self.values["scales"])
         return loss
 
     def _exposed(self, index: int, image: Tensor) -> Tensor:
@@ -270,14 +273,15 @@ class Training:
         if state["random_cuda"] is not None and self.backend.device.type == "cuda":
             torch.cuda.set_rng_state(state["random_cuda"][self.ranks.rank].clone())
 
-    def gather(self, alone: Backend) -> None:
+    def gather(self, alone: Callable[[], Backend]) -> None:
         """The first rank takes all Gaussians, to go on without the others; there is no training after it."""
         if self.ranks.count == 1:
             return
         self.processes = self.ranks.count
         whole = {name: self.ranks.merged(value) for name, value in self.values.items()}
-        self.ranks, self.backend, self.tools = ALONE, alone, {}
-        self.values = parameters(whole, alone.device)
+        if self.ranks.first:
+            self.ranks, self.backend, self.tools = ALONE, alone(), {}
+            self.values = parameters(whole, self.backend.device)
 
     def shrink_to(self, cap: int) -> None:
         """Keeps the most opaque Gaussians: the answer to a GPU that ran out of memory. cap: of all ranks together."""
@@ -292,6 +296,13 @@ class Training:
         for name, tool in self.tools.items():
             tool.load_state_dict(states[name])
         self.refinement.state.update(strategy)
+
+
+def needles(scales: Tensor) -> Tensor:
+    """By how much, in logarithms and in the mean, Gaussians [N, 3] are more than NEEDLE times as long as wide."""
+    longest, flattest = scales.amax(1), scales.amin(1)
+    middle = scales.sum(1) - longest - flattest
+    return (longest - middle - math.log(NEEDLE)).clamp(min=0).mean()
 
 
 def coarseness(progress: float, until: float) -> tuple[int, int]:
