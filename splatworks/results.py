@@ -62,7 +62,10 @@ def _compress(run: Run) -> Stage:
 def files_of(platform: Platform, run: Run, stage: str | None, folder: Path) -> list[RemoteFile]:
     """folder/<stage>/…; of a stage that was reused, the files of the run that made them."""
     stages = [run.stage(stage)] if stage else list(run.stages)
-    found = [file for each in stages if each.output_prefix for file in _files(platform, each, folder)]
+    places = [(each.output_prefix, folder / (each.name or "script"), "") for each in stages if each.output_prefix]
+    if stage is None and run.project:
+        places.append((f"runs/{run.project}/{run.id}/", folder, "/"))  # run.json, leaderboard.csv
+    found = [file for place in places for file in _files(platform, *place)]
     if not found:
         raise Problem(f"{run.id} has left no files yet.", f"How far it is: splatworks status {run.id}")
     try:
@@ -72,18 +75,19 @@ def files_of(platform: Platform, run: Run, stage: str | None, folder: Path) -> l
     return found
 
 
-def _files(platform: Platform, stage: Stage, folder: Path) -> list[RemoteFile]:
-    bucket, prefix = platform.settings.output_bucket, stage.output_prefix
-    pages = platform.client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-    items = [item for page in pages for item in page.get("Contents", []) if not item["Key"].endswith("/")]
+def _files(platform: Platform, prefix: str, folder: Path, delimiter: str) -> list[RemoteFile]:
+    pages = platform.client("s3").get_paginator("list_objects_v2")
+    bucket = platform.settings.output_bucket
+    found = [
+        item
+        for page in pages.paginate(Bucket=bucket, Prefix=prefix, Delimiter=delimiter)
+        for item in page.get("Contents", [])
+        if not item["Key"].endswith("/")
+    ]
     try:
         return [
-            RemoteFile(
-                item["Key"],
-                item["Size"],
-                path_below(folder / (stage.name or "script"), item["Key"].removeprefix(prefix), item["Key"]),
-            )
-            for item in items
+            RemoteFile(item["Key"], item["Size"], path_below(folder, item["Key"].removeprefix(prefix), item["Key"]))
+            for item in found
         ]
     except InputError as error:
         raise Problem(f"{error.failure.cause}.", "Fetch it with aws s3 cp.") from None

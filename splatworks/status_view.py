@@ -182,6 +182,8 @@ def _lines_below(run: Run, bucket: str) -> list[str]:
         lines.append(f"Log:    splatworks logs {run.id} {failed.name}".rstrip())
     if run.project:
         lines.append(f"Output: s3://{bucket}/runs/{run.project}/{run.id}/")
+    if run.ended and (run.message.get("data") or {}).get("sweep"):
+        lines.append(f"        variants compared: s3://{bucket}/runs/{run.project}/{run.id}/leaderboard.csv")
     if run.status == SUCCEEDED:
         lines.append(f"        splatworks download {run.id}")
         if any(stage.name == "compress" and stage.size == 1 for stage in run.stages):

@@ -16,6 +16,7 @@ PREFIX = f"runs/coast/{RUN}/"
 @pytest.fixture
 def run(deployed: Any) -> Any:
     deployed.batch.add(f"{RUN}-compress", "SUCCEEDED", prefix=f"{PREFIX}compress/", stage="compress")
+    deployed.put(f"{PREFIX}leaderboard.csv", b"variant\n")
     for name in ("viewer/index.html", "scene.sog", "job.json", "_SUCCESS"):
         deployed.put(f"{PREFIX}compress/{name}", name.encode())
     return deployed
@@ -67,7 +68,10 @@ def test_files_come_into_a_folder_per_stage(run: Any, splatworks: Splatworks, tm
     assert ended.code == 0, ended.err
     assert (tmp_path / "got" / "compress" / "viewer" / "index.html").read_text() == "viewer/index.html"
     assert (tmp_path / "got" / "compress" / "_SUCCESS").exists()
-    assert "4 files" in ended.err
+    assert (tmp_path / "got" / "leaderboard.csv").exists()
+    assert "5 files" in ended.err
+    only = splatworks("download", RUN, "compress", "--to", tmp_path / "one")
+    assert (only.code, (tmp_path / "one" / "leaderboard.csv").exists()) == (0, False)
 
 
 def test_keys_that_lead_out_of_the_folder_are_not_written(run: Any, splatworks: Splatworks, tmp_path: Path) -> None:

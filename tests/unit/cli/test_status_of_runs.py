@@ -163,6 +163,15 @@ def test_an_array_shows_how_many_of_its_parts_have_ended(deployed: Any, splatwor
     assert "--index 0" in logs.err
 
 
+def test_a_sweep_that_has_ended_names_its_leaderboard(deployed: Any, splatworks: Splatworks) -> None:
+    add_pipeline(deployed, "SUCCEEDED", "SUCCEEDED", "SUCCEEDED", arrayProperties={"size": 2})
+    put_run(deployed)
+    assert "leaderboard.csv" not in splatworks("status", RUN).out
+    run = {"stages": [], "message": {"data": {"sweep": {"train": {"cap_max": [1, 2]}}}}}
+    deployed.put(f"{PREFIX}run.json", run)
+    assert f"s3://demo-output/{PREFIX}leaderboard.csv" in splatworks("status", RUN).out
+
+
 def test_watching_ends_with_the_run_and_tells_by_its_exit_code(
     deployed: Any, splatworks: Splatworks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
