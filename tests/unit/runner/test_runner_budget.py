@@ -208,7 +208,10 @@ def test_sigterm_while_the_price_is_awaited_ends_at_once_with_75(priced: Priced)
     asked = priced.job.folder / "asked"
     priced.job.prelude += f"m.MachineFacts._find_out = lambda self: (open('{asked}', 'w').close(), time.sleep(60))"
     process = priced.job.start(1, "price=50, facts=0.1")
+    priced.job.wait_until(asked.exists)
+    begun = time.monotonic()
     assert priced.job.stop_when(process, asked.exists).exit_code == 75
+    assert time.monotonic() - begun < 25
 
 
 @pytest.mark.parametrize("report", [None, {}, {"cost": None, "interruptions": []}, cost(1, {"usd": "much"})])
