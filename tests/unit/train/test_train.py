@@ -21,6 +21,7 @@ from PIL import Image
 
 from splatkit.errors import FAILED, INPUT_ERROR, INTERRUPTED
 from splatkit.formats.ply import read_ply
+from splatkit.train.launch import GpuFullError
 from splatkit.train.training import Training
 
 STEPS = 120
@@ -203,6 +204,20 @@ def test_a_gpu_that_is_full_is_answered_by_fewer_gaussians(
     assert run(scene, out, "--checkpoint-seconds", "0.05") == 0
     assert result(out)["metrics"]["gaussians"] <= 330
     assert "trying again with at most" in capsys.readouterr().out
+
+
+def test_a_gpu_that_stays_full_ends_with_advice(scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: list[int | None] = []
+
+    def full(_ranks: Any, _rendezvous: str, _scene: Any, _options: Any, limit: int | None, _progress: Any) -> None:
+        limits.append(limit)
+        raise GpuFullError(limit or 1000)
+
+    monkeypatch.setattr(train, "train_in_rank", full)
+    assert run(scene, tmp_path / "out") == FAILED
+    assert limits == [None, 700, 489, 342, 239]
+    error = result(tmp_path / "out")["error"]
+    assert error["code"] == "out_of_memory" and "cap_max" in error["fix"]
 
 
 @pytest.mark.parametrize(("preset", "degree"), [("standard", 3), ("high", 3)])
