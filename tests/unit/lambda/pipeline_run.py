@@ -20,7 +20,7 @@ MESSAGE: dict[str, Any] = {
     "data": {
         "input": "photos/harbour/",
         "preset": "standard",
-        "sfm": {"parameters": {"camera_mode": "folder"}},
+        "sfm": {"parameters": {"camera_mode": "single"}},
         "train": {"memory": 30000, "parameters": {"cap_max": 300000}},
         "compress": {"parameters": {"title": "The harbour's wall"}},
         "request_id": "nightly-1",
