@@ -9,6 +9,8 @@ from aws_lambda_powertools.utilities.data_classes import EventBridgeEvent
 from settings import MonitorSettings
 
 LOG_LINES = 20
+LOG_LINES_READ = 500  # among them are a script's metrics, which are no text for people
+METRICS_LINE = '{"_aws":'  # how a line of CloudWatch's embedded metric format begins
 FILE_LIMIT = 1_000_000  # bytes that are read of a JSON file; ours have a few thousand
 PLATFORM_FILES = ("request.json", "job.json", "progress.json", "_RUNNING", "_SUCCESS")
 KEYS_LISTED = 1000
@@ -194,9 +196,10 @@ def _has_output(bucket: str, prefix: str) -> bool:
 def _log_tail(group: str, stream: str) -> tuple[str, ...]:
     logs = client("logs")
     try:
-        events = logs.get_log_events(logGroupName=group, logStreamName=stream, limit=LOG_LINES, startFromHead=False)[
-            "events"
-        ]
+        events = logs.get_log_events(
+            logGroupName=group, logStreamName=stream, limit=LOG_LINES_READ, startFromHead=False
+        )["events"]
     except logs.exceptions.ResourceNotFoundException:
         return ()
-    return tuple(event["message"] for event in events)
+    lines = [event["message"] for event in events if not event["message"].startswith(METRICS_LINE)]
+    return tuple(lines[-LOG_LINES:])

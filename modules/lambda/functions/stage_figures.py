@@ -6,6 +6,8 @@ from typing import Any
 
 from job_facts import Attempt
 
+NAMES_SHOWN = 5  # of what a sum leaves out
+
 
 def metric(result: Mapping[str, Any], name: str) -> float | None:
     metrics = result.get("metrics")
@@ -55,9 +57,10 @@ def total_usd(costs: Mapping[str, float | None]) -> str:
     unknown = [name for name, cost in costs.items() if cost is None]
     if not unknown:
         return usd_text(known)
-    if len(unknown) == len(costs):
+    if not known:
         return "unknown"
-    return f"at least {usd_text(known)}; that of {', '.join(unknown)} is unknown"
+    names = ", ".join(unknown) if len(unknown) <= NAMES_SHOWN else f"{len(unknown)} of {len(costs)}"
+    return f"at least {usd_text(known)}; that of {names} is unknown"
 
 
 def usd_text(cost: float) -> str:

@@ -120,7 +120,10 @@ def test_a_message_too_long_for_a_shell_is_taken_from_its_file(finished: Platfor
 
 def test_a_failure_shows_the_last_lines_of_its_log_as_a_terminal_would(finished: Platform) -> None:
     progress = "\r10%\r50%\r100%"
-    write_log([f"line {i}" for i in range(30)] + ["\x1b[31mred\x1b[0m", progress, "x" * 5000, "ValueError: no"])
+    figures = ['{"_aws": {"Timestamp": 1}}'] * 40
+    write_log(
+        [f"line {i}" for i in range(30)] + figures + ["\x1b[31mred\x1b[0m", progress, "x" * 5000, "ValueError: no"]
+    )
 
     finished.monitor(saved_event("job_script_error"))
 

@@ -58,6 +58,8 @@ def test_time_is_that_of_all_attempts() -> None:
         ({"sfm": 0.1, "train": None}, "at least 0.1000 USD; that of train is unknown"),
         ({"sfm": None, "train": None, "compress": 0.2}, "at least 0.2000 USD; that of sfm, train is unknown"),
         ({"sfm": None}, "unknown"),
+        ({"sfm": 0.0, "train": None}, "unknown"),
+        ({"sfm": 0.1, **dict.fromkeys("abcdef")}, "at least 0.1000 USD; that of 6 of 7 is unknown"),
     ],
 )
 def test_a_sum_names_what_it_leaves_out(costs: dict[str, float | None], told: str) -> None:
