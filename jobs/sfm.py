@@ -102,7 +102,7 @@ def clear_output(options: SfmOptions) -> None:
 
 
 def conclude(report: dict[str, Any], gates: list[Gate], force: bool, progress: Progress) -> dict[str, Any]:
-    metrics: dict[str, Any] = report["metrics"]
+    metrics: dict[str, Any] = {**report["metrics"], "warnings": report["warnings"]}
     failed = [gate for gate in gates if not gate.passed]
     for gate in failed:
         progress.say(f"{'warning' if force else 'failed'}: {gate.cause}. {gate.fix}")

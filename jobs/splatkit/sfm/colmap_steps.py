@@ -7,13 +7,16 @@ Progress goes to stdout as `@ done total`; the result is written as JSON to the 
 import json
 import os
 import sys
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pycolmap
 
 Request = dict[str, Any]
+Pair = tuple[str, str]
 
 
 def features(request: Request) -> dict[str, Any]:
@@ -23,6 +26,7 @@ def features(request: Request) -> dict[str, Any]:
     )
     options.sift.max_num_features = request["max_features"]
     options.sift.first_octave = request["first_octave"]
+    options.sift.max_num_orientations = request["max_orientations"]
     for camera_id, group in zip(camera_ids, request["groups"], strict=True):
         pycolmap.extract_features(
             request["database"],
@@ -65,16 +69,85 @@ def _write_camera(database: pycolmap.Database, group: dict[str, Any], images: st
 
 
 def matching(request: Request) -> dict[str, Any]:
-    verification = pycolmap.TwoViewGeometryOptions()
-    verification.ransac.random_seed = 0  # set here: a new RANSACOptions has other limits and takes three times as long
+    """Compares the listed pairs: first their coarsest features, then all features of those that looked alike."""
+    lines = Path(request["pairs"]).read_text().splitlines()
+    listed: list[Pair] = [(first, second) for first, second in (line.split() for line in lines)]
+    chosen = _worth_it(listed, _alike(request, listed), request) if request["screened_by"] else listed
+    print(f"@ 0 {len(chosen)}", flush=True)
+    if chosen:
+        verification = pycolmap.TwoViewGeometryOptions()
+        # Set here: a new RANSACOptions has other limits and takes three times as long.
+        verification.ransac.random_seed = 0
+        _compare(request["database"], chosen, request, verification, skip_geometric_verification=False)
+    return {"compared": chosen}
+
+
+def _worth_it(pairs: list[Pair], alike: list[int], request: Request) -> list[Pair]:
+    """Pairs with enough in common, and of each photo the most alike ones whatever they have in common."""
+    best: dict[str, list[int]] = defaultdict(list)
+    for number in sorted(range(len(pairs)), key=lambda number: -alike[number]):
+        for name in pairs[number]:
+            best[name].append(number)
+    few, many = request["at_least_with"]
+    kept = {number for number, count in enumerate(alike) if count >= request["alike_from"]}
+    for numbers in best.values():
+        linked = len(numbers) > 1 and alike[numbers[1]] >= request["alike_from"]
+        kept |= set(numbers[: few if linked else many])
+    return [pair for number, pair in enumerate(pairs) if number in kept]
+
+
+def _alike(request: Request, pairs: list[Pair]) -> list[int]:
+    """How many of the largest features each pair has in common: Wu's preemptive matching (2013)."""
+    coarse = Path(request["coarse"])
+    coarse.unlink(missing_ok=True)
+    with pycolmap.Database.open(request["database"]) as full, pycolmap.Database.open(coarse) as reduced:
+        ids = _copy_largest(full, reduced, request["screened_by"])
+    fewest = pycolmap.TwoViewGeometryOptions(min_num_inliers=1)  # below it, COLMAP forgets how many there were
+    _compare(coarse, pairs, request, fewest, skip_geometric_verification=True)
+    with pycolmap.Database.open(coarse) as reduced:
+        found = {pair: len(matches) for pair, matches in zip(*reduced.read_all_matches(), strict=True)}
+    return [found.get(pycolmap.image_pair_to_pair_id(ids[a], ids[b]), 0) for a, b in pairs]
+
+
+def _copy_largest(full: pycolmap.Database, reduced: pycolmap.Database, count: int) -> dict[str, int]:
+    """The `count` features of the largest scale of each photo; returns the photos' ids by name."""
+    with pycolmap.DatabaseTransaction(reduced):
+        for camera in full.read_all_cameras():
+            reduced.write_camera(camera, use_camera_id=True)
+        for rig in full.read_all_rigs():
+            reduced.write_rig(rig, use_rig_id=True)
+        images = full.read_all_images()
+        for image in images:
+            bare = pycolmap.Image(name=image.name, camera_id=image.camera_id, image_id=image.image_id)
+            reduced.write_image(bare, use_image_id=True)
+            keypoints, descriptors = full.read_keypoints(image.image_id), full.read_descriptors(image.image_id)
+            area = np.abs(np.linalg.det(keypoints[:, 2:6].reshape(-1, 2, 2)))
+            largest = np.sort(np.argsort(-area, kind="stable")[:count])
+            reduced.write_keypoints(image.image_id, keypoints[largest])
+            chosen = pycolmap.FeatureDescriptors(descriptors.type, descriptors.data[largest])
+            reduced.write_descriptors(image.image_id, chosen)
+    return {image.name: image.image_id for image in images}
+
+
+def _compare(
+    database: Path | str,
+    pairs: list[Pair],
+    request: Request,
+    verification: pycolmap.TwoViewGeometryOptions,
+    *,
+    skip_geometric_verification: bool,
+) -> None:
+    listed = Path(request["pairs"]).with_name("compared.txt")
+    listed.write_text("".join(f"{a} {b}\n" for a, b in pairs))
+    matching = pycolmap.FeatureMatchingOptions(num_threads=request["threads"])
+    matching.skip_geometric_verification = skip_geometric_verification
     pycolmap.match_image_pairs(
-        request["database"],
-        matching_options=pycolmap.FeatureMatchingOptions(num_threads=request["threads"]),
-        pairing_options=pycolmap.ImportedPairingOptions(match_list_path=request["pairs"]),
+        database,
+        matching_options=matching,
+        pairing_options=pycolmap.ImportedPairingOptions(match_list_path=listed),
         verification_options=verification,
         device=pycolmap.Device.cpu,
     )
-    return {}
 
 
 def global_mapping(request: Request) -> dict[str, Any]:

@@ -18,8 +18,10 @@ from splatkit.sfm.geometry_facts import (
 from splatkit.sfm.georeference import Georeference
 from splatkit.sfm.mapping import Model
 from splatkit.sfm.matching import Graph
+from splatkit.sfm.parts import parts_apart, told
 from splatkit.sfm.photos import Photo
 from splatkit.sfm.rotation import share_turned
+from splatkit.sfm.shutter import row_disagreement
 
 # Of preparation.blurriness: sharp photos of four sets had at most 0.39, the same blurred by two pixels at least 0.55.
 BLURRED = 0.55
@@ -41,6 +43,8 @@ class Limits:
     max_turned: float
     max_blurred: float
     max_gps_residual: float
+    max_row_motion: float
+    max_disconnected: float
 
 
 @dataclass(frozen=True)
@@ -66,16 +70,27 @@ def judge(
 ) -> list[Gate]:
     """focals: what is known beforehand of the focal length, in pixels, by photo. The gravest gates come first."""
     return [
-        *_of_the_set(model, photos, limits),
+        *_of_the_set(model, photos, graph, limits),
         *_of_the_lens(model.reconstruction, focals, place, limits),
         *_of_the_way(model, photos, graph, focals, limits),
         *_of_the_points(model.reconstruction, limits),
     ]
 
 
-def _of_the_set(model: Model, photos: Sequence[Photo], limits: Limits) -> list[Gate]:
+def _of_the_set(model: Model, photos: Sequence[Photo], graph: Graph, limits: Limits) -> list[Gate]:
     placed, blurred = len(model.registered), sum(photo.blur > BLURRED for photo in photos)
+    apart = parts_apart(model, photos, graph)
     return [
+        _at_most(
+            "disconnected",
+            sum(map(len, apart)) / len(photos),
+            limits.max_disconnected,
+            f"the photos fall into {1 + len(apart)} parts; the largest with {placed} of {len(photos)} photos is used, "
+            f"apart lie {told(apart)}".replace("{", "{{").replace("}", "}}"),
+            "Take photos that lead from one part to the other, each overlapping the next by 70 %; mask what moved or "
+            "was rearranged between them; or give each part as a job of its own. To go on with the largest part alone, "
+            "raise max_disconnected.",
+        ),
         _at_least(
             "registered",
             placed / len(photos),
@@ -113,6 +128,15 @@ def _of_the_lens(
             "the solved lens sees {value:.0f} degrees: a bent model, as of a rolling shutter or photos from one height",
             "Add photos tilted by 20 to 40 degrees or from another height, fly slower, keep the EXIF in the photos. "
             "For a real fisheye lens give camera_model OPENCV and raise max_field_of_view.",
+        ),
+        _at_most(
+            "rolling_shutter",
+            row_disagreement(reconstruction),
+            limits.max_row_motion,
+            "the rows of the photos disagree by {value:.2f} thousandths of the photo's side, as of a rolling shutter "
+            "on a camera that moves or turns while it reads a photo out",
+            "Fly slower or stop for each photo, damp vibrations, use a shorter readout (photos instead of video, a "
+            "mechanical or global shutter); leave out the photos of gusts and turns.",
         ),
         _at_most(
             "gps_residual",

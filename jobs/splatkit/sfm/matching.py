@@ -28,6 +28,7 @@ class Graph:
     compared: int
     links: list[tuple[int, int, int]]  # two indices into the photos, matches
     parts: list[list[int]]  # the largest first
+    in_full: frozenset[Pair] = frozenset()  # pairs compared by all their features, not only by the largest
 
 
 def plan_pairs(

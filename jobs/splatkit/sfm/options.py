@@ -11,8 +11,8 @@ from splatkit.sfm.matching import Method
 
 MIN_PHOTOS = 3
 
-# (max_image_size, max_features, first_octave). Measured: docs/decisions/structure-from-motion.md
-QUALITY = {"fast": (1200, 4096, 0), "normal": (2400, 6000, 0), "high": (3200, 12288, -1)}
+# (max_image_size, max_features, first_octave, max_orientations). Measured: docs/decisions/structure-from-motion.md
+QUALITY = {"fast": (1200, 4096, 0, 1), "normal": (2400, 6000, 0, 1), "high": (3200, 12288, -1, 2)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +48,9 @@ class SfmOptions:
     max_focal_drift: float = 1.6  # gate: times longer or shorter than EXIF says
     max_field_of_view: float = 130.0  # gate: degrees along the longer side
     max_gps_residual: float = 10.0  # gate: metres, median
+    # gate: what a motion while a photo is read out explains of its error, in thousandths of its longer side, median
+    max_row_motion: float = 0.3
+    max_disconnected: float = 0.1  # gate: share of the photos that hold together, but not with the largest part
     max_blurred: float = 0.4  # gate: share of the photos that are blurred
 
     def __post_init__(self) -> None:
@@ -57,7 +60,7 @@ class SfmOptions:
                 raise ValueError(f"{name} is {getattr(self, name)}; allowed is {least} or more")
         if 0 < self.max_images < MIN_PHOTOS:
             raise ValueError(f"max_images is {self.max_images}; allowed is 0 or {MIN_PHOTOS} or more")
-        for name in ("min_registered", "max_blurred", "max_forward", "max_turned"):
+        for name in ("min_registered", "max_blurred", "max_disconnected", "max_forward", "max_turned"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; allowed is 0 to 1")
         if self.first_octave is not None and not -1 <= self.first_octave <= 3:
@@ -65,11 +68,12 @@ class SfmOptions:
 
     @property
     def feature_settings(self) -> dict[str, int]:
-        size, features, octave = QUALITY[self.quality]
+        size, features, octave, orientations = QUALITY[self.quality]
         return {
             "max_image_size": self.max_image_size or size,
             "max_features": self.max_features or features,
             "first_octave": octave if self.first_octave is None else self.first_octave,
+            "max_orientations": orientations,
         }
 
     @property

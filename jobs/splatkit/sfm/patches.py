@@ -23,6 +23,7 @@ ITERATIONS = 8
 MIN_SIMILARITY = 0.8  # normalised cross-correlation after the alignment
 MAX_SHIFT = 2.0  # pixels of the photo; more is another feature
 CONVERGED = 0.05  # pixels; a patch that still moves by more has not found its place
+SETTLED = 0.005  # pixels; less is not worth another look
 CACHE = 512 * 2**20  # bytes of decoded photos kept: what this takes, whatever the size of the set
 
 SOFTENED = 0.7  # pixels; against noise, and for photos that show the point smaller than the reference does
@@ -135,14 +136,21 @@ def _lucas_kanade(
     normal = np.einsum("npi,npj->nij", slopes, slopes) + 1e-3 * np.eye(2)
     sharp = np.linalg.eigvalsh(normal)[:, 0] > 1.0
     inverse = np.linalg.inv(normal)
-    offset, change = np.zeros_like(start), np.zeros_like(start)
+    offset, change = np.zeros_like(start), np.full_like(start, np.inf)
     carried = np.einsum("nij,pj->npi", warp, grid)
+    values = np.zeros_like(patch)
+    moving = np.flatnonzero(sharp)
     for _ in range(ITERATIONS):
-        values = _sample(to_photo, (found + np.einsum("nij,nj->ni", warp, offset))[:, None] + carried)
-        values -= values.mean(axis=1, keepdims=True)
-        values /= values.std(axis=1, keepdims=True) + 1e-6
-        change = np.einsum("nij,npj,np->ni", inverse, slopes, values - template)
-        offset -= change.clip(-1, 1)
+        places = (found[moving] + np.einsum("nij,nj->ni", warp[moving], offset[moving]))[:, None] + carried[moving]
+        now = _sample(to_photo, places)
+        now -= now.mean(axis=1, keepdims=True)
+        now /= now.std(axis=1, keepdims=True) + 1e-6
+        values[moving] = now
+        change[moving] = np.einsum("nij,npj,np->ni", inverse[moving], slopes[moving], now - template[moving])
+        offset[moving] -= change[moving].clip(-1, 1)
+        moving = moving[np.linalg.norm(change[moving], axis=1) > SETTLED]
+        if not len(moving):
+            break
     similarity = (values * template).mean(axis=1)
     shift = np.einsum("nij,nj->ni", warp, offset)
     settled = np.linalg.norm(change, axis=1) < CONVERGED

@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from splatkit.sfm.archives import unpack_zip
 from splatkit.sfm.exif import ExifFacts
 from splatkit.sfm.masks import is_mask, match_masks, prepare_mask
 from splatkit.sfm.preparation import UnusableError, prepare
+from splatkit.sfm.workers import Tell, run_apart
 
 LOSSY = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".heic", ".heif")  # become JPEG, the others PNG
 SUFFIXES = (*LOSSY, ".png", ".tif", ".tiff", ".webp")
@@ -55,6 +55,7 @@ class _Intake:
     """What is being collected, and where it goes."""
 
     work: Path
+    workers: int  # processes that decode
     left_out: list[LeftOut] = field(default_factory=list)
 
     def leave_out(self, source: str, reason: str) -> None:
@@ -62,14 +63,14 @@ class _Intake:
 
 
 def collect(
-    input_dir: Path, work: Path, max_images: int, video_frames: int, step: Step
+    input_dir: Path, work: Path, max_images: int, video_frames: int, step: Step, workers: int = 2
 ) -> tuple[list[Photo], list[LeftOut]]:
     """Photos prepared under work/photos, in the natural order of their sources; and what was left out, with the reason.
 
     Their masks lie under work/masks, their thumbnails under work/thumbnails. max_images 0 takes all; else an even
     choice over the order, which keeps a flight's coverage.
     """
-    intake = _Intake(work)
+    intake = _Intake(work, workers)
     for name in ("photos", "masks", "thumbnails"):
         shutil.rmtree(work / name, ignore_errors=True)
     files = sorted(_wanted_files(input_dir, intake), key=lambda pair: _natural(pair[0]))
@@ -138,25 +139,28 @@ def _with_frames(
 ) -> list[Candidate]:
     """Each video replaced by the frames taken from it."""
     count = min(video_frames, max_images) if max_images else video_frames
-    candidates: list[Candidate] = []
-    for still in stills:
-        if still.path.suffix.lower() not in videos.SUFFIXES:
-            candidates.append(still)
+    films = [still for still in stills if still.path.suffix.lower() in videos.SUFFIXES]
+
+    def take(film: Candidate, tell: Tell) -> tuple[list[Path], str]:
+        return videos.take_frames(film.path, intake.work / "frames" / film.sha256, count, tell)
+
+    def heard(number: int, done: int, total: int) -> None:
+        step(done, total, f"reading {films[number].source}")
+
+    frames_of: dict[str, list[Candidate]] = {}
+    for number, outcome in run_apart(take, films, intake.workers, heard):
+        film = films[number]
+        if isinstance(outcome, UnusableError):
+            intake.leave_out(film.source, str(outcome))
             continue
-        folder = intake.work / "frames" / still.sha256
-        message = f"reading {still.source}"
-        try:
-            frames, trouble = videos.take_frames(still.path, folder, count, lambda i, n, m=message: step(i, n, m))  # type: ignore[misc]
-        except UnusableError as problem:
-            intake.leave_out(still.source, str(problem))
-            continue
+        frames, trouble = outcome
         if trouble:
-            intake.leave_out(still.source, f"{len(frames)} frames were taken; {trouble}")
-        candidates += [
-            Candidate(f"{still.source}/{frame.name}", frame, f"{still.sha256} {frame.name} of {count}", still.source)
+            intake.leave_out(film.source, f"{len(frames)} frames were taken; {trouble}")
+        frames_of[film.source] = [
+            Candidate(f"{film.source}/{frame.name}", frame, f"{film.sha256} {frame.name} of {count}", film.source)
             for frame in frames
         ]
-    return candidates
+    return [one for still in stills for one in (frames_of.get(still.source, []) if still in films else [still])]
 
 
 def _thin_out(candidates: list[Candidate], max_images: int, intake: _Intake) -> list[Candidate]:
@@ -173,38 +177,40 @@ def _prepare_all(
     candidates: list[Candidate], masks: dict[str, tuple[str, Path]], intake: _Intake, step: Step
 ) -> list[Photo]:
     names = _colmap_names([candidate.source for candidate in candidates])
+    jobs = [(one, masks.get(one.source), name) for one, name in zip(candidates, names, strict=True)]
+
+    def prepare_one(job: tuple[Candidate, tuple[str, Path] | None, str], _: Tell) -> tuple[Photo, list[LeftOut]]:
+        return _prepare(*job, intake.work)
+
+    outcomes: dict[int, tuple[Photo, list[LeftOut]] | UnusableError] = {}
+    for number, outcome in run_apart(prepare_one, jobs, intake.workers, lambda *_: None):
+        outcomes[number] = outcome
+        step(len(outcomes), len(jobs), "reading photos")
     photos = []
-    # Decoding releases the lock; two at a time bound the memory to two decoded photos.
-    with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
-        jobs = [
-            pool.submit(_prepare, candidate, masks.get(candidate.source), name, intake)
-            for candidate, name in zip(candidates, names, strict=True)
-        ]
-        try:
-            for done, (candidate, job) in enumerate(zip(candidates, jobs, strict=True), start=1):
-                try:
-                    photos.append(job.result())
-                except UnusableError as problem:
-                    intake.leave_out(candidate.source, str(problem))
-                step(done, len(jobs), "reading photos")
-        finally:
-            pool.shutdown(cancel_futures=True)
+    for number, candidate in enumerate(candidates):
+        outcome = outcomes[number]
+        if isinstance(outcome, UnusableError):
+            intake.leave_out(candidate.source, str(outcome))
+            continue
+        photos.append(outcome[0])
+        intake.left_out += outcome[1]
     return photos
 
 
-def _prepare(candidate: Candidate, mask: tuple[str, Path] | None, name: str, intake: _Intake) -> Photo:
-    ready = prepare(candidate.path, intake.work / "photos" / name, intake.work / "thumbnails" / thumbnail_name(name))
-    size, sha256, masked_by = (ready.width, ready.height), candidate.sha256, ""
+def _prepare(candidate: Candidate, mask: tuple[str, Path] | None, name: str, work: Path) -> tuple[Photo, list[LeftOut]]:
+    ready = prepare(candidate.path, work / "photos" / name, work / "thumbnails" / thumbnail_name(name))
+    size, sha256, masked_by, left_out = (ready.width, ready.height), candidate.sha256, "", []
     if mask:
         source, path = mask
-        target = intake.work / "masks" / f"{name}.png"  # as COLMAP looks for it
+        target = work / "masks" / f"{name}.png"  # as COLMAP looks for it
         try:
             prepare_mask(path, target, size, ready.orientation)
             sha256 += " masked " + hashlib.sha256(target.read_bytes()).hexdigest()
             masked_by = source
         except UnusableError as problem:
-            intake.leave_out(source, str(problem))
-    return Photo(name, candidate.source, *size, ready.exif, sha256, candidate.video, round(ready.blur, 3), masked_by)
+            left_out.append(LeftOut(source, str(problem)))
+    blur = round(ready.blur, 3)
+    return Photo(name, candidate.source, *size, ready.exif, sha256, candidate.video, blur, masked_by), left_out
 
 
 def _mask_the_rest(photos: list[Photo], folder: Path) -> None:

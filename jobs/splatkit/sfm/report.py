@@ -11,6 +11,7 @@ from splatkit.sfm.geometry_facts import mean_error, observations
 from splatkit.sfm.georeference import Georeference
 from splatkit.sfm.mapping import Model
 from splatkit.sfm.matching import Graph, Plan
+from splatkit.sfm.parts import MIN_PART, parts_apart, told
 from splatkit.sfm.photos import LeftOut, Photo, thumbnail_name
 
 
@@ -26,6 +27,7 @@ def build_report(
     seconds: dict[str, float],
 ) -> dict[str, Any]:
     seen, reconstruction = observations(model.reconstruction), model.reconstruction
+    apart = parts_apart(model, photos, graph)
     links = {number: 0 for number in range(len(photos))}
     for i, j, _ in graph.links:
         links[i], links[j] = links[i] + 1, links[j] + 1
@@ -33,6 +35,7 @@ def build_report(
         "photos": len(photos),
         "registered": len(seen),
         "left_out": len(left_out),
+        "disconnected": sum(map(len, apart)),
         "points": reconstruction.num_points3D(),
         "reprojection_error_px": round(mean_error(reconstruction), 4),
         "track_length": round(float(reconstruction.compute_mean_track_length()), 3),
@@ -53,6 +56,7 @@ def build_report(
             "links": [list(link) for link in graph.links],
         },
         "parts": [[photos[i].source for i in part] for part in graph.parts],
+        "parts_apart": apart,
         "mapping": {"method": model.method, "smaller_models": [list(names) for names in model.others]},
         "cameras": _cameras(groups, reconstruction),
         "georeference": place.as_json(),
@@ -101,16 +105,14 @@ def _warnings(
     found = []
     if left_out:
         found.append(f"{len(left_out)} files were left out, first {left_out[0].source}: {left_out[0].reason}")
-    if len(graph.parts) > 1:
-        alone = [photos[i].source for part in graph.parts[1:] for i in part]
-        found.append(f"{len(alone)} photos do not connect to the others: {', '.join(alone[:8])}")
+    if apart := parts_apart(model, photos, graph):
+        found.append(f"{1 + len(apart)} parts that do not hold together; not used are {told(apart)}")
+    if strays := [photos[i].source for part in graph.parts[1:] if len(part) < MIN_PART for i in part]:
+        found.append(f"{len(strays)} photos connect to no others: {', '.join(strays[:8])}")
     if blurred := [photo.source for photo in photos if photo.blur > BLURRED]:
         found.append(f"{len(blurred)} photos are blurred: {', '.join(blurred[:8])}")
     if unplaced := [photo.source for photo in photos if photo.name not in model.registered]:
         found.append(f"{len(unplaced)} photos could not be placed: {', '.join(unplaced[:8])}")
-    if model.others:
-        names = [name for other in model.others for name in other]
-        found.append(f"{len(names)} photos made models of their own, which are not used: {', '.join(names[:8])}")
     if place.frame != "ENU":
         found.append(f"not georeferenced: {place.why}")
     return found

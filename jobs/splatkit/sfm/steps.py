@@ -27,6 +27,10 @@ from splatkit.sfm.rotation import share_turned_of_matches
 from splatkit.stage import Progress
 
 MAX_CHANGE = 1.5  # times the error before; an adjustment that ends worse is not taken
+SCREENED_BY = 1000  # of the largest features; pairs that have few of them in common are not compared in full
+ALIKE_FROM = 6  # of those; the pairs that this loses on three real sets have at most 90 matches in full
+# Photos that each is compared with in full, whatever it has in common with them; and one that is like fewer than two.
+AT_LEAST_WITH = (5, 20)
 KEPT = 0.7  # of the points; nor one that loses more of them
 
 
@@ -56,7 +60,14 @@ def find_photos(run: Run) -> tuple[list[Photo], list[LeftOut]]:
     if not options.input_dir.is_dir():
         raise input_error("no_input", f"{options.input_dir} is not a folder", "Give the folder with the photos.")
     progress.begin("photos", "reading photos")
-    photos, left_out = collect(options.input_dir, run.work, options.max_images, options.video_frames, progress.update)
+    photos, left_out = collect(
+        options.input_dir,
+        run.work,
+        options.max_images,
+        options.video_frames,
+        progress.update,
+        usable_threads(options.threads),
+    )
     masked = sum(1 for photo in photos if photo.mask)
     told = [f"{len(left_out)} files left out"] * bool(left_out) + [f"{masked} masks"] * bool(masked)
     progress.say(", ".join([f"{len(photos)} photos", *told]))
@@ -117,25 +128,36 @@ def match_photos(
     plan = plan_pairs(options.matching, positions, len(photos), options.neighbours, options.overlap, frames_only)
     progress.begin("matching", "matching photos", len(plan.pairs))
     progress.say(f"{plan.method} matching, {len(plan.pairs)} pairs: {plan.why}")
-    graph = _compare(run, photos, plan.pairs, 0, checkpoint)
-    if len(graph.parts) > 1 and (more := repair_pairs(graph.parts, plan.pairs, len(photos))):
+    graph = _compare(run, photos, plan.pairs, Graph(0, [], []), checkpoint, SCREENED_BY)
+    if len(graph.parts) > 1 and (more := repair_pairs(graph.parts, graph.in_full, len(photos))):
         progress.say(f"the photos fall into {len(graph.parts)} parts: comparing {len(more)} more pairs across them")
-        graph = _compare(run, photos, more, len(plan.pairs), checkpoint)
+        graph = _compare(run, photos, more, graph, checkpoint, 0)
     return plan, graph
 
 
-def _compare(run: Run, photos: list[Photo], pairs: list[Pair], before: int, checkpoint: Checkpoint) -> Graph:
-    listed, total = run.work / "pairs.txt", before + len(pairs)
+def _compare(
+    run: Run, photos: list[Photo], pairs: list[Pair], before: Graph, checkpoint: Checkpoint, screened_by: int
+) -> Graph:
+    listed, done_before, total = run.work / "pairs.txt", count_rows(run.database, "two_view_geometries"), len(pairs)
     listed.write_text("".join(f"{photos[i].name} {photos[j].name}\n" for i, j in pairs))
 
     def watch() -> None:
-        run.progress.update(min(total, count_rows(run.database, "two_view_geometries")), total, "matching photos")
+        done = count_rows(run.database, "two_view_geometries") - done_before
+        run.progress.update(min(done, total), total, "matching photos")
         checkpoint.save_now_and_then(run.database)
 
-    run_step("matching", {**run.request, "pairs": str(listed)}, run.log, on_poll=watch)
+    def known_total(_: int, alike: int) -> None:
+        nonlocal total
+        total = alike
+
+    request = {**run.request, "pairs": str(listed), "coarse": str(run.work / "coarse.db")}
+    request |= {"screened_by": screened_by, "alike_from": ALIKE_FROM, "at_least_with": AT_LEAST_WITH}
+    in_full = run_step("matching", request, run.log, on_progress=known_total, on_poll=watch)["compared"]
     numbers = {photo.name: number for number, photo in enumerate(photos)}
     links = [(numbers[a], numbers[b], n) for a, b, n in verified_pairs(run.database)]
-    return Graph(total, links, components(len(photos), [(i, j) for i, j, _ in links]))
+    parts = components(len(photos), [(i, j) for i, j, _ in links])
+    full = before.in_full | {(numbers[a], numbers[b]) for a, b in in_full}
+    return Graph(before.compared + len(pairs), links, parts, full)
 
 
 def build_model(run: Run, photos: list[Photo], graph: Graph, focals: Mapping[str, float]) -> Model:

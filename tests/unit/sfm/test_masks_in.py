@@ -84,6 +84,7 @@ def test_no_feature_is_sought_under_a_mask(tmp_path: Path) -> None:
         "max_image_size": 800,
         "max_features": 4000,
         "first_octave": 0,
+        "max_orientations": 1,
     }
     run_step("features", request, tmp_path / "log")
     with pycolmap.Database.open(tmp_path / "db") as database:
