@@ -38,7 +38,7 @@ from splatkit.options import read_options
 from splatkit.splats import Splats
 from splatkit.stage import Progress, run_stage, write_json
 from splatkit.view.rendering import Renderer
-from splatkit.view.shots import HoldOut, Shot, framing, held_out_shots, ring, turned_shot
+from splatkit.view.shots import HoldOut, Shot, framing, held_out_shots, photographed_from, ring, shot_from, turned_shot
 from splatkit.view.turning import UPRIGHT, turned
 from splatkit.view.turntable import HEIGHT, WIDTH, write_thumbnail, write_turntable
 from splatkit.view.viewer_page import About, first_look, require_viewer, write_standalone_page, write_streaming_page
@@ -102,7 +102,7 @@ def compress(options: CompressOptions) -> dict[str, Any]:
         report, judge, levels = encode(options, path, Path(work), progress)
         report["levels"] = write_detail(options, levels, report["precision"], judge, progress)
     result = open_sog(options.output_dir / SCENE)
-    deliver(options, options.title or os.environ.get("TRIGGER_EXPERIMENT") or path.stem, result, progress)
+    deliver(options, options.title or os.environ.get("TRIGGER_EXPERIMENT") or path.stem, result, judge, progress)
     report["seconds"] = progress.seconds
     write_json(options.output_dir / "report.json", report)
     progress.finish()
@@ -209,11 +209,12 @@ def write_detail(
     ]
 
 
-def deliver(options: CompressOptions, title: str, scene: Paletted, progress: Progress) -> None:
+def deliver(options: CompressOptions, title: str, scene: Paletted, judge: Judge, progress: Progress) -> None:
     """The page with the scene inside, the page that streams, the thumbnail and the turntable."""
     progress.begin("page", "writing the web page")
     frame = framing(scene.splats)
-    shot = ring(frame, 1, WIDTH, HEIGHT)[0]
+    azimuth, elevation = photographed_from(frame, judge.shots)
+    shot = shot_from(frame, azimuth, elevation, WIDTH, HEIGHT)
     look = first_look(shot, frame.centre, frame.radius)
     bundle = options.output_dir / SCENE
     about = About(title, len(scene), bundle.stat().st_size, datetime.now(UTC).strftime("%Y-%m-%d"))
@@ -226,7 +227,7 @@ def deliver(options: CompressOptions, title: str, scene: Paletted, progress: Pro
     if options.turntable_frames:
         progress.begin("turntable", "filming", options.turntable_frames)
         between = partial(progress.update, message="filming the turntable")
-        write_turntable(options.output_dir / TURNTABLE, renderer, frame, options.turntable_frames, between)
+        write_turntable(options.output_dir / TURNTABLE, renderer, frame, options.turntable_frames, azimuth, between)
 
 
 def summary(report: dict[str, Any], seconds: float) -> dict[str, Any]:

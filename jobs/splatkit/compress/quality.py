@@ -52,7 +52,7 @@ class Judge:
 
     def __init__(self, source: Splats, shots: Sequence[Shot], between: Callable[[int, int], None]) -> None:
         renderer = Renderer(own_palette(source))
-        self._shots, self._between, self._before = shots, between, []
+        self.shots, self._between, self._before = shots, between, []
         for i, shot in enumerate(shots):
             between(i, len(shots))
             self._before.append(renderer.render(shot))
@@ -61,8 +61,8 @@ class Judge:
     def compare(self, result: Paletted) -> Quality:
         renderer = Renderer(result)
         views = []
-        for i, (shot, before, photo) in enumerate(zip(self._shots, self._before, self._photos, strict=True)):
-            self._between(i, len(self._shots))
+        for i, (shot, before, photo) in enumerate(zip(self.shots, self._before, self._photos, strict=True)):
+            self._between(i, len(self.shots))
             views.append(_score(shot.name, before, renderer.render(shot), photo))
         with_photo = [view for view in views if view.psnr_before is not None]
         if with_photo:

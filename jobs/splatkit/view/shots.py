@@ -15,6 +15,8 @@ Matrix = NDArray[np.float64]
 
 FIELD_OF_VIEW = 60.0  # degrees, along the longer side, as SuperSplat Viewer takes it
 ELEVATIONS = (15.0, 35.0)  # degrees, in turn around the ring
+LOWEST, HIGHEST = 5.0, 60.0  # degrees of the first look: from straight above nobody knows a place
+REACH, ROUNDS = 4.0, 3  # what lies farther than so many median distances is not the scene's bulk; rounds of that
 DOWN = np.array([0.0, 1.0, 0.0])  # of the scene; COLMAP's and every viewer's convention for PLY and SOG
 
 
@@ -64,25 +66,50 @@ class Framing:
 
 
 def framing(splats: Splats) -> Framing:
-    """Around the visible mass by quantiles, so that far strays do not shrink the scene to a dot."""
-    weight = splats.alphas.astype(np.float64) * np.exp(np.sort(splats.scales, axis=1)[:, 1:].sum(axis=1).clip(-40, 40))
-    weight = np.minimum(weight, np.quantile(weight, 0.95)) + 1e-30
-    bounds = [[_weighted_quantile(splats.means[:, axis], weight, q) for q in (0.02, 0.98)] for axis in range(3)]
+    """Around the bulk of what is visible: neither far strays nor a wide backdrop may shrink the scene to a dot."""
+    weight = splats.alphas.astype(np.float64) + 1e-9
+    inside = np.arange(len(splats))
+    for _ in range(ROUNDS):
+        means = splats.means[inside]
+        centre = np.array([_weighted_quantile(means[:, axis], weight[inside], 0.5) for axis in range(3)])
+        away = np.linalg.norm(means - centre, axis=1)
+        inside = inside[away <= REACH * _weighted_quantile(away, weight[inside], 0.5)]
+    means, weight = splats.means[inside], weight[inside]
+    bounds = [[_weighted_quantile(means[:, axis], weight, q) for q in (0.02, 0.98)] for axis in range(3)]
     centre = np.mean(bounds, axis=1)
-    distance = np.linalg.norm(splats.means - centre, axis=1)
-    return Framing(centre, max(1.15 * _weighted_quantile(distance, weight, 0.95), 1e-6))
+    away = np.linalg.norm(means - centre, axis=1)
+    return Framing(centre, max(1.15 * _weighted_quantile(away, weight, 0.95), 1e-6))
 
 
-def ring(frame: Framing, count: int, width: int, height: int, elevations: tuple[float, ...] = ELEVATIONS) -> list[Shot]:
-    """`count` cameras on a circle around the scene that look at its centre."""
-    shots = []
-    for i in range(count):
-        azimuth, elevation = 2 * math.pi * i / count, math.radians(elevations[i % len(elevations)])
-        level = math.cos(elevation)
-        towards = np.array([level * math.sin(azimuth), -math.sin(elevation), -level * math.cos(azimuth)])
-        eye = frame.centre + distance(frame, width, height) * towards
-        shots.append(look_at(f"ring_{i:03d}", eye, frame.centre, width, height))
-    return shots
+def photographed_from(frame: Framing, shots: Sequence[Shot]) -> tuple[float, float]:
+    """(azimuth, elevation) in radians of the middle one of the photos' cameras; of the front where there is none."""
+    eyes = [shot.eye for shot in shots if shot.photo]
+    if not eyes:
+        return 0.0, math.radians(ELEVATIONS[0])
+    x, y, z = eyes[len(eyes) // 2] - frame.centre
+    elevation = math.atan2(-y, math.hypot(x, z))
+    return math.atan2(x, -z), min(max(elevation, math.radians(LOWEST)), math.radians(HIGHEST))
+
+
+def shot_from(frame: Framing, azimuth: float, elevation: float, width: int, height: int, name: str = "") -> Shot:
+    """From around the scene at its centre, from as far as shows all of it."""
+    level = math.cos(elevation)
+    towards = np.array([level * math.sin(azimuth), -math.sin(elevation), -level * math.cos(azimuth)])
+    eye = frame.centre + distance(frame, width, height) * towards
+    return look_at(name, eye, frame.centre, width, height)
+
+
+def ring(
+    frame: Framing, count: int, width: int, height: int, elevations: tuple[float, ...] = ELEVATIONS, start: float = 0.0
+) -> list[Shot]:
+    """`count` cameras on a circle around the scene that look at its centre, from the azimuth `start` (radians)."""
+    return [
+        shot_from(
+            frame, start + 2 * math.pi * i / count, math.radians(elevations[i % len(elevations)]),
+            width, height, f"ring_{i:03d}",
+        )
+        for i in range(count)
+    ]  # fmt: skip
 
 
 def distance(frame: Framing, width: int, height: int) -> float:

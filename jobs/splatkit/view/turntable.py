@@ -25,16 +25,16 @@ def write_thumbnail(path: Path, renderer: Renderer, shot: Shot) -> None:
 
 
 def write_turntable(
-    path: Path, renderer: Renderer, frame: Framing, frames: int, between: Callable[[int, int], None]
+    path: Path, renderer: Renderer, frame: Framing, frames: int, start: float, between: Callable[[int, int], None]
 ) -> None:
-    """H.264 in MP4 that starts to play before it is whole (faststart)."""
+    """From the azimuth `start` once around, as H.264 in MP4 that starts to play before it is whole (faststart)."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with av.open(str(beside), "w", format="mp4", options={"movflags": "faststart"}) as container:
             stream = container.add_stream("libx264", rate=Fraction(FRAMES_PER_SECOND))
             stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
             stream.options = {"crf": QUALITY}
-            for i, shot in enumerate(ring(frame, frames, WIDTH, HEIGHT, ELEVATION)):
+            for i, shot in enumerate(ring(frame, frames, WIDTH, HEIGHT, ELEVATION, start)):
                 between(i, frames)
                 picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(to_bytes(renderer.render(shot))), "rgb24")
                 container.mux(stream.encode(picture))
