@@ -1,18 +1,15 @@
 """What a message would run, decided by the dispatcher's own code. Nothing is submitted and nothing is written."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from bad_input import BadInputError, nearest, shown
 from bucket_checks import require_input, require_script
-from earlier_results import usable_results
 from job_plan import JobPlan, kind_of, plan_job, sizes_of
 from message import Request
-from pipeline_order import PipelineOrder, order_pipeline
-from pipeline_plan import content_bases, content_keys_of, run_document
-from pipeline_scenes import find_scenes
-from pipeline_sources import read_sources
-from settings import DispatcherSettings, Instance
+from pipeline_decision import decide
+from pipeline_order import order_pipeline
+from settings import Instance
 
 from splatworks.platform import Platform
 
@@ -70,7 +67,8 @@ def _script_plan(platform: Platform, request: Request, uploaded: bool) -> RunPla
 
 def _pipeline_plan(platform: Platform, request: Request, uploaded: bool) -> RunPlan:
     order = order_pipeline(request, platform.settings)
-    found = _decided(request, order, platform.settings) if uploaded else {}
+    run = decide(request, order, platform.settings).run if uploaded else {"stages": []}
+    found = {stage["stage"]: stage for stage in run["stages"]}
     stages = [
         _planned(
             platform,
@@ -85,19 +83,6 @@ def _pipeline_plan(platform: Platform, request: Request, uploaded: bool) -> RunP
     ]
     output = f"s3://{platform.settings.output_bucket}/{order.prefix}"
     return RunPlan(run_id=order.run_id, output=output, reuse_known=uploaded, stages=tuple(stages))
-
-
-def _decided(request: Request, order: PipelineOrder, settings: DispatcherSettings) -> dict[str, dict[str, Any]]:
-    """The stages of run.json as the trigger splat_pipeline would write it, by name."""
-    scenes = find_scenes(order.scenes, settings) if order.scenes else []
-    if len(scenes) == 1:
-        order = replace(order, inputs=(scenes[0].uri,), scenes=None)
-    sources = read_sources(order, settings)
-    bases = content_bases(order, sources, settings)
-    keys = {} if order.scenes else content_keys_of(order, bases, sources.inputs)
-    reused = {} if order.fresh else usable_results(keys, sources.results, settings.output_bucket)
-    run = run_document(request, order, settings, bases=bases, keys=keys, reused=reused, scenes=max(len(scenes), 1))
-    return {stage["stage"]: stage for stage in run["stages"]}
 
 
 def _planned(

@@ -11,9 +11,10 @@ from bucket_checks import nothing_there, readable
 from content_keys import objects_digest
 from job_checks import split_uri
 from job_plan import kind_of
+from object_listing import objects_below
 from pipeline_order import PipelineOrder
 from settings import Compute, DispatcherSettings
-from stored_json import read_stored
+from stage_results import stage_result
 from upload_events import OPTIONS, READY
 
 STAGES = "stages/"  # where the platform's scripts lie in the input bucket
@@ -27,7 +28,7 @@ class Sources:
     scripts: tuple[tuple[str, str], ...]  # key and ETag of each file below stages/
     images: dict[str, str]  # by compute type: the digest, or the name where the digest is not to be had
     inputs: tuple[str, ...]  # what each input is, for the content key
-    results: tuple[str, ...]  # those of the inputs that are results of stages
+    origins: tuple[str, ...]  # the outputs of stages among the inputs, or those that they are copies of
 
 
 def read_sources(order: PipelineOrder, settings: DispatcherSettings) -> Sources:
@@ -45,12 +46,12 @@ def read_sources(order: PipelineOrder, settings: DispatcherSettings) -> Sources:
             scripts=scripts.result(),
             images={kind: image.result() for kind, image in images.items()},
             inputs=tuple(key for key, _ in found),
-            results=tuple(uri for uri, (_, is_result) in zip(order.inputs, found, strict=True) if is_result),
+            origins=tuple(origin for _, origin in found if origin),
         )
 
 
 def _scripts(order: PipelineOrder, bucket: str) -> tuple[tuple[str, str], ...]:
-    found = tuple((item["Key"], item["ETag"]) for item in _objects(bucket, STAGES))
+    found = tuple((item["Key"], item["ETag"]) for item in objects_below(bucket, STAGES))
     keys = {key for key, _ in found}
     for stage in order.stages:
         if stage.script_key not in keys:
@@ -84,16 +85,17 @@ def _repository_and_tag(compute: Compute) -> tuple[str, str] | None:
     return (parts[3], parts[4]) if parts and (parts[1], parts[2]) == (account, region) else None
 
 
-def _input(uri: str, output_bucket: str) -> tuple[str, bool]:
-    """The content key of the stage's result at this place and True; else what its objects are and False."""
+def _input(uri: str, output_bucket: str) -> tuple[str, str | None]:
+    """What lies at this place, for the content key; and the origin of what a stage has left there."""
     bucket, key = split_uri(uri)
     with readable(uri, "data.input"):
         if not key.endswith("/"):
-            found = _objects(bucket, key, most=1)
+            found = objects_below(bucket, key, most=1)
             if found and found[0]["Key"] == key:
-                return objects_digest([(key.rpartition("/")[2], found[0]["Size"], found[0]["ETag"])]), False
+                return objects_digest([(key.rpartition("/")[2], found[0]["Size"], found[0]["ETag"])]), None
         folder = f"{key.rstrip('/')}/"
-        objects = [item for item in _objects(bucket, folder, most=MOST_OBJECTS + 1) if _is_input(item, folder)]
+        everything = objects_below(bucket, folder, most=MOST_OBJECTS + 1)
+    objects = [item for item in everything if _is_input(item, folder)]
     if not objects:
         raise nothing_there(uri, "data.input")
     if len(objects) > MOST_OBJECTS:
@@ -103,33 +105,14 @@ def _input(uri: str, output_bucket: str) -> tuple[str, bool]:
             allowed=f"at most {MOST_OBJECTS} objects in a scene",
             fix="Split the scene, or put the photos into zip files.",
         )
-    made_by = _key_of_result(bucket, folder, objects) if bucket == output_bucket else None
-    if made_by:
-        return made_by, True
+    result = stage_result(bucket, folder, everything) if bucket == output_bucket else None
+    if result:
+        return result.content_key, result.origin
     files = ((item["Key"].removeprefix(folder), item["Size"], item["ETag"]) for item in objects)
-    return objects_digest(files), False
+    return objects_digest(files), None
 
 
 def _is_input(item: dict[str, Any], folder: str) -> bool:
     """Not the empty objects that show a folder in the console, nor what only starts a run and sets its options."""
     key = item["Key"]
     return (item["Size"] > 0 or not key.endswith("/")) and key.removeprefix(folder) not in NO_INPUT
-
-
-def _key_of_result(bucket: str, folder: str, objects: list[dict[str, Any]]) -> str | None:
-    """A result that was touched after it was finished is no longer what its key says."""
-    times = {item["Key"]: item["LastModified"] for item in objects}
-    finished = times.get(f"{folder}_SUCCESS")
-    if not folder.startswith("runs/") or finished is None or max(times.values()) > finished:
-        return None
-    report = read_stored(bucket, f"{folder}job.json")
-    key = report.get("content_key") if isinstance(report, dict) else None
-    return key if isinstance(key, str) else None
-
-
-def _objects(bucket: str, prefix: str, most: int | None = None) -> list[dict[str, Any]]:
-    paging = {"MaxItems": most, "PageSize": min(most, 1000)} if most else {}
-    pages = (
-        client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, PaginationConfig=paging)
-    )
-    return [item for page in pages for item in page.get("Contents", [])]

@@ -34,15 +34,5 @@ def store_first(bucket: str, key: str, value: Any) -> bool:
     return True
 
 
-def exists(bucket: str, key: str) -> bool:
-    try:
-        client("s3").head_object(Bucket=bucket, Key=key)
-    except ClientError as error:
-        if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
-            raise
-        return False
-    return True
-
-
 def _body(value: Any) -> bytes:
     return json.dumps(value, indent=1).encode()

@@ -26,9 +26,9 @@ def finish(platform: Platform, answer: dict[str, Any], *stages: str) -> None:
         if entry["stage"] not in stages or entry["reused_from"]:
             continue
         prefix, key = entry["output_prefix"], entry["content_key"]
-        inputs = [{"uri": uri} for uri in entry["job"]["input"]]
+        inputs = [{"uri": uri, "origin": uri if "/runs/" in uri else None} for uri in entry["job"]["input"]]
         platform.put("demo-output", f"{prefix}result", entry["stage"].encode())
-        platform.put("demo-output", f"{prefix}job.json", {"content_key": key, "inputs": inputs})
+        platform.put("demo-output", f"{prefix}job.json", {"content_key": key, "inputs": inputs, "output": {"files": 1}})
         platform.put("demo-output", f"{prefix}_SUCCESS", b"")
         platform.put("demo-output", f"reuse/{key}.json", {"output_prefix": prefix})
 
@@ -127,7 +127,14 @@ def broken_entries(platform: Platform) -> None:
         platform.put("demo-output", item["Key"], {"output_prefix": "../elsewhere/"})
 
 
-@pytest.mark.parametrize("change", [photo, more_photos, script, lost_marker, broken_entries])
+def expired_files(platform: Platform) -> None:
+    """A lifecycle rule has come over one file, and not yet over the marker."""
+    for item in boto3.client("s3").list_objects_v2(Bucket="demo-output", Prefix="runs/")["Contents"]:
+        if item["Key"].endswith("/sfm/result"):
+            boto3.client("s3").delete_object(Bucket="demo-output", Key=item["Key"])
+
+
+@pytest.mark.parametrize("change", [photo, more_photos, script, lost_marker, broken_entries, expired_files])
 def test_after_a_change_everything_runs_again(platform: Platform, change: Callable[[Platform], None]) -> None:
     finished_run(platform, *STAGES)
     change(platform)

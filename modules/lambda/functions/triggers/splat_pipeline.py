@@ -2,18 +2,14 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import Any
 
 from aws_clients import client
 from botocore.exceptions import ClientError
-from earlier_results import usable_results
 from job_plan import request_document
 from message import Request
+from pipeline_decision import decide
 from pipeline_order import PipelineOrder, order_pipeline
-from pipeline_plan import content_bases, content_keys_of, run_document
-from pipeline_scenes import Scene, find_scenes
-from pipeline_sources import read_sources
 from stored_json import read_stored, store, store_first
 
 from triggers.base import BaseTrigger
@@ -30,10 +26,7 @@ class SplatPipelineTrigger(BaseTrigger):
         run = read_stored(self.settings.output_bucket, order.run_key)
         ours = False
         if run is None:
-            run = self._decide(request, order)
-            ours = store_first(self.settings.output_bucket, order.run_key, run)
-            if not ours:
-                run = read_stored(self.settings.output_bucket, order.run_key)
+            run, ours = self._commit(request, order)
         if run["message"] != request.published:
             raise other_body(request)
         jobs = self._submit(run, may_be_there=not ours)
@@ -46,21 +39,15 @@ class SplatPipelineTrigger(BaseTrigger):
             "output": f"s3://{self.settings.output_bucket}/{order.prefix}",
         }
 
-    def _decide(self, request: Request, order: PipelineOrder) -> dict[str, Any]:
-        """run.json; BadInputError where what the message names is not there. Writes no more than scenes.json."""
-        scenes: list[Scene] = find_scenes(order.scenes, self.settings) if order.scenes else []
-        if len(scenes) == 1:
-            order = replace(order, inputs=(scenes[0].uri,), scenes=None)
-        sources = read_sources(order, self.settings)
-        bases = content_bases(order, sources, self.settings)
-        keys = {} if order.scenes else content_keys_of(order, bases, sources.inputs)
-        reused = {} if order.fresh else usable_results(keys, sources.results, self.settings.output_bucket)
-        if order.scenes:
-            key = f"{order.prefix}scenes.json"
-            store(self.settings.output_bucket, key, [scene.as_json() for scene in scenes])
-        return run_document(
-            request, order, self.settings, bases=bases, keys=keys, reused=reused, scenes=max(len(scenes), 1)
-        )
+    def _commit(self, request: Request, order: PipelineOrder) -> tuple[dict[str, Any], bool]:
+        """run.json, and whether it is ours: with two at once the first to write it decides."""
+        bucket = self.settings.output_bucket
+        decision = decide(request, order, self.settings)
+        if decision.scenes:
+            store(bucket, decision.run["scenes"]["key"], [scene.as_json() for scene in decision.scenes])
+        if store_first(bucket, order.run_key, decision.run):
+            return decision.run, True
+        return read_stored(bucket, order.run_key), False
 
     def _submit(self, run: dict[str, Any], *, may_be_there: bool) -> dict[str, str]:
         """The chain's job ids by stage."""

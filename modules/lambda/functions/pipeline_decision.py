@@ -1,0 +1,32 @@
+"""A run decided from its message and from what S3 and ECR tell, with nothing written yet."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from message import Request
+from pipeline_order import PipelineOrder
+from pipeline_plan import content_bases, content_keys_of, run_document
+from pipeline_scenes import Scene, find_scenes
+from pipeline_sources import read_sources
+from settings import DispatcherSettings
+from stage_results import usable_results
+
+
+@dataclass(frozen=True)
+class Decision:
+    run: dict[str, Any]  # run.json
+    scenes: tuple[Scene, ...]  # scenes.json, where there are several
+
+
+def decide(request: Request, order: PipelineOrder, settings: DispatcherSettings) -> Decision:
+    """Raises BadInputError where what the message names is not there."""
+    scenes = find_scenes(order.scenes, settings) if order.scenes else []
+    if len(scenes) == 1:
+        order = replace(order, inputs=(scenes[0].uri,), scenes=None)
+    sources = read_sources(order, settings)
+    bases = content_bases(order, sources, settings)
+    keys = {} if order.scenes else content_keys_of(order, bases, sources.inputs)
+    reused = {} if order.fresh else usable_results(keys, sources.origins, settings.output_bucket)
+    count = len(scenes) if order.scenes else 1
+    run = run_document(request, order, settings, bases=bases, keys=keys, reused=reused, scenes=count)
+    return Decision(run, tuple(scenes) if order.scenes else ())
