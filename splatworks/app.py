@@ -31,9 +31,8 @@ from splatworks.run_states import FAILED
 from splatworks.runs import days_ago, find_run, list_runs
 from splatworks.status_view import as_json, show_run, show_runs
 from splatworks.stopping import stop, stoppable
-from splatworks.submission import check, publish, upload_locations
+from splatworks.submission import bytes_to_upload, check, publish, upload_locations
 from splatworks.telling import end, refusal, tell
-from splatworks.uploads import size_of
 from splatworks.watching import watch_run, watch_runs
 
 app = typer.Typer(
@@ -178,13 +177,13 @@ def plan(
         locations = messages.locate(options)
         request = messages.as_request(messages.compose(options, locations))
     platform = find_platform(project)
-    local = [location.local for location in locations if location.local]
-    planned = plan_run(platform, request, uploaded=not local)
+    missing = bytes_to_upload(platform, locations)
+    planned = plan_run(platform, request, uploaded=missing == 0)
     estimates = estimate(platform, planned)
     if machine_readable:
         print(json.dumps(plan_as_json(planned, estimates), indent=2))
         return
-    show_plan(Console(), planned, estimates, sum(map(size_of, local)) if local else None)
+    show_plan(Console(), planned, estimates, missing)
 
 
 @app.command()

@@ -15,7 +15,7 @@ HEADS: Row = ("STAGE", "PARTS", "ON", "MACHINE", "TIME", "COST")
 TYPES_SHOWN = 3
 
 
-def show_plan(console: Console, plan: RunPlan, estimates: list[StageEstimate], upload_bytes: int | None) -> None:
+def show_plan(console: Console, plan: RunPlan, estimates: list[StageEstimate], upload_bytes: int) -> None:
     rows = [_row(stage, estimate) for stage, estimate in zip(plan.stages, estimates, strict=True)]
     if console.is_terminal:
         table = Table(box=None, header_style="bold", pad_edge=False)
@@ -92,7 +92,7 @@ def _money(lowest: float, highest: float) -> str:
     return f"{lowest:.2f} USD" if f"{lowest:.2f}" == f"{highest:.2f}" else f"{lowest:.2f} to {highest:.2f} USD"
 
 
-def _lines_below(plan: RunPlan, estimates: list[StageEstimate], upload_bytes: int | None) -> list[str]:
+def _lines_below(plan: RunPlan, estimates: list[StageEstimate], upload_bytes: int) -> list[str]:
     lines = []
     costs = [
         estimate.cost(stage.size)
@@ -108,7 +108,7 @@ def _lines_below(plan: RunPlan, estimates: list[StageEstimate], upload_bytes: in
         lines.append("In all:   nothing; every result is there (--fresh runs it all the same)")
     else:
         lines.append("In all:   unknown; --max-cost stops a run that costs more than you say")
-    if upload_bytes is not None:
+    if upload_bytes:
         lines.append(f"Upload:   {upload_bytes / 1e6:.1f} MB; results of earlier runs are looked for once it is there")
     lines.append(f"Output:   {plan.output}")
     lines.append("Nothing was submitted.")

@@ -35,6 +35,12 @@ def upload_locations(platform: Platform, locations: list[Location], *, keep_othe
         _upload_with_bar(platform, plan)
 
 
+def bytes_to_upload(platform: Platform, locations: list[Location]) -> int:
+    """What submit would have to send; what is there already is not."""
+    s3, bucket = platform.client("s3"), platform.settings.input_bucket
+    return sum(plan_upload(s3, bucket, each.given, each.local).missing_bytes for each in locations if each.local)
+
+
 def publish(platform: Platform, message: dict[str, Any]) -> None:
     text = json.dumps(message)
     if len(text.encode()) > SNS_LIMIT:

@@ -39,6 +39,14 @@ class UploadPlan:
     def size(self) -> int:
         return sum(file.size for file in self.files)
 
+    def is_there(self, file: LocalFile) -> bool:
+        size, etag = self.present.get(file.key, (-1, ""))
+        return size == file.size and etag == etag_of(file.path, file.size)
+
+    @property
+    def missing_bytes(self) -> int:
+        return sum(file.size for file in self.files if not self.is_there(file))
+
     @property
     def others(self) -> list[str]:
         """Objects that would become part of the scene though they are not in the folder."""
@@ -58,10 +66,6 @@ def plan_upload(s3: Any, bucket: str, prefix: str, local: Path) -> UploadPlan:
     found = [item for page in pages for item in page.get("Contents", [])]
     present = {item["Key"]: (item["Size"], item["ETag"].strip('"')) for item in found if not item["Key"].endswith("/")}
     return UploadPlan(bucket, prefix, files, present)
-
-
-def size_of(local: Path) -> int:
-    return sum(file.size for file in _files(local, ""))
 
 
 def refuse_others(plan: UploadPlan) -> None:
@@ -97,8 +101,7 @@ class _Stopped(Exception):  # noqa: N818
 def _upload_one(
     s3: Any, plan: UploadPlan, file: LocalFile, advance: Callable[[int], None], stopped: threading.Event
 ) -> bool:
-    size, etag = plan.present.get(file.key, (-1, ""))
-    if size == file.size and etag == etag_of(file.path, file.size):
+    if plan.is_there(file):
         advance(file.size)
         return False
 

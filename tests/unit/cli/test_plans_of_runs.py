@@ -153,6 +153,9 @@ def test_photos_that_are_not_uploaded_yet_are_planned_with_what_has_to_be_upload
     assert ended.code == 0, ended.err
     assert "Upload:   0.0 MB; results of earlier runs are looked for once it is there" in ended.out
     assert not [key for key in deployed.keys("demo-input") if key.startswith("photos/")]
+    for name in ("1.jpg", "2.jpg", "sub/3.jpg"):
+        deployed.put(f"photos/My-Harbour/{name}", (photos / name).read_bytes(), "demo-input")
+    assert "Upload:" not in splatworks("plan", photos).out
 
 
 @pytest.mark.parametrize(
