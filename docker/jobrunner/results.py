@@ -16,6 +16,7 @@ from .store import AWS_FAULTS, Copy, RemoteFile, Store
 log = logging.getLogger("runner")
 
 RUNS = "runs/"  # here the platform alone writes
+NO_INPUT = ("_READY", "pipeline.json")  # they start a run and set its options: other options make no other photos
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +62,8 @@ def stage_result(store: Store, bucket: str, prefix: str, files: Sequence[RemoteF
 def ingredient(files: Sequence[RemoteFile], prefix: str, result: StageResult | None) -> Ingredient:
     if result:
         return Ingredient(result.content_key, result.origin)
-    return Ingredient(objects_digest((file.key.removeprefix(prefix), file.size, file.etag) for file in files), None)
+    named = ((file.key.removeprefix(prefix), file.size, file.etag) for file in files)
+    return Ingredient(objects_digest(each for each in named if each[0] not in NO_INPUT), None)
 
 
 def own_key(request: Request, ingredients: Sequence[Ingredient]) -> str | None:

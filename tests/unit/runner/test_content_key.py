@@ -7,11 +7,14 @@ The file pins docker/jobrunner/content_key.py here and the dispatcher's code for
 import hashlib
 import json
 import random
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from jobrunner.content_key import content_key, objects_digest
+from jobrunner.results import ingredient
+from jobrunner.store import RemoteFile
 
 VECTOR = json.loads((Path(__file__).parents[2] / "events" / "content_key.json").read_text())
 
@@ -48,3 +51,12 @@ def test_the_order_of_names_and_of_a_listing_does_not_matter() -> None:
 def test_whatever_changes_the_result_changes_the_key(name: str, other: Any) -> None:
     changed = {**VECTOR, name: other}
     assert content_key(changed["content_base"], changed["parameters"], changed["inputs"]) != VECTOR["content_key"]
+
+
+def test_what_starts_a_run_and_sets_its_options_is_no_input() -> None:
+    def digest(*names: str) -> str:
+        files = [RemoteFile("photos", f"a/{name}", 1, name, datetime.now(UTC)) for name in names]
+        return ingredient(files, "a/", None).digest
+
+    assert digest("1.jpg", "_READY", "pipeline.json") == digest("1.jpg")
+    assert digest("1.jpg", "b/_READY") != digest("1.jpg")
