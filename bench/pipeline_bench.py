@@ -23,7 +23,7 @@ WARM = 5
 DRAFT: dict[str, Any] = {
     "preset": "draft",
     "train": {"compute_type": "cpu", "parameters": {"max_steps": 100, "flythrough_seconds": 0}},
-    "compress": {"parameters": {"levels": 1, "turntable_frames": 0, "views": 2}},
+    "compress": {"parameters": {"levels": 1, "turntable_frames": 0, "views": 1, "view_size": 128, "order": "morton"}},
 }
 
 

@@ -19,7 +19,7 @@ DRAFT: dict[str, Any] = {
         "compute_type": "cpu",
         "parameters": {"max_steps": 300, "plateau_gain": 0, "flythrough_seconds": 0, "checkpoint_seconds": 1},
     },
-    "compress": {"parameters": {"levels": 1, "turntable_frames": 0, "views": 2}},
+    "compress": {"parameters": {"levels": 1, "turntable_frames": 0, "views": 1, "view_size": 128, "order": "morton"}},
 }
 
 
