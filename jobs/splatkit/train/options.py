@@ -17,7 +17,6 @@ PRESETS: dict[str, dict[str, float]] = {
         "cap_max": 60_000,
         "opacity_weight": 0.05,
         "dropout": 0.3,
-        "needle_weight": 0.1,
     },
     "standard": {"max_steps": 30_000, "max_size": 1600, "sh_degree": 3, "cap_max": 1_000_000, "opacity_weight": 0.01},
     "high": {"max_steps": 45_000, "max_size": 3200, "sh_degree": 3, "cap_max": 4_000_000, "opacity_weight": 0.01},
@@ -49,8 +48,6 @@ class TrainOptions:
     ssim_weight: float = 0.2  # share of 1 - SSIM in the loss; the rest is the mean absolute difference
     opacity_weight: float = -1.0  # regularisation, mean opacity; -1: by preset with mcmc, 0 with default
     scale_weight: float = -1.0  # regularisation, mean scale; -1: 0.01 with mcmc, 0 with default
-    # regularisation of Gaussians more than 3 times as long as wide, which from the side are streaks; -1: by preset
-    needle_weight: float = -1.0
     coarse_until: float = 0.35  # share of the steps with smaller and blurred photos, in three levels; 0: none
     # share of the Gaussians that are left out of a step, rising to this at the last: what few photos show is then less
     # learnt by heart (DropGaussian, CVPR 2025); -1: by preset

@@ -35,7 +35,6 @@ MEMORY_SHARE = 0.6  # of what is free, for Gaussians
 EXPOSURE_RATE = 1e-3
 START = {"mcmc": (0.5, 1.0), "default": (0.1, 1.0)}  # opacity of the first Gaussians, and width in neighbour distances
 SKY_GAUSSIANS, SKY_DISTANCE = 4_000, 60.0  # units of the normalised scene
-NEEDLE = 3.0  # times as long as wide
 CHECKPOINT_FORMAT = "2"  # of what state() returns
 DIVERGED = 6.0  # a loss so many times the recent one's, for a while, is no accident
 
@@ -171,8 +170,6 @@ class Training:
             loss = loss + weight * self.values["opacities"].sigmoid().mean()
         if weight := self.options.weight("scale_weight"):
             loss = loss + weight * self.values["scales"].exp().mean()
-        if weight := self.options.share("needle_weight"):
-            loss = loss + weight * needles(self.values["scales"])
         return loss
 
     def _exposed(self, index: int, image: Tensor) -> Tensor:
@@ -296,13 +293,6 @@ class Training:
         for name, tool in self.tools.items():
             tool.load_state_dict(states[name])
         self.refinement.state.update(strategy)
-
-
-def needles(scales: Tensor) -> Tensor:
-    """By how much, in logarithms and in the mean, Gaussians [N, 3] are more than NEEDLE times as long as wide."""
-    longest, flattest = scales.amax(1), scales.amin(1)
-    middle = scales.sum(1) - longest - flattest
-    return (longest - middle - math.log(NEEDLE)).clamp(min=0).mean()
 
 
 def coarseness(progress: float, until: float) -> tuple[int, int]:

@@ -22,7 +22,7 @@ from splatkit.train.options import TrainOptions
 from splatkit.train.outputs import emit_metrics, flight
 from splatkit.train.photo_cache import PhotoCache
 from splatkit.train.scene import Scene, read_scene
-from splatkit.train.training import Training, coarseness, fingerprint, largest_cap, needles
+from splatkit.train.training import Training, coarseness, fingerprint, largest_cap
 
 
 @pytest.fixture(scope="module")
@@ -344,25 +344,3 @@ def test_dropping_gaussians_changes_no_brightness_in_the_mean(scene: Scene) -> N
         dropped = torch.stack([run.render(0, shot, dropout=0.3).alpha.mean() for _ in range(100)])
     assert dropped.std() > 0.001 * whole
     assert float(dropped.mean()) == pytest.approx(float(whole), rel=0.1)
-
-
-def test_only_what_is_long_and_thin_is_a_needle() -> None:
-    shapes = {"ball": (1, 1, 1), "disc": (1, 1, 0.01), "within bounds": (2.9, 1, 0.1), "needle": (9, 1, 0.1)}
-    found = {name: float(needles(torch.tensor([shape]).log())) for name, shape in shapes.items()}
-    assert found["ball"] == found["disc"] == found["within bounds"] == 0
-    assert found["needle"] == pytest.approx(np.log(3), rel=1e-5)
-    scales = torch.tensor([[9.0, 1, 0.1]]).log().requires_grad_()
-    needles(scales).backward()
-    assert scales.grad is not None and scales.grad.tolist() == [[1, -1, 0]], "shorter and wider, no thicker"
-
-
-def test_fewer_needles_come_of_a_training_that_minds_them(scene: Scene) -> None:
-    length = {}
-    for weight in (0.0, 0.3):
-        run = training(scene, needle_weight=weight, max_steps=60)
-        with torch.no_grad():
-            run.values["scales"][:, 0] += np.log(9)
-        for _ in range(60):
-            run.train_step()
-        length[weight] = float(needles(run.values["scales"].detach()))
-    assert length[0.3] < 0.8 * length[0.0], length
