@@ -5,6 +5,7 @@ Lambda's dead letters cannot be moved back by SQS's own redrive: no source queue
 
 import argparse
 import json
+import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -41,6 +42,9 @@ def republish(queue_url: str, topic_arn: str, *, refused_too: bool) -> tuple[int
         messages = [refused_text(letter)] if reason else messages_in(letter["Body"])
         if reason and not refused_too:
             print(f"left: refused, {reason} (publish it again with --refused)")
+            left += 1
+        elif upload := upload_in(letter["Body"]):
+            print(f"left: an upload, start it again with: aws s3 cp {upload} {upload} --metadata-directive REPLACE")
             left += 1
         elif not all(0 < len(message.encode()) <= SNS_LIMIT for message in messages):
             print(f"left: {letter['MessageId']} is empty or larger than SNS takes")
@@ -84,6 +88,17 @@ def refused_text(letter: dict[str, Any]) -> str:
     """As it was published: the dispatcher writes a text that SQS would not take as a JSON string."""
     body: str = letter["Body"]
     return str(json.loads(body)) if attribute(letter, "body_encoding") == "json-string" else body
+
+
+def upload_in(body: str) -> str | None:
+    """The URI of an upload that should have started a pipeline: its event means nothing to the topic."""
+    try:
+        event = json.loads(body)
+        if event["detail-type"] != "Object Created":
+            return None
+        return shlex.quote(f"s3://{event['detail']['bucket']['name']}/{event['detail']['object']['key']}")
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 def messages_in(body: str) -> list[str]:

@@ -61,6 +61,16 @@ def test_an_envelope_of_lambda_is_published_as_it_was_first_published(platform: 
     assert platform.waiting() == 0
 
 
+def test_the_event_of_an_upload_stays_with_the_command_that_starts_it_again(
+    platform: Platform, capsys: pytest.CaptureFixture[str]
+) -> None:
+    platform.dead((Path(__file__).parents[2] / "events" / "object_created.json").read_text())
+    assert load().republish(platform.dlq, platform.topic, refused_too=True) == (0, 1)
+    assert platform.arrived() == []
+    uri = "s3://demo-input/photos/my-scene/_READY"
+    assert f"aws s3 cp {uri} {uri} --metadata-directive REPLACE" in capsys.readouterr().out
+
+
 def test_a_refused_message_stays_unless_asked_for(platform: Platform) -> None:
     platform.dead("not even JSON", REFUSED)
     assert load().republish(platform.dlq, platform.topic, refused_too=False) == (0, 1)
