@@ -1,4 +1,5 @@
-# Two functions from one zip: dispatcher.tf turns messages into jobs, monitor.tf turns the ends of jobs into e-mails.
+# Two functions from one zip: dispatcher.tf turns messages into jobs (uploads.tf: uploads too), monitor.tf turns the ends
+# of jobs into e-mails.
 # Here is what they share.
 
 terraform {
