@@ -13,12 +13,14 @@ from moto.awslambda.models import LambdaFunction
 from moto.batch.models import BatchBackend, ComputeEnvironment, JobDefinition
 from moto.batch.responses import BatchResponse
 from moto.core.config import default_user_config
+from moto.dynamodb.models import DynamoDBBackend
 from moto.ec2.models import EC2Backend
 from moto.ec2.models.security_groups import SecurityGroupRule
 from moto.efs.responses import EFSResponse
 from moto.iam.access_control import IAMPolicyStatement, PermissionResult
 from moto.iam.exceptions import NotFoundException
 from moto.s3.models import FakeDeleteMarker
+from moto.s3.responses import S3Response
 
 from local.hooks import Hooks
 
@@ -40,6 +42,7 @@ def install(hooks: Hooks) -> None:
         keep_scheduling_priority_of_definitions,
         keep_template_tags_out_of_its_data,
         keep_description_of_security_group_rules,
+        make_conditional_writes_atomic,
     ):
         fix(hooks)
 
@@ -241,3 +244,22 @@ def keep_description_of_security_group_rules(hooks: Hooks) -> None:
 
     hooks.wrap(SecurityGroupRule, "__init__", create)
     hooks.replace(SecurityGroupRule, "description", property(description))
+
+
+def make_conditional_writes_atomic(hooks: Hooks) -> None:
+    """moto looks and then writes, while other threads do the same: two could both be the first."""
+    lock = threading.Lock()
+
+    def put_object(original: Any, response: S3Response) -> Any:
+        if response.headers.get("If-None-Match") is None:
+            return original(response)
+        with lock:
+            return original(response)
+
+    def write_item(original: Any, backend: DynamoDBBackend, *args: Any, **kwargs: Any) -> Any:
+        with lock:
+            return original(backend, *args, **kwargs)
+
+    hooks.wrap(S3Response, "put_object", put_object)
+    for name in ("put_item", "update_item", "delete_item"):
+        hooks.wrap(DynamoDBBackend, name, write_item)

@@ -1,10 +1,15 @@
 """S3's events on the default bus, and events that a program puts there."""
 
 import json
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from moto.dynamodb.models.table import Table
+from moto.s3.models import S3Backend
 
 BUCKET = "bucket-events"
 
@@ -96,3 +101,51 @@ def test_an_object_is_put_once_where_it_must_not_be_there_yet(s3: Any, heard: An
     assert caught.value.response["Error"]["Code"] == "PreconditionFailed"
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 412
     assert s3.get_object(Bucket=BUCKET, Key="once")["Body"].read() == b"first"
+
+
+@pytest.fixture
+def slow_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever looks whether something is there acts on it only a moment later."""
+
+    def slowed(owner: Any, name: str) -> None:
+        look = getattr(owner, name)
+
+        def slow(*args: Any, **kwargs: Any) -> Any:
+            found = look(*args, **kwargs)
+            time.sleep(0.05)
+            return found
+
+        monkeypatch.setattr(owner, name, slow)
+
+    slowed(S3Backend, "get_object")
+    slowed(Table, "get_item")
+
+
+def test_of_many_who_put_at_once_one_is_the_first(aws: Any, s3: Any, slow_looks: None) -> None:
+    dynamodb = aws.client("dynamodb")
+    dynamodb.create_table(
+        TableName="firsts",
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+    )
+
+    def put_object(_: int) -> bool:
+        return succeeds(lambda: s3.put_object(Bucket=BUCKET, Key="first", Body=b"x", IfNoneMatch="*"))
+
+    def put_item(_: int) -> bool:
+        item, unless = {"id": {"S": "first"}}, "attribute_not_exists(id)"
+        return succeeds(lambda: dynamodb.put_item(TableName="firsts", Item=item, ConditionExpression=unless))
+
+    with ThreadPoolExecutor(8) as pool:
+        for put in (put_object, put_item):
+            assert sum(pool.map(put, range(8))) == 1, put
+
+
+def succeeds(call: Callable[[], Any]) -> bool:
+    try:
+        call()
+    except ClientError as error:
+        assert error.response["Error"]["Code"] in ("PreconditionFailed", "ConditionalCheckFailedException")
+        return False
+    return True
