@@ -12,6 +12,7 @@ Pair = tuple[int, int]
 
 EXHAUSTIVE_UP_TO = 40  # photos; 780 pairs take seconds, and nothing is missed
 MAX_REPAIR_PAIRS_PER_PHOTO = 60
+MIN_PART = 3  # photos that hold together; fewer are strays
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,15 @@ def components(count: int, pairs: Iterable[Pair]) -> list[list[int]]:
     for i in range(count):
         parts.setdefault(root(i), []).append(i)
     return sorted(parts.values(), key=lambda part: (-len(part), part))
+
+
+def tried_enough(graph: Graph, planned: Iterable[Pair]) -> set[Pair]:
+    """Pairs that comparing once more would not help: those compared in full, and all planned ones of strays.
+
+    A stray was compared in full with what it is most like. Photos of a larger part may lead to the others weakly.
+    """
+    strays = {index for part in graph.parts if len(part) < MIN_PART for index in part}
+    return set(graph.in_full) | {pair for pair in planned if not strays.isdisjoint(pair)}
 
 
 def repair_pairs(parts: Sequence[Sequence[int]], tried: Iterable[Pair], count: int) -> list[Pair]:

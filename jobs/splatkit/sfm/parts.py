@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 
 from splatkit.sfm.mapping import Model
-from splatkit.sfm.matching import Graph
+from splatkit.sfm.matching import MIN_PART, Graph
 from splatkit.sfm.photos import Photo
 
-MIN_PART = 3  # photos; fewer are strays, which the share of placed photos tells
 NAMED = 4  # photos of a part named in a sentence; the report names all
 
 

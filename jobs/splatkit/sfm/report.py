@@ -10,8 +10,8 @@ from splatkit.sfm.gates import BLURRED, Gate
 from splatkit.sfm.geometry_facts import mean_error, observations
 from splatkit.sfm.georeference import Georeference
 from splatkit.sfm.mapping import Model
-from splatkit.sfm.matching import Graph, Plan
-from splatkit.sfm.parts import MIN_PART, parts_apart, told
+from splatkit.sfm.matching import MIN_PART, Graph, Plan
+from splatkit.sfm.parts import parts_apart, told
 from splatkit.sfm.photos import LeftOut, Photo, thumbnail_name
 
 

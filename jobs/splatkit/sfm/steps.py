@@ -19,7 +19,7 @@ from splatkit.sfm.database import Checkpoint, count_rows, known_focals, verified
 from splatkit.sfm.exif import Position
 from splatkit.sfm.gates import MOVE_SIDEWAYS, TURNED
 from splatkit.sfm.mapping import Model, map_photos, mean_error
-from splatkit.sfm.matching import Graph, Pair, Plan, components, plan_pairs, repair_pairs
+from splatkit.sfm.matching import Graph, Pair, Plan, components, plan_pairs, repair_pairs, tried_enough
 from splatkit.sfm.options import MIN_PHOTOS, SfmOptions
 from splatkit.sfm.patches import align_observations
 from splatkit.sfm.photos import LeftOut, Photo, collect
@@ -129,7 +129,7 @@ def match_photos(
     progress.begin("matching", "matching photos", len(plan.pairs))
     progress.say(f"{plan.method} matching, {len(plan.pairs)} pairs: {plan.why}")
     graph = _compare(run, photos, plan.pairs, Graph(0, [], []), checkpoint, SCREENED_BY)
-    if len(graph.parts) > 1 and (more := repair_pairs(graph.parts, graph.in_full, len(photos))):
+    if len(graph.parts) > 1 and (more := repair_pairs(graph.parts, tried_enough(graph, plan.pairs), len(photos))):
         progress.say(f"the photos fall into {len(graph.parts)} parts: comparing {len(more)} more pairs across them")
         graph = _compare(run, photos, more, graph, checkpoint, 0)
     return plan, graph

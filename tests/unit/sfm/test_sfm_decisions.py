@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from sfm import SfmOptions
 from splatkit.errors import INPUT_ERROR, StageError
 from splatkit.options import read_options
 from splatkit.sfm.cameras import camera_groups, focal_prior
+from splatkit.sfm.colmap_steps import _worth_it
 from splatkit.sfm.exif import ExifFacts, Position, read_exif
 from splatkit.sfm.gates import Gate, _at_least, _at_most, judge
 from splatkit.sfm.geometry_facts import focal_drift
@@ -27,7 +28,15 @@ from splatkit.sfm.georeference import (
     up_direction,
 )
 from splatkit.sfm.mapping import Model, largest_model
-from splatkit.sfm.matching import Graph, components, plan_pairs, repair_pairs, sequential_pairs, spatial_pairs
+from splatkit.sfm.matching import (
+    Graph,
+    components,
+    plan_pairs,
+    repair_pairs,
+    sequential_pairs,
+    spatial_pairs,
+    tried_enough,
+)
 from splatkit.sfm.photos import Photo
 
 FOLDERS = {"INPUT_DIR": "/in", "OUTPUT_DIR": "/out"}
@@ -82,6 +91,14 @@ def test_parts_of_the_graph_and_the_pairs_that_could_join_them() -> None:
     assert parts == [[0, 1, 2], [3, 4], [5]]
     more = repair_pairs(parts, [(0, 3)], 6)
     assert (0, 3) not in more and (2, 5) in more and (0, 1) not in more and len(more) == 10
+
+
+def test_strays_are_not_compared_again_but_larger_parts_are() -> None:
+    parts = [[0, 1, 2], [3, 4, 5], [6]]
+    planned = list(combinations(range(7), 2))
+    graph = Graph(21, [], parts, frozenset([(0, 3), (0, 6)]))
+    more = repair_pairs(parts, tried_enough(graph, planned), 7)
+    assert set(more) == {(i, j) for i in (0, 1, 2) for j in (3, 4, 5)} - {(0, 3)}
 
 
 def test_joining_pairs_stay_bounded_on_large_sets() -> None:
@@ -354,6 +371,53 @@ def test_too_many_blurred_photos_fail_and_say_how_many() -> None:
     gate = verdicts(model, soft, focals)["blurred"]
     assert not gate.passed and "14 of 28" in gate.cause
     assert verdicts(model, photos, focals)["blurred"].passed
+
+
+def in_parts(sizes: list[int], placed: int, others: tuple[tuple[str, ...], ...] = ()) -> Gate:
+    """The gate, where the match graph falls into parts of these sizes and the first `placed` photos make the model."""
+    options = pycolmap.SyntheticDatasetOptions(num_rigs=1, num_cameras_per_rig=1, num_frames_per_rig=placed)
+    model = pycolmap.synthesize_dataset(options)
+    names = sorted(image.name for image in model.images.values())
+    photos = [photo(name) for name in names] + [photo(f"{{rest}}{i}.jpg") for i in range(sum(sizes) - placed)]
+    edges = np.cumsum([0, *sizes]).tolist()
+    parts = [list(range(start, end)) for start, end in pairwise(edges)]
+    nowhere = Georeference("upright", None, pycolmap.Sim3d(), {}, "")
+    limits = SfmOptions(input_dir=Path("in"), output_dir=Path("out")).limits
+    gates = judge(Model("global", model, others), photos, Graph(0, [(0, 1, 99)], parts), {}, nowhere, limits)
+    return next(gate for gate in gates if gate.name == "disconnected")
+
+
+def test_a_second_part_of_real_size_fails_with_numbers_names_and_advice() -> None:
+    gate = in_parts([12, 6, 1], placed=12)
+    assert not gate.passed and gate.value == pytest.approx(6 / 19, abs=1e-4)
+    assert "fall into 2 parts" in gate.cause and "12 of 19" in gate.cause
+    assert "6 photos ({rest}0.jpg, {rest}1.jpg, {rest}2.jpg, {rest}3.jpg and 2 more)" in gate.cause
+    assert "overlapping" in gate.fix and "max_disconnected" in gate.fix
+
+
+def test_strays_are_no_part_and_a_small_part_of_a_large_set_is_let_pass() -> None:
+    strays = in_parts([12, 2, 1, 1], placed=12)
+    assert strays.passed and strays.value == 0
+    small = in_parts([40, 4], placed=40)
+    assert small.passed and small.value == pytest.approx(4 / 44, abs=1e-4)
+
+
+def test_a_smaller_model_of_connected_photos_is_a_part_too() -> None:
+    rest = tuple(f"{{rest}}{i}.jpg" for i in range(5))
+    assert in_parts([17], placed=12).value == 0
+    gate = in_parts([17], placed=12, others=(rest,))
+    assert not gate.passed and gate.value == pytest.approx(5 / 17, abs=1e-4)
+
+
+def test_pairs_are_compared_in_full_where_they_look_alike_or_a_photo_has_nothing_better() -> None:
+    names = [f"{i}.jpg" for i in range(8)]
+    pairs = list(combinations(names, 2))
+    common = {("0.jpg", "1.jpg"): 50, ("1.jpg", "2.jpg"): 9, ("0.jpg", "2.jpg"): 6, ("0.jpg", "3.jpg"): 3}
+    request = {"alike_from": 6, "at_least_with": (1, 3)}
+    chosen = set(_worth_it(pairs, [common.get(pair, 0) for pair in pairs], request))
+    assert {("0.jpg", "1.jpg"), ("1.jpg", "2.jpg"), ("0.jpg", "2.jpg"), ("0.jpg", "3.jpg")} <= chosen < set(pairs)
+    for name in names[3:]:  # like none or one other
+        assert sum(name in pair for pair in chosen) >= 3
 
 
 def test_the_focal_prior_of_a_photo_that_was_scaled_is_not_believed() -> None:
