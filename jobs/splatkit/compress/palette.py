@@ -19,6 +19,7 @@ MAX_ENTRIES = 1 << 16
 GROUP = 256  # entries
 GROUPS_SEARCHED = 6
 LLOYD_STEPS = 4
+SETTLED = 0.005  # share of the labels that still change
 ROWS_AT_ONCE = 4096
 
 
@@ -37,9 +38,11 @@ def palette_of(vectors: Floats, entries: int, weights: Floats | None = None) -> 
     labels[order] = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(order))))
     palette = _centroids(vectors, weights, labels, np.zeros((len(starts), vectors.shape[1]), np.float32))
     for _ in range(LLOYD_STEPS):
-        labels = _nearest(vectors, palette, labels)
+        before, labels = labels, _nearest(vectors, palette, labels)
         palette = _centroids(vectors, weights, labels, palette)
         palette, labels = _with_idle_used(vectors, weights, palette, labels)
+        if np.count_nonzero(labels != before) < SETTLED * len(labels):
+            break
     return palette, labels
 
 

@@ -39,7 +39,7 @@ class Precision:
     scales_error: float = 1.0  # RMSE, times that of the best 256 values, which is as fine as SOG can be
     sh0_error: float = 1.0
     palette_growth: float = 1.0  # entries of the palette, times what is usual for so many splats
-    palette_noise: float = 0.0015  # variance that rounding may add to harmonics, of their own variance
+    palette_noise: float = 0.0028  # variance that rounding may add to harmonics, of their own variance
     sh_degree: int = 3  # bands above are left out
     keep_coded: bool = True  # what has at most 256 distinct values (a SOG that was decoded) is not rounded again
 
