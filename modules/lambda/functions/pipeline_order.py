@@ -140,7 +140,20 @@ def _locations(data: dict[str, Any], settings: DispatcherSettings, first: str) -
             allowed=f"at most {most} where the first stage is {first}",
             fix="Give one message for each scene, or inputs for several scenes.",
         )
-    return resolve_inputs(given, settings.input_bucket, settings.readable_buckets), None
+    locations = resolve_inputs(given, settings.input_bucket, settings.readable_buckets)
+    _check_dataset_name(locations, first)
+    return locations, None
+
+
+def _check_dataset_name(locations: tuple[str, ...], first: str) -> None:
+    """Compression reads the dataset beside training's output, in a folder of that name."""
+    if first == "train" and any(uri.rstrip("/").endswith("/train") for uri in locations):
+        raise BadInputError(
+            field="data.input",
+            given=shown(list(locations)),
+            allowed='a COLMAP dataset in a folder with another name than train, where "steps" is "train"',
+            fix='What training wrote goes on with "steps": "compress"; a dataset of that name has to be copied to another.',
+        )
 
 
 def _variants(sweep: Mapping[str, dict[str, list[Any]]], names: tuple[str, ...]) -> dict[str, list[dict[str, Any]]]:

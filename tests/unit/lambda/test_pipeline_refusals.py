@@ -63,6 +63,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [  # the message, the field nam
     (pipeline(input=[]), "data.input", "1 to 20"),
     (pipeline(input=["photos/my-scene/", "s3://demo-models/my-scene"]), "data.input", "last names differ"),
     (pipeline(input=TWO_PLACES, steps="train"), "data.input", "at most 1 where the first stage is train"),
+    (pipeline(input="photos/my-scene/train/", steps="train"), "data.input", "another name than train"),
     (pipeline(input=[*TWO_PLACES, "x"], steps="compress"), "data.input", "at most 2"),
     (pipeline(sweep={}), "data.sweep", "2 to 50 variants"),
     (pipeline(sweep={"sfm": {"a": [1, 2]}}), "data.sweep.sfm", "train, compress"),
