@@ -5,10 +5,12 @@ Progress goes to stdout as `@ done total`; the result is written as JSON to the 
 """
 
 import json
+import multiprocessing
 import os
 import sys
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,27 +20,82 @@ import pycolmap
 Request = dict[str, Any]
 Pair = tuple[str, str]
 
+CONTRASTS = (1.0, 1.4, 2.0)  # times COLMAP's threshold, for photos that are poor, rich and very rich in texture
+MIN_SIDE = 600  # pixels; samples of smaller photos would hold no features
+TILES, TILE_SHARE = (3, 4), 0.05  # rows and columns of samples, and how much of a photo they cover
+
 
 def features(request: Request) -> dict[str, Any]:
     camera_ids = _cameras(request)
+    contrasts = _contrasts(request)
+    for camera_id, group in zip(camera_ids, request["groups"], strict=True):
+        for contrast in CONTRASTS:
+            names = [name for name in group["names"] if contrasts[name] == contrast]
+            if not names:
+                continue
+            pycolmap.extract_features(
+                request["database"],
+                request["images"],
+                image_names=names,
+                reader_options=pycolmap.ImageReaderOptions(
+                    camera_model=group["model"], existing_camera_id=camera_id, mask_path=request["masks"]
+                ),
+                extraction_options=_extraction(request, contrast),
+                device=pycolmap.Device.cpu,
+            )
+    return {}
+
+
+def _extraction(request: Request, contrast: float) -> pycolmap.FeatureExtractionOptions:
     options = pycolmap.FeatureExtractionOptions(
         max_image_size=request["max_image_size"], num_threads=request["threads"]
     )
     options.sift.max_num_features = request["max_features"]
     options.sift.first_octave = request["first_octave"]
     options.sift.max_num_orientations = request["max_orientations"]
-    for camera_id, group in zip(camera_ids, request["groups"], strict=True):
-        pycolmap.extract_features(
-            request["database"],
-            request["images"],
-            image_names=group["names"],
-            reader_options=pycolmap.ImageReaderOptions(
-                camera_model=group["model"], existing_camera_id=camera_id, mask_path=request["masks"]
-            ),
-            extraction_options=options,
-            device=pycolmap.Device.cpu,
-        )
-    return {}
+    options.sift.peak_threshold *= contrast
+    return options
+
+
+def _contrasts(request: Request) -> dict[str, float]:
+    """By photo, how many times COLMAP's threshold of contrast leaves about max_features.
+
+    COLMAP describes all that it finds and then drops the finest, up to twice max_features: the slow half of extraction.
+    """
+    names = [name for group in request["groups"] for name in group["names"]]
+    if request["masks"]:  # what lies under a mask must not decide about what does not
+        return dict.fromkeys(names, CONTRASTS[0])
+    # Processes: the extractor keeps Python's lock. This process has no threads yet, so that it may be forked.
+    with multiprocessing.get_context("fork").Pool(min(request["threads"], len(names))) as pool:
+        return dict(zip(names, pool.map(partial(_contrast, request), names), strict=True))
+
+
+def _contrast(request: Request, name: str) -> float:
+    photo = pycolmap.Bitmap.read(Path(request["images"], name), as_rgb=False)
+    if photo is None:  # the extraction will say so
+        return CONTRASTS[0]
+    if max(photo.width, photo.height) > request["max_image_size"]:
+        photo.thumbnail(request["max_image_size"])
+    if min(photo.width, photo.height) < MIN_SIDE:
+        return CONTRASTS[0]
+    pixels = photo.to_array().reshape(photo.height, photo.width)
+    tiles = [pycolmap.Bitmap.from_array(tile) for tile in _tiles(pixels)]
+    seen = sum(tile.width * tile.height for tile in tiles) / pixels.size
+    for contrast in CONTRASTS[:-1]:
+        extractor = pycolmap.FeatureExtractor.create(_extraction(request, contrast), pycolmap.Device.cpu)
+        if sum(len(extractor.extract(tile)[0]) for tile in tiles) <= seen * request["max_features"]:
+            return contrast
+    return CONTRASTS[-1]
+
+
+def _tiles(pixels: np.ndarray) -> Iterator[np.ndarray]:
+    """The middles of the fields of a grid laid over the photo: TILE_SHARE of its area."""
+    rows, columns = TILES
+    size = np.array(pixels.shape) / TILES
+    for row, column in np.ndindex(rows, columns):
+        top, left = ((np.array([row, column]) + 0.5 - TILE_SHARE**0.5 / 2) * size).astype(int)
+        height, width = (TILE_SHARE**0.5 * size).astype(int)
+        yield np.ascontiguousarray(pixels[top : top + height, left : left + width])
 
 
 def _cameras(request: Request) -> list[int]:

@@ -14,7 +14,7 @@ from sfm import SfmOptions
 from splatkit.errors import INPUT_ERROR, StageError
 from splatkit.options import read_options
 from splatkit.sfm.cameras import camera_groups, focal_prior
-from splatkit.sfm.colmap_steps import _worth_it
+from splatkit.sfm.colmap_steps import CONTRASTS, _contrasts, _worth_it
 from splatkit.sfm.exif import ExifFacts, Position, read_exif
 from splatkit.sfm.gates import Gate, _at_least, _at_most, judge
 from splatkit.sfm.geometry_facts import focal_drift
@@ -435,3 +435,23 @@ def test_cameras_without_points_are_no_model(tmp_path: Path) -> None:
     (tmp_path / "0").mkdir()
     pycolmap.synthesize_dataset(options).write(tmp_path / "0")
     assert largest_model("global", tmp_path) is None
+
+
+# Features
+
+
+def extraction_request(folder: Path, **settings: object) -> dict[str, object]:
+    groups = [{"names": sorted(path.name for path in folder.iterdir())}]
+    plain = {"images": str(folder), "groups": groups, "masks": "", "threads": 2, "max_image_size": 1600}
+    return {**plain, "max_features": 1000, "first_octave": 0, "max_orientations": 1, **settings}
+
+
+def test_only_photos_that_are_rich_in_texture_get_a_higher_threshold_of_contrast(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    grain = np.asarray(Image.fromarray(rng.integers(0, 255, (200, 267), np.uint8)).resize((800, 600)), float)
+    for name, strength in (("plain", 0.02), ("rich", 1.0)):
+        Image.fromarray((128 + strength * (grain - 128)).astype(np.uint8)).convert("RGB").save(tmp_path / f"{name}.png")
+    found = _contrasts(extraction_request(tmp_path))
+    assert found["plain.png"] == 1.0 and found["rich.png"] == CONTRASTS[-1]
+    assert set(_contrasts(extraction_request(tmp_path, max_features=50_000)).values()) == {1.0}
+    assert set(_contrasts(extraction_request(tmp_path, masks="somewhere")).values()) == {1.0}
