@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import threading
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, cast
 
 from moto.awslambda.models import LambdaFunction
 from moto.batch.models import BatchBackend, ComputeEnvironment, JobDefinition
 from moto.batch.responses import BatchResponse
 from moto.core.config import default_user_config
+from moto.core.responses import ActionResult
 from moto.dynamodb.models import DynamoDBBackend
 from moto.ec2.models import EC2Backend
 from moto.ec2.models.security_groups import SecurityGroupRule
@@ -21,6 +23,7 @@ from moto.iam.access_control import IAMPolicyStatement, PermissionResult
 from moto.iam.exceptions import NotFoundException
 from moto.s3.models import FakeDeleteMarker
 from moto.s3.responses import S3Response
+from moto.s3.utils import _VersionedKeyStore
 
 from local.hooks import Hooks
 
@@ -43,6 +46,8 @@ def install(hooks: Hooks) -> None:
         keep_template_tags_out_of_its_data,
         keep_description_of_security_group_rules,
         make_conditional_writes_atomic,
+        show_event_bridge_of_buckets,
+        list_objects_while_others_delete,
     ):
         fix(hooks)
 
@@ -263,3 +268,41 @@ def make_conditional_writes_atomic(hooks: Hooks) -> None:
     hooks.wrap(S3Response, "put_object", put_object)
     for name in ("put_item", "update_item", "delete_item"):
         hooks.wrap(DynamoDBBackend, name, write_item)
+
+
+def show_event_bridge_of_buckets(hooks: Hooks) -> None:
+    """moto keeps that a bucket tells EventBridge, and does not say so when asked."""
+
+    def show(original: Any, response: S3Response) -> Any:
+        kept = response.backend.get_bucket_notification_configuration(response.bucket_name)
+        if kept is None or kept.event_bridge is None:
+            return original(response)
+        serialized = response.serialized
+
+        def with_event_bridge(shown: ActionResult) -> Any:
+            return serialized(ActionResult({**cast(dict[str, Any], shown.result), "EventBridgeConfiguration": {}}))
+
+        cast(Any, response).serialized = with_event_bridge
+        return original(response)
+
+    hooks.wrap(S3Response, "get_bucket_notification", show)
+
+
+def list_objects_while_others_delete(hooks: Hooks) -> None:
+    """moto goes through a copy of the keys, and looks each up where it may have been deleted meanwhile."""
+
+    def lists(store: Any) -> Iterator[tuple[str, list[Any]]]:
+        for key, versions in store._self_iterable().items():
+            yield key, list(versions)
+
+    def items(store: Any) -> Iterator[tuple[str, Any]]:
+        for key, versions in lists(store):
+            if versions:
+                yield key, versions[-1]
+
+    def values(store: Any) -> Iterator[Any]:
+        for _, latest in items(store):
+            yield latest
+
+    for name, replacement in (("lists", lists), ("iterlists", lists), ("items", items), ("values", values)):
+        hooks.replace(_VersionedKeyStore, name, replacement)

@@ -6,7 +6,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import boto3
+import moto.s3.models
 import pytest
+from botocore.config import Config
 from botocore.exceptions import ClientError
 from moto.dynamodb.models.table import Table
 from moto.s3.models import S3Backend
@@ -78,6 +81,13 @@ def test_later_events_have_larger_sequencers_and_say_how_the_object_came(s3: Any
     assert "size" not in events[-1]["detail"]["object"]
 
 
+def test_a_bucket_says_whether_it_tells_eventbridge(s3: Any) -> None:
+    s3.create_bucket(Bucket="untold")
+    told, untold = (s3.get_bucket_notification_configuration(Bucket=name) for name in (BUCKET, "untold"))
+    assert told.get("EventBridgeConfiguration") == {}
+    assert "EventBridgeConfiguration" not in untold
+
+
 def test_a_bucket_without_eventbridge_is_silent(aws: Any, s3: Any, heard: Any) -> None:
     s3.create_bucket(Bucket="silent")
     s3.put_object(Bucket="silent", Key="a", Body=b"")
@@ -142,6 +152,15 @@ def test_of_many_who_put_at_once_one_is_the_first(aws: Any, s3: Any, slow_looks:
             assert sum(pool.map(put, range(8))) == 1, put
 
 
+def s3_options(aws: Any) -> dict[str, str]:
+    return {
+        "endpoint_url": aws.endpoint_url,
+        "region_name": "us-east-1",
+        "aws_access_key_id": "embedded",
+        "aws_secret_access_key": "embedded",
+    }
+
+
 def succeeds(call: Callable[[], Any]) -> bool:
     try:
         call()
@@ -149,3 +168,21 @@ def succeeds(call: Callable[[], Any]) -> bool:
         assert error.response["Error"]["Code"] in ("PreconditionFailed", "ConditionalCheckFailedException")
         return False
     return True
+
+
+def test_versions_are_listed_while_others_delete_them(aws: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    s3 = boto3.client("s3", **s3_options(aws), config=Config(retries={"total_max_attempts": 1}))
+    s3.create_bucket(Bucket="versions")
+    for key in ("a", "b", "c"):
+        s3.put_object(Bucket="versions", Key=key, Body=b"x")
+    copy, deleted = moto.s3.models.copy.deepcopy, []
+
+    def delete_meanwhile(versions: Any, *more: Any) -> Any:
+        if not deleted:
+            deleted.append("c")
+            aws.client("s3").delete_object(Bucket="versions", Key="c")
+        return copy(versions, *more)
+
+    monkeypatch.setattr(moto.s3.models.copy, "deepcopy", delete_meanwhile)
+    listed = {version["Key"] for version in s3.list_object_versions(Bucket="versions")["Versions"]}
+    assert deleted and {"a", "b"} <= listed
