@@ -154,8 +154,9 @@ def prepared(options: CompressOptions, path: Path, work: Path, progress: Progres
     """The splats to encode, and the report's facts about them."""
     source = read_splats(path)
     count, degree = len(source), source.sh_degree
-    cleaned = without_broken(spooled(source.with_sh_degree(min(degree, options.sh_degree)), work / "read"))
-    del source  # its harmonics lie on disk now
+    source = spooled(source.with_sh_degree(min(degree, options.sh_degree)), work / "read")
+    cleaned = without_broken(source)
+    release(source)
     dropped = cleaned.dropped
     if options.prune:
         cleaned = without_invisible(cleaned.splats)
@@ -164,6 +165,7 @@ def prepared(options: CompressOptions, path: Path, work: Path, progress: Progres
         progress.say(f"{gone:,} of {count:,} splats dropped: {reason}")
     turn = UPRIGHT[find_up(options)]
     splats = spooled(turned(cleaned.splats, turn), work / "prepared")
+    release(source)
     return splats, {
         "source": {"file": path.name, "bytes": size_of(path), "splats": count, "sh_degree": degree},
         "dropped": dropped,

@@ -14,7 +14,7 @@ ROWS_AT_ONCE = 1 << 16
 
 def spooled(splats: Splats, path: Path) -> Splats:
     """The same splats with their harmonics mapped from a file at `path`. They must not be changed: see release."""
-    if not splats.shN.size:
+    if not splats.shN.size or _mapping(splats) is not None:
         return splats
     with path.open("w+b") as file:
         for start in range(0, len(splats), ROWS_AT_ONCE):
@@ -26,8 +26,15 @@ def spooled(splats: Splats, path: Path) -> Splats:
 
 def release(splats: Splats) -> None:
     """Gives back the memory of harmonics that lie in a file (changes as well): they are read from it when needed."""
+    mapping = _mapping(splats)
+    if mapping is not None:
+        mapping.madvise(mmap.MADV_DONTNEED)
+
+
+def _mapping(splats: Splats) -> mmap.mmap | None:
+    """The file under the harmonics, which may be a part of what is mapped."""
     holder: Any = splats.shN
     while isinstance(holder, np.ndarray):
         holder = holder.base
-    if isinstance(holder, memoryview) and isinstance(holder.obj, mmap.mmap):
-        holder.obj.madvise(mmap.MADV_DONTNEED)
+    owner = holder.obj if isinstance(holder, memoryview) else holder
+    return owner if isinstance(owner, mmap.mmap) else None

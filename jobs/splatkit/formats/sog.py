@@ -27,6 +27,7 @@ MAX_ENTRY_BYTES = 1 << 30
 MAX_META_BYTES = 1 << 20
 INDEX_BASE = 252  # alpha of a quaternion's pixel, plus the number of the component that was left out
 PALETTE_COLUMNS = 64  # entries of the palette in one row of its picture
+ROWS_AT_ONCE = 1 << 16
 OPAQUE = 1 - 1e-6  # nearest to 1 that still has a logit
 
 Load = Callable[[str], bytes]
@@ -123,17 +124,23 @@ def _read(load: Load) -> Paletted:
 
 
 def _means(meta: SogMeta, low: Pixels, high: Pixels) -> Floats:
-    codes = low[:, :3].astype(np.float64) + 256.0 * high[:, :3]
-    logs = meta.means_mins + (meta.means_maxs - meta.means_mins) * (codes / 65535)
-    return (np.sign(logs) * np.expm1(np.abs(logs))).astype(np.float32)
+    means = np.empty((meta.count, 3), np.float32)
+    for axis in range(3):
+        codes = low[:, axis] + 256.0 * high[:, axis]
+        logs = meta.means_mins[axis] + (meta.means_maxs[axis] - meta.means_mins[axis]) * (codes / 65535)
+        means[:, axis] = np.sign(logs) * np.expm1(np.abs(logs))
+    return means
 
 
 def _quats(pixels: Pixels, name: str) -> Floats:
-    dropped = pixels[:, 3].astype(np.int64) - INDEX_BASE
-    if dropped.min() < 0:
+    if pixels[:, 3].min() < INDEX_BASE:
         raise ValueError(f"{name}: alpha {pixels[:, 3].min()} is no number of a component; allowed are 252 to 255")
-    three = (pixels[:, :3] / 255.0 - 0.5) * np.sqrt(2.0)
-    return smallest_three(three, dropped)
+    quats = np.empty((len(pixels), 4), np.float32)
+    for start in range(0, len(pixels), ROWS_AT_ONCE):
+        part = pixels[start : start + ROWS_AT_ONCE]
+        three = (part[:, :3] / 255.0 - 0.5) * np.sqrt(2.0)
+        quats[start : start + len(part)] = smallest_three(three, part[:, 3].astype(np.int64) - INDEX_BASE)
+    return quats
 
 
 def _harmonics(meta: SogMeta, load: Load, pixels: Callable[[str], Pixels]) -> tuple[Floats, NDArray[np.int32]]:

@@ -11,6 +11,7 @@ from splatkit.splats import SH_COEFFICIENTS, Splats
 
 Matrix = NDArray[np.float64]
 
+ROWS_AT_ONCE = 1 << 16
 DIRECTIONS = 64  # more than the 7 numbers of the third band, for a well-posed fit
 UPRIGHT: dict[str, Matrix] = {
     "-y": np.eye(3),
@@ -24,10 +25,12 @@ def turned(splats: Splats, turn: Matrix) -> Splats:
     """Every Gaussian moved by the rotation [3, 3], and its colour seen from the moved direction as before."""
     if np.array_equal(turn, np.eye(3)):
         return splats
-    harmonics = splats.shN.copy()
+    harmonics = np.empty_like(splats.shN)
     for degree in range(1, splats.sh_degree + 1):
-        band = slice(SH_COEFFICIENTS[degree - 1], SH_COEFFICIENTS[degree])
-        harmonics[:, band] = np.einsum("ij,njc->nic", band_turn(turn, degree), splats.shN[:, band])
+        band, matrix = slice(SH_COEFFICIENTS[degree - 1], SH_COEFFICIENTS[degree]), band_turn(turn, degree)
+        for start in range(0, len(splats), ROWS_AT_ONCE):
+            part = slice(start, start + ROWS_AT_ONCE)
+            harmonics[part, band] = np.einsum("ij,njc->nic", matrix, splats.shN[part, band])
     quat = quats_of(turn[None])
     return replace(
         splats,
