@@ -10,6 +10,7 @@ import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,8 @@ def _read(stream: Any, log: Path, lines: deque[str], counts: list[tuple[int, int
 
 def _end(child: subprocess.Popen[str]) -> None:
     """SQLite's journal keeps the database whole, so that a hard end loses only the photo or pair in work."""
-    child.kill()
+    with suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)  # it leads a session of its own, its workers are in it
     child.wait()
 
 

@@ -17,6 +17,7 @@ from PIL import Image
 from local.survey import Survey
 from local.town import build_town
 from local.town_render import render
+from splatkit.errors import Interrupted
 from splatkit.sfm import colmap
 from splatkit.sfm.colmap import StepError, run_step
 
@@ -100,6 +101,46 @@ def test_a_feature_that_the_wheel_lacks_aborts_only_the_step(
     with pytest.raises(StepError) as caught:
         run_step("features", {}, tmp_path / "log")
     assert caught.value.code == "geometry_failed" and "ONNX" in caught.value.cause
+
+
+def test_photos_of_two_places_are_told_with_the_names_of_the_smaller_part(survey: Survey, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for pose in survey.poses[:7]:
+        shutil.copy(survey.photos / pose.name, folder)
+    grain = np.random.default_rng(0).integers(0, 255, (150, 220, 3), np.uint8)
+    wall = Image.fromarray(grain).resize((1320, 900), Image.Resampling.BICUBIC)
+    for number in range(4):
+        left, top = 60 * number, 40 * number
+        wall.crop((left, top, left + 960, top + 640)).save(folder / f"wall_{number}.jpg", quality=93)
+    run = run_sfm(folder, tmp_path / "output")
+    error = error_of(run)
+    assert run.code == 2 and error["code"] == "gate_disconnected", run.said
+    assert "7 of 11 photos is used" in error["cause"] and "4 photos (wall_0.jpg, wall_1.jpg" in error["cause"]
+    assert "overlap" in error["fix"] and "mask" in error["fix"]
+    metrics = json.loads((run.output / "result.json").read_text())["metrics"]
+    assert metrics["disconnected"] == 4 and any("wall_3.jpg" in warning for warning in metrics["warnings"])
+
+
+def test_an_interrupted_step_leaves_no_process_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    step, told = tmp_path / "forking.py", tmp_path / "pid"
+    step.write_text(
+        "import os, time\nworker = os.fork()\n"
+        f"if worker:\n    open({str(told)!r}, 'w').write(str(worker))\ntime.sleep(600)\n"
+    )
+    monkeypatch.setattr(colmap, "STEPS", step)
+
+    def interrupt() -> None:
+        if told.exists() and told.read_text():
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        run_step("features", {}, tmp_path / "log", on_poll=interrupt)
+    status = Path(f"/proc/{told.read_text()}/stat")
+    deadline = time.monotonic() + 10
+    while status.exists() and status.read_text().split()[2] != "Z" and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not status.exists() or status.read_text().split()[2] == "Z"
 
 
 @pytest.mark.parametrize(
