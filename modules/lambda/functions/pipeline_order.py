@@ -152,7 +152,7 @@ def _check_dataset_name(locations: tuple[str, ...], first: str) -> None:
             field="data.input",
             given=shown(list(locations)),
             allowed='a COLMAP dataset in a folder with another name than train, where "steps" is "train"',
-            fix='What training wrote goes on with "steps": "compress"; a dataset of that name has to be copied to another.',
+            fix='What training wrote goes on with "steps": "compress"; copy a dataset of that name to another folder.',
         )
 
 
