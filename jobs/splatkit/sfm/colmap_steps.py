@@ -10,6 +10,7 @@ import os
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,8 @@ def _contrasts(request: Request) -> dict[str, float]:
     if request["masks"]:  # what lies under a mask must not decide about what does not
         return dict.fromkeys(names, CONTRASTS[0])
     # Processes: the extractor keeps Python's lock. This process has no threads yet, so that it may be forked.
-    with multiprocessing.get_context("fork").Pool(min(request["threads"], len(names))) as pool:
+    fork = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(min(request["threads"], len(names)), mp_context=fork) as pool:
         return dict(zip(names, pool.map(partial(_contrast, request), names), strict=True))
 
 

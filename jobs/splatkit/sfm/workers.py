@@ -65,7 +65,7 @@ class _Worker(Generic[Item, Result]):
     def __init__(self, task: Callable[[Item, Tell], Result], memory: int, foreign: list[Connection]) -> None:
         self.pipe, theirs = FORK.Pipe()
         self.number: int | None = None  # of the item in work
-        self.dead, self._heard, self._memory = False, 0.0, memory
+        self.dead, self._heard = False, 0.0
         # Each closes what it inherits of the others' pipes: else none would notice the end of this process.
         self._process = FORK.Process(target=_serve, args=(task, theirs, [*foreign, self.pipe], memory), daemon=True)
         self._process.start()
