@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from local.demo_results import PAGE, download_run, write_index
-from local.embedded_aws import Email, EmbeddedAWS, FolderInUseError
+from local.embedded_aws import ENDED, Email, EmbeddedAWS, FolderInUseError
 from local.survey import render_survey
 from local.terraform_project import TerraformError
 
@@ -193,6 +193,8 @@ def watch(aws: EmbeddedAWS, run_id: str, console: Console) -> None:
     command = ["splatworks", "status", run_id, "--watch"]
     console.print(f"  {shlex.join(command)}", style="cyan", highlight=False)
     subprocess.run([sys.executable, "-m", *command], env=aws.program_environment(), cwd=ROOT, timeout=RUN_TIMEOUT)  # noqa: S603
+    # Whatever became of the watching, the demo goes on when the run is over.
+    aws.wait_until(lambda: all(job["status"] in ENDED for job in aws.jobs()), RUN_TIMEOUT, what="the run to end")
 
 
 def show_email(email: Email, console: Console) -> None:
