@@ -30,8 +30,10 @@ def _explained(reconstruction: pycolmap.Reconstruction, image_id: int) -> float 
     points = image.cam_from_world() * np.array([reconstruction.points3D[point.point3D_id].xyz for point in seen])
     focal = camera.mean_focal_length()
     errors = focal * (camera.cam_from_img(places) - points[:, :2] / points[:, 2:])
-    lengths = np.linalg.norm(errors, axis=1)
-    sound = lengths < OUTLIER * np.median(lengths) + 1e-9
+    lengths = np.linalg.norm(errors, axis=1)  # not a number where the distortion has no inverse
+    sound = lengths < OUTLIER * np.nanmedian(lengths) + 1e-9
+    if sound.sum() < MIN_POINTS:
+        return None
     time = places[sound, 1] / camera.height - 0.5
     still = _pose_change(points[sound], focal)
     moving = np.concatenate([still, still * time[:, None, None]], axis=2)

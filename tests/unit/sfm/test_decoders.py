@@ -1,5 +1,6 @@
 """Decoders work in processes of their own: what kills or hangs one costs the file it had open, and no other."""
 
+import faulthandler
 import os
 import signal
 import time
@@ -42,6 +43,7 @@ def test_the_photo_that_kills_its_decoder_is_named_and_the_others_go_on(
 ) -> None:
     def dying(path: Path, target: Path, thumbnail: Path) -> Prepared:
         if path.name in ("1.jpg", "4.jpg"):
+            faulthandler.disable()  # pytest's would print its stack
             ending()  # type: ignore[operator]
         return prepare(path, target, thumbnail)
 
