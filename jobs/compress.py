@@ -29,11 +29,11 @@ from splatkit.compress.precision_steps import STEPS as STEPS_OF_PRECISION
 from splatkit.compress.precision_steps import within_loss, within_size
 from splatkit.compress.quality import Judge, attribute_errors
 from splatkit.compress.sog_orders import OrderChoice, order_of
-from splatkit.compress.spool import release, spooled
 from splatkit.errors import StageError
 from splatkit.formats.paletted import Paletted
 from splatkit.formats.sog import open_sog
 from splatkit.formats.splat_files import read_splats
+from splatkit.formats.spool import release, spooled
 from splatkit.options import read_options
 from splatkit.splats import Splats
 from splatkit.stage import Progress, run_stage, write_json
@@ -122,7 +122,7 @@ def encode(
     shots = find_shots(options, path, splats, np.array(facts["turn"]), work, progress)
     progress.begin("views", "rendering the original", len(shots))
     judge = Judge(splats, shots, lambda done, total: progress.update(done, total, "comparing pictures"))
-    release(splats)
+    release(splats.shN)
     progress.begin("encoding", "encoding")
     rows = order_of(splats, options.order, progress.say)
     if options.target_mb:
@@ -146,7 +146,7 @@ def encode(
             encoded.source, encoded.order[: encoded.visible], open_sog(options.output_dir / SCENE)
         ),
     }
-    release(encoded.source)
+    release(encoded.source.shN)
     return report, judge, levels_of_detail(visible_part(encoded.source), options.levels)
 
 
@@ -156,7 +156,7 @@ def prepared(options: CompressOptions, path: Path, work: Path, progress: Progres
     count, degree = len(source), source.sh_degree
     source = spooled(source.with_sh_degree(min(degree, options.sh_degree)), work / "read")
     cleaned = without_broken(source)
-    release(source)
+    release(source.shN)
     dropped = cleaned.dropped
     if options.prune:
         cleaned = without_invisible(cleaned.splats)
@@ -165,7 +165,7 @@ def prepared(options: CompressOptions, path: Path, work: Path, progress: Progres
         progress.say(f"{gone:,} of {count:,} splats dropped: {reason}")
     turn = UPRIGHT[find_up(options)]
     splats = spooled(turned(cleaned.splats, turn), work / "prepared")
-    release(source)
+    release(source.shN)
     return splats, {
         "source": {"file": path.name, "bytes": size_of(path), "splats": count, "sh_degree": degree},
         "dropped": dropped,

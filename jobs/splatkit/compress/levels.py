@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from splatkit.compress.curves import hilbert_order
 from splatkit.compress.sog_encoder import is_visible, log_means
-from splatkit.compress.spool import release
+from splatkit.formats.spool import release
 from splatkit.orientation import quats_of, rotation_matrices
 from splatkit.splats import Floats, Splats, join, logit, unit_quats
 
@@ -51,7 +51,7 @@ def merged(splats: Splats, count: int) -> Splats:
     for start in range(0, len(splats) if splats.sh_degree else 0, ROWS_AT_ONCE):
         part = slice(start, start + ROWS_AT_ONCE)
         _mix(splats.shN[part], into[part], share[part], harmonics)
-        release(splats)
+        release(splats.shN)
     return replace(geometry, shN=harmonics)
 
 

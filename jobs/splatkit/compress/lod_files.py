@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from splatkit.compress.curves import hilbert_order
 from splatkit.compress.sog_encoder import GENERATOR, Precision, encode_sog, log_means
-from splatkit.compress.spool import release
 from splatkit.formats.paletted import Paletted, join_paletted
 from splatkit.formats.sog import open_sog
+from splatkit.formats.spool import taken
 from splatkit.orientation import rotation_matrices
 from splatkit.splats import Floats, Splats, unit_quats
 
@@ -125,8 +125,7 @@ def _write_level(
     held: list[Index] = []
 
     def close() -> None:
-        part = splats.take(np.concatenate(held))
-        release(splats)
+        part = taken(splats, np.concatenate(held))
         encoded = encode_sog(part, precision, np.arange(len(part)))
         encoded.files.write_folder(folder / f"{number}_{len(names)}")
         names.append(f"{number}_{len(names)}/meta.json")

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from splatkit.compress.levels import merged
 from splatkit.compress.quality import Judge, Quality
 from splatkit.compress.sog_encoder import Encoded, Precision, encode_sog
-from splatkit.compress.spool import release
 from splatkit.errors import input_error
+from splatkit.formats.spool import release
 from splatkit.splats import Splats
 
 Rows = NDArray[np.int64]
@@ -88,7 +88,7 @@ def _merged_to_size(splats: Splats, judge: Judge, most_bytes: int, say: Callable
         if count < FEWEST:
             break
         encoded = encode_sog(merged(splats, count), STEPS["least"])
-        release(splats)
+        release(splats.shN)
         size = encoded.files.size + BYTES_OF_ZIP
         say(f"merged to {count:,} splats: {size / 1e6:.2f} MB of {most_bytes / 1e6:.2f} allowed")
         if size <= most_bytes:

@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from splatkit.formats.paletted import Paletted, own_palette
+from splatkit.formats.spool import release
 from splatkit.orientation import rotation_matrices
 from splatkit.splats import Floats, Splats, unit_quats
 from splatkit.view.rendering import Renderer, psnr, read_photo, ssim
 from splatkit.view.shots import Shot
 
-ROWS_AT_ONCE = 1 << 16
+ROWS_AT_ONCE = 1 << 14
 USUAL_PSNR = 30.0  # dB between a good training's renders and the photos, where no photo is there to ask
 
 
@@ -83,10 +84,12 @@ def attribute_errors(source: Splats, order: NDArray[np.integer], result: Palette
     Both must be in the same orientation. Piece by piece, as copies of whole scenes would fill the memory.
     """
     errors: dict[str, _Error] = {}
+    through = np.argsort(order)  # as the source lies in its file
     for start in range(0, len(order), ROWS_AT_ONCE):
-        part = slice(start, min(start + ROWS_AT_ONCE, len(order)))
+        part = through[start : start + ROWS_AT_ONCE]
         for name, (before, after) in _attributes(source.take(order[part]), result.part(part)).items():
             errors.setdefault(name, _Error()).add(before, after)
+        release(source.shN)
     return {name: error.as_json() for name, error in errors.items()}
 
 

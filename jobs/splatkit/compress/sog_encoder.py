@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from splatkit.compress.codebook import codebook_within, distinct_values, indices_of, stepped_codebook
 from splatkit.compress.curves import hilbert_order, morton_order
 from splatkit.compress.palette import MAX_ENTRIES, by_first_appearance, palette_of
-from splatkit.compress.spool import release
 from splatkit.formats.packing import OTHER_COMPONENTS
 from splatkit.formats.sog import INDEX_BASE, PALETTE_COLUMNS, SogFiles
+from splatkit.formats.spool import release
 from splatkit.formats.webp import EFFORTS, Efforts, Pixels, lossless_webp
 from splatkit.orientation import canonical
 from splatkit.splats import Floats, Splats
@@ -73,7 +73,7 @@ def encode_sog(
     if source.sh_degree:
         meta["shN"], harmonics = _harmonics(source, shown, precision)
         layers |= harmonics
-        release(source)
+        release(source.shN)
     rows = np.concatenate([shown, rows[~seen]]) if seen.any() else rows
     return Encoded(SogFiles(meta, _compressed(layers, efforts)), source, rows, len(shown))
 

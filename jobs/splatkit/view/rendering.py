@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from splatkit.formats.paletted import Paletted
+from splatkit.formats.spool import release
 from splatkit.rasterizer.rasterize import rasterization
 from splatkit.rasterizer.sh import sh_basis
 from splatkit.splats import Floats
@@ -45,6 +46,7 @@ class Renderer:
         scene, colours = self._scene, np.empty_like(self._scene.splats.means)
         inputs = (scene.splats.means, scene.splats.sh0, scene.palette, scene.labels, shot.eye, scene.sh_degree)
         in_parallel(len(scene), _colours_from, *inputs, colours)
+        release(scene.palette)
         return colours
 
 

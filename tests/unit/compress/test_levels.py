@@ -12,8 +12,8 @@ from splatkit.compress.levels import levels_of_detail, merged
 from splatkit.compress.lod_files import read_level, write_levels
 from splatkit.compress.quality import Judge
 from splatkit.compress.sog_encoder import Precision
-from splatkit.compress.spool import release, spooled
 from splatkit.formats.paletted import own_palette
+from splatkit.formats.spool import release, spooled, taken
 from splatkit.splats import Splats
 from splatkit.view.shots import framing, ring
 
@@ -83,7 +83,10 @@ def test_spooled_harmonics_are_the_same_before_and_after_their_memory_was_given_
 ) -> None:
     splats = spooled(shiny_scene, tmp_path / "harmonics")
     np.testing.assert_array_equal(splats.shN, shiny_scene.shN)
-    release(splats.with_sh_degree(2))
-    release(shiny_scene)  # nothing to give back there
+    release(splats.with_sh_degree(2).shN)
+    release(shiny_scene.shN)  # nothing to give back there
     np.testing.assert_array_equal(splats.shN, shiny_scene.shN)
+    rows = np.random.default_rng(0).permutation(len(splats))[:1234]
+    np.testing.assert_array_equal(taken(splats, rows).shN, shiny_scene.shN[rows])
+    np.testing.assert_array_equal(taken(splats, rows).means, shiny_scene.means[rows])
     assert splats.shN.base is not None and (tmp_path / "harmonics").stat().st_size == shiny_scene.shN.nbytes

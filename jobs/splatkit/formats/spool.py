@@ -6,15 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from splatkit.splats import Splats
+from splatkit.splats import Floats, Splats
 
-ROWS_AT_ONCE = 1 << 16
+ROWS_AT_ONCE = 1 << 15
 
 
 def spooled(splats: Splats, path: Path) -> Splats:
     """The same splats with their harmonics mapped from a file at `path`. They must not be changed: see release."""
-    if not splats.shN.size or _mapping(splats) is not None:
+    if not splats.shN.size or _mapping(splats.shN) is not None:
         return splats
     with path.open("w+b") as file:
         for start in range(0, len(splats), ROWS_AT_ONCE):
@@ -24,16 +25,27 @@ def spooled(splats: Splats, path: Path) -> Splats:
     return replace(splats, shN=np.frombuffer(mapped, np.float32).reshape(splats.shN.shape))
 
 
-def release(splats: Splats) -> None:
-    """Gives back the memory of harmonics that lie in a file (changes as well): they are read from it when needed."""
-    mapping = _mapping(splats)
+def release(harmonics: Floats) -> None:
+    """Gives back the memory of what lies in a file (changes as well): it is read from there when it is needed."""
+    mapping = _mapping(harmonics)
     if mapping is not None:
         mapping.madvise(mmap.MADV_DONTNEED)
 
 
-def _mapping(splats: Splats) -> mmap.mmap | None:
-    """The file under the harmonics, which may be a part of what is mapped."""
-    holder: Any = splats.shN
+def taken(splats: Splats, rows: NDArray[np.integer]) -> Splats:
+    """splats.take(rows), through the file from its beginning to its end with little of it in memory at a time."""
+    harmonics = np.empty((len(rows), *splats.shN.shape[1:]), np.float32)
+    order = np.argsort(rows)
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        part = order[start : start + ROWS_AT_ONCE]
+        harmonics[part] = splats.shN[rows[part]]
+        release(splats.shN)
+    return replace(splats.with_sh_degree(0).take(rows), shN=harmonics)
+
+
+def _mapping(harmonics: Floats) -> mmap.mmap | None:
+    """The file under an array, which may be a part of what is mapped."""
+    holder: Any = harmonics
     while isinstance(holder, np.ndarray):
         holder = holder.base
     owner = holder.obj if isinstance(holder, memoryview) else holder
