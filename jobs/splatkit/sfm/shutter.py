@@ -34,13 +34,16 @@ def _explained(reconstruction: pycolmap.Reconstruction, image_id: int) -> float 
     sound = lengths < OUTLIER * np.nanmedian(lengths) + 1e-9
     if sound.sum() < MIN_POINTS:
         return None
-    time = places[sound, 1] / camera.height - 0.5
+    longest = max(camera.width, camera.height)
     still = _pose_change(points[sound], focal)
-    moving = np.concatenate([still, still * time[:, None, None]], axis=2)
-    before, after = (_left(change, errors[sound]) for change in (still, moving))
-    if after > (1 - MIN_SHARE) * before:
-        return 0.0
-    return float(1000 * np.sqrt(before - after) / max(camera.width, camera.height))
+    before = _left(still, errors[sound])
+    found = [0.0]
+    for axis, length in enumerate((camera.width, camera.height)):  # a sensor held upright reads out columns
+        time = places[sound, axis] / length - 0.5
+        after = _left(np.concatenate([still, still * time[:, None, None]], axis=2), errors[sound])
+        if after < (1 - MIN_SHARE) * before:
+            found.append(1000 * float(np.sqrt(before - after)) / longest)
+    return max(found)
 
 
 def _pose_change(points: np.ndarray, focal: float) -> np.ndarray:

@@ -80,8 +80,13 @@ def test_the_same_photos_without_it_pass(survey: Survey, tmp_path: Path) -> None
     assert gates_of(run)["rolling_shutter"]["value"] < 0.05
 
 
-@pytest.mark.parametrize(("noise", "moved", "expected"), [(0.3, 0.0, 0.0), (0.3, 4.0, 0.8), (3.0, 0.0, 0.0)])
-def test_only_what_grows_with_the_rows_is_motion(noise: float, moved: float, expected: float) -> None:
+@pytest.mark.parametrize(
+    ("noise", "moved", "axis", "expected"),
+    [(0.3, 0.0, 1, 0.0), (0.3, 4.0, 1, 0.8), (0.3, 4.0, 0, 0.8), (3.0, 0.0, 1, 0.0)],
+)
+def test_only_what_grows_with_the_rows_or_columns_is_motion(
+    noise: float, moved: float, axis: int, expected: float
+) -> None:
     rng = np.random.default_rng(1)
     options = pycolmap.SyntheticDatasetOptions(
         num_rigs=1,
@@ -95,7 +100,8 @@ def test_only_what_grows_with_the_rows_is_motion(noise: float, moved: float, exp
     model = pycolmap.synthesize_dataset(options)
     for image in model.images.values():
         for point in image.points2D:
-            row = point.xy[1] / 1000 - 0.5
-            point.xy = point.xy + rng.normal(0, noise, 2) + [moved * row, 0.0]
+            row = point.xy[axis] / 1000 - 0.5
+            across = np.array([moved * row, 0.0])  # of the readout, be it along the rows or the columns
+            point.xy = point.xy + rng.normal(0, noise, 2) + (across if axis else across[::-1])
     found = row_disagreement(model)
     assert found == pytest.approx(expected, abs=0.5) and (found > 0.3) == (moved > 0)
