@@ -71,7 +71,7 @@ def test_a_training_on_a_gpu_is_stopped_goes_on_and_ends_as_well(
     options = ("--gpus", "1", "--strategy", strategy)
     whole = stage(folder, tmp_path / "whole", *options)
     assert whole["code"] == 0 and whole["metrics"]["backend"].startswith("gsplat"), whole
-    assert whole["metrics"]["psnr"] > 20.5
+    assert whole["metrics"]["psnr"] > 20
     original, asked = Training.train_step, []
 
     def interrupted(self: Training) -> None:

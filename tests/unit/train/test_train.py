@@ -82,7 +82,7 @@ def test_a_training_writes_a_splat_in_the_frame_of_the_input_and_what_tells_of_i
     widths = np.exp(splats.scales)
     assert 0.01 * UNIT < np.median(widths) < 0.5 * UNIT
     metrics = result(out)["metrics"]
-    assert metrics["psnr"] > 20.5 and metrics["ssim"] > 0.7
+    assert metrics["psnr"] > 20 and metrics["ssim"] > 0.7
     assert metrics["gaussians"] == len(splats) and metrics["sh_degree"] == 1
     assert metrics["held_out"] == 6 and metrics["photos"] == 18
     rows = (out / "metrics.csv").read_text().splitlines()
