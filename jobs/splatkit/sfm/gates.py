@@ -85,7 +85,7 @@ def _of_the_set(model: Model, photos: Sequence[Photo], graph: Graph, limits: Lim
             "disconnected",
             sum(map(len, apart)) / len(photos),
             limits.max_disconnected,
-            f"the photos fall into {1 + len(apart)} parts; the largest with {placed} of {len(photos)} photos is used, "
+            f"the photos fall into {1 + len(apart)} parts; the one of {placed} of {len(photos)} photos is used, "
             f"apart lie {told(apart)}".replace("{", "{{").replace("}", "}}"),
             "Take photos that lead from one part to the other, each overlapping the next by 70 %; mask what moved or "
             "was rearranged between them; or give each part as a job of its own. To go on with the largest part alone, "
