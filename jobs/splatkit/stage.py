@@ -95,21 +95,22 @@ def run_stage(stage: str, output_dir: Path, work: Callable[[], dict[str, Any]]) 
         code, error, metrics = problem.exit_code, problem.as_json(), problem.metrics
         status = "input_error" if code == INPUT_ERROR else "failed"
     except (Interrupted, KeyboardInterrupt):
-        fix = "Run the same command again: it goes on from the checkpoint."
-        status, code = "interrupted", INTERRUPTED
-        error = StageError("interrupted", "the machine or the user asked to stop", fix, retryable=True).as_json()
+        status, code, error = "interrupted", INTERRUPTED, _interruption()
     except OSError as problem:
         status, code = "failed", FAILED
         fix = "Look at the path and at the free disk space, then run again."
         error = StageError("file_error", f"{problem.__class__.__name__}: {problem}", fix, retryable=True).as_json()
     except Exception as problem:
-        traceback.print_exc()
-        status, code = "failed", FAILED
-        cause, fix = (
-            f"{problem.__class__.__name__}: {problem}",
-            "This is a bug of the stage: report it with the log above.",
-        )
-        error = StageError("bug", cause, fix).as_json()
+        if _is_interruption(problem):
+            status, code, error = "interrupted", INTERRUPTED, _interruption()
+        else:
+            traceback.print_exc()
+            status, code = "failed", FAILED
+            cause, fix = (
+                f"{problem.__class__.__name__}: {problem}",
+                "This is a bug of the stage: report it with the log above.",
+            )
+            error = StageError("bug", cause, fix).as_json()
     finally:
         signal.signal(signal.SIGTERM, previous)
     result = {"stage": stage, "status": status, "metrics": metrics, "error": error}
@@ -128,6 +129,18 @@ def write_json(path: Path, content: Any) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     beside.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
     beside.replace(path)
+
+
+def _interruption() -> dict[str, str | bool]:
+    fix = "Run the same command again: it goes on from the checkpoint."
+    return StageError("interrupted", "the machine or the user asked to stop", fix, retryable=True).as_json()
+
+
+def _is_interruption(problem: BaseException | None) -> bool:
+    """SIGTERM within compiled code comes out as a SystemError that was caused by Interrupted."""
+    while problem is not None and not isinstance(problem, Interrupted):
+        problem = problem.__cause__ or problem.__context__
+    return problem is not None
 
 
 def _interrupt_on_sigterm() -> Any:

@@ -17,7 +17,7 @@ from sample_splats import ball
 
 from splatkit.compress.inputs import held_out_by_training
 from splatkit.compress.quality import Judge, estimated_loss
-from splatkit.errors import DONE, FAILED, INPUT_ERROR
+from splatkit.errors import DONE, FAILED, INPUT_ERROR, INTERRUPTED, Interrupted
 from splatkit.formats.paletted import own_palette
 from splatkit.formats.ply import write_ply
 from splatkit.formats.sog import read_sog
@@ -271,6 +271,18 @@ def test_nothing_temporary_is_left_whatever_happens(tmp_path: Path, run: Run, mo
     assert (code, result["error"]["code"]) == (FAILED, "file_error")
     assert list(scratch.iterdir()) == []
     assert not [path.name for path in (tmp_path / "out").rglob(".*")]
+
+
+def test_sigterm_within_compiled_code_is_an_interruption_and_no_bug(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object) -> None:
+        raise SystemError("a kernel returned a result with an exception set") from Interrupted()
+
+    monkeypatch.setattr("compress.order_of", stopped)
+    write_ply(tmp_path / "in" / "splat.ply", ball(1200))
+    code, result = run()
+    assert (code, result["status"], result["error"]["retryable"]) == (INTERRUPTED, "interrupted", True)
 
 
 def write_dataset(folder: Path, splats: Splats, pycolmap: Any) -> None:
