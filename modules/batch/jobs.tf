@@ -7,6 +7,9 @@ resource "aws_batch_job_definition" "script" {
   propagate_tags        = true
   scheduling_priority   = 50
 
+  # run.json names the revision of its time: a chain that is begun before an apply and completed after it needs that one.
+  deregister_on_new_revision = false
+
   container_properties = jsonencode({
     image            = local.images[each.key]
     command          = [] # the image's own entrypoint is the runner

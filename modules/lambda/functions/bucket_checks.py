@@ -1,5 +1,6 @@
 """Whether what a message names is in the buckets: asked before a machine is paid for."""
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import PurePosixPath
@@ -35,11 +36,12 @@ def require_input(uri: str, field: str = "data.input") -> None:
 
 def nothing_there(uri: str, field: str) -> BadInputError:
     bucket, key = split_uri(uri)
+    target = shlex.quote(f"s3://{bucket}/{key.rstrip('/')}/")
     return BadInputError(
         field=field,
         given=shown(uri),
         allowed="an object, or a folder with at least one object in it",
-        fix=f"Nothing is there. Upload it first: aws s3 cp --recursive my-photos/ s3://{bucket}/{key.rstrip('/')}/",
+        fix=f"Nothing is there. Upload it first: aws s3 cp --recursive my-photos/ {target}",
     )
 
 
@@ -68,7 +70,7 @@ def _missing_script(bucket: str, key: str) -> BadInputError:
         field="data.script_key",
         given=shown(key),
         allowed=f"the key of a script in the bucket {bucket}",
-        fix=f"Upload it first: aws s3 cp {PurePosixPath(key).name} s3://{bucket}/{key}"
+        fix=f"Upload it first: aws s3 cp {shlex.quote(PurePosixPath(key).name)} {shlex.quote(f's3://{bucket}/{key}')}"
         + (f". {nearest(key, scripts[:20])}" if scripts else ""),
     )
 

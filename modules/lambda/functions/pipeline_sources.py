@@ -39,7 +39,8 @@ def read_sources(order: PipelineOrder, settings: DispatcherSettings) -> Sources:
         client("ecr")
     with ThreadPoolExecutor(8) as pool:
         scripts = pool.submit(_scripts, order, settings.input_bucket)
-        inputs = [pool.submit(_input, uri, settings.output_bucket) for uri in order.inputs]
+        most = MOST_OBJECTS // max(1, len(order.inputs))
+        inputs = [pool.submit(_input, uri, settings.output_bucket, most) for uri in order.inputs]
         images = {kind: pool.submit(_image, each) for kind, each in compute.items()}
         found = [each.result() for each in inputs]
         return Sources(
@@ -85,7 +86,7 @@ def _repository_and_tag(compute: Compute) -> tuple[str, str] | None:
     return (parts[3], parts[4]) if parts and (parts[1], parts[2]) == (account, region) else None
 
 
-def _input(uri: str, output_bucket: str) -> tuple[str, str | None]:
+def _input(uri: str, output_bucket: str, most: int) -> tuple[str, str | None]:
     """What lies at this place, for the content key; and the origin of what a stage has left there."""
     bucket, key = split_uri(uri)
     with readable(uri, "data.input"):
@@ -94,15 +95,15 @@ def _input(uri: str, output_bucket: str) -> tuple[str, str | None]:
             if found and found[0]["Key"] == key:
                 return objects_digest([(key.rpartition("/")[2], found[0]["Size"], found[0]["ETag"])]), None
         folder = f"{key.rstrip('/')}/"
-        everything = objects_below(bucket, folder, most=MOST_OBJECTS + 1)
+        everything = objects_below(bucket, folder, most=most + 1)
     objects = [item for item in everything if _is_input(item, folder)]
     if not objects:
         raise nothing_there(uri, "data.input")
-    if len(objects) > MOST_OBJECTS:
+    if len(everything) > most:
         raise BadInputError(
             field="data.input",
-            given=f"{shown(uri)} with more than {MOST_OBJECTS} objects",
-            allowed=f"at most {MOST_OBJECTS} objects in a scene",
+            given=f"{shown(uri)} with more than {most} objects",
+            allowed=f"at most {MOST_OBJECTS} objects in a scene, the same number in each of its places",
             fix="Split the scene, or put the photos into zip files.",
         )
     result = stage_result(bucket, folder, everything) if bucket == output_bucket else None

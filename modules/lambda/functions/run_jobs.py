@@ -24,6 +24,7 @@ class FailedPart:
 
 def stage_jobs(run: Run, ended: Job | None, region: str) -> dict[str, Job]:
     """By stage. `ended` is the job of the event. One that Batch has forgotten, a week after its end, is missing."""
+    client("batch", ATTEMPTS)  # made before the threads start: boto3's session is for one thread
     with ThreadPoolExecutor(max(1, len(run.submitted))) as pool:
         ids = list(pool.map(lambda stage: _job_id(stage, ended), run.submitted))
     found = {job.name: job for job in describe([job_id for job_id in ids if job_id], region)}

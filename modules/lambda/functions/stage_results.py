@@ -1,5 +1,6 @@
 """Results that stages have left in the output bucket, of which one may be used in the place of running a stage."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,7 @@ def stage_result(bucket: str, prefix: str, objects: list[dict[str, Any]]) -> Sta
     # What people changed by hand afterwards is something else.
     if not prefix.startswith("runs/") or "_SUCCESS" not in times or max(times.values()) > times["_SUCCESS"]:
         return None
-    report = read_stored(bucket, f"{prefix}job.json")
+    report = _read_if_whole(bucket, f"{prefix}job.json")
     if not isinstance(report, dict) or not isinstance(report.get("content_key"), str):
         return None
     # A lifecycle rule comes over a result file by file.
@@ -34,8 +35,22 @@ def stage_result(bucket: str, prefix: str, objects: list[dict[str, Any]]) -> Sta
     return StageResult(
         content_key=report["content_key"],
         origin=f"s3://{bucket}/{report.get('reused_from') or prefix}",
-        input_origins=frozenset(each["origin"] for each in report.get("inputs", []) if each.get("origin")),
+        input_origins=_input_origins(report),
     )
+
+
+def _input_origins(report: dict[str, Any]) -> frozenset[str]:
+    inputs = report.get("inputs")
+    found = [each.get("origin") for each in inputs if isinstance(each, dict)] if isinstance(inputs, list) else []
+    return frozenset(origin for origin in found if isinstance(origin, str))
+
+
+def _read_if_whole(bucket: str, key: str) -> Any:
+    """None also where it is no JSON: jobs write these files, and what one of them broke is no result."""
+    try:
+        return read_stored(bucket, key)
+    except (ValueError, RecursionError):
+        return None
 
 
 def usable_results(keys: dict[str, str], origins: tuple[str, ...], bucket: str) -> dict[str, str]:
@@ -60,10 +75,11 @@ def usable_results(keys: dict[str, str], origins: tuple[str, ...], bucket: str) 
 
 
 def _recorded(stage: str, key: str, bucket: str) -> tuple[str, StageResult] | None:
-    entry = read_stored(bucket, f"reuse/{key}.json")
+    entry = _read_if_whole(bucket, f"reuse/{key}.json")
     prefix = entry.get("output_prefix") if isinstance(entry, dict) else None
     # The folder of an array's child bears a number: beside another, compress would not know which stage it is of.
-    if not isinstance(prefix, str) or not prefix.endswith(f"/{stage}/"):
+    # Any job may write such an entry, and e-mails put the prefix into commands: nothing but what the platform names.
+    if not isinstance(prefix, str) or not re.fullmatch(rf"runs/[A-Za-z0-9_-]+/[A-Za-z0-9_-]+/{stage}/", prefix):
         return None
     result = stage_result(bucket, prefix, objects_below(bucket, prefix))
     return (prefix, result) if result and result.content_key == key else None

@@ -1,4 +1,6 @@
-"""An upload that starts a pipeline: photos/<scene>/_READY starts it on its folder, photos/<scene>.zip on itself.
+"""An upload that starts a pipeline: photos/…/_READY starts it on its folder, photos/<scene>.zip on itself.
+
+A zip in a folder below photos/ starts nothing: it is one of several, and _READY says when they are complete.
 
 Options come from a pipeline.json in the folder, or <scene>.pipeline.json beside the zip, which must be there before.
 """
@@ -35,7 +37,7 @@ def started_location(key: str) -> str | None:
     folder, _, name = key.rpartition("/")
     if name == READY and folder != "photos":
         return f"{folder}/"
-    return key if name.lower().endswith(".zip") and name.lower() != ".zip" else None
+    return key if folder == "photos" and name.lower().endswith(".zip") and name.lower() != ".zip" else None
 
 
 class Upload(Delivery):

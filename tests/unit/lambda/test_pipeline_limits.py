@@ -60,3 +60,15 @@ def test_a_scene_of_too_many_objects_is_refused(platform: Platform, monkeypatch:
         platform.put("demo-input", f"photos/my-scene/{photo}.jpg")
 
     assert "at most 2 objects" in platform.dispatch(pipeline())["refused"]
+
+
+def test_the_limit_of_objects_is_for_all_places_of_a_scene_together(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline_sources, "MOST_OBJECTS", 3)
+    for photo in range(2):
+        platform.put("demo-input", f"photos/harbour/{photo}.jpg")
+
+    refused = platform.dispatch(pipeline(input=["photos/my-scene/", "photos/harbour/"]))["refused"]
+
+    assert "at most 3 objects" in refused

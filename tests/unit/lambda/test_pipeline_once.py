@@ -8,7 +8,7 @@ import boto3
 import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ConnectionClosedError
-from lambda_platform import Platform
+from lambda_platform import Platform, forget_records
 
 SERVICES = ("dynamodb", "s3", "batch")
 
@@ -120,3 +120,21 @@ def test_a_dispatcher_that_dies_at_any_call_leaves_one_chain_after_the_retry(
 
     assert strike_everywhere(platform, how, f"photos/{how}/") >= 14
     assert platform.emails() == []
+
+
+def test_a_retry_leaves_the_request_of_a_stage_alone_that_is_submitted(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its result may be there already, and would no more count beside a younger file."""
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    message = pipeline(input="photos/my-scene/", request_id="late")
+    answer = platform.dispatch(message, "late")
+    prefix = answer["output"].removeprefix("s3://demo-output/")
+    boto3.client("s3").delete_object(Bucket="demo-output", Key=f"{prefix}sfm/request.json")
+    forget_records()
+
+    assert platform.dispatch(message, "late") == answer
+
+    assert platform.stored(f"{prefix}run.json"), "it is the same run"
+    with pytest.raises(boto3.client("s3").exceptions.NoSuchKey):
+        platform.stored(f"{prefix}sfm/request.json")

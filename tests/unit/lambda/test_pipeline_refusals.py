@@ -57,6 +57,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [  # the message, the field nam
     (pipeline(input="photos/none/"), "data.input", "Nothing is there"),
     (pipeline(input="photos/my-scene/1"), "data.input", "Nothing is there"),
     (pipeline(input="photos/empty/"), "data.input", "Nothing is there"),
+    (pipeline(input="photos/$(id)/"), "data.input", "my-photos/ 's3://demo-input/photos/$(id)/'"),
     (pipeline(input="s3://no-such-bucket/x/"), "data.input", "NoSuchBucket"),
     (pipeline(input="s3://somebody-elses/x/"), "data.input", "extra_input_buckets"),
     (pipeline(input="photos/../stages/"), "data.input", ".. part"),

@@ -127,6 +127,24 @@ def broken_entries(platform: Platform) -> None:
         platform.put("demo-output", item["Key"], {"output_prefix": "../elsewhere/"})
 
 
+def hostile_entries(platform: Platform) -> None:
+    """A job has made a result of the same key, whose place would be a command in the e-mail."""
+    s3 = boto3.client("s3")
+    for item in s3.list_objects_v2(Bucket="demo-output", Prefix="reuse/")["Contents"]:
+        place = platform.stored(item["Key"])["output_prefix"]
+        copy = f"runs/a;id/b/{place.split('/')[-2]}/"
+        for found in s3.list_objects_v2(Bucket="demo-output", Prefix=place)["Contents"]:
+            name = found["Key"].removeprefix(place)
+            s3.copy_object(Bucket="demo-output", Key=f"{copy}{name}", CopySource=f"demo-output/{found['Key']}")
+        s3.copy_object(Bucket="demo-output", Key=f"{copy}_SUCCESS", CopySource=f"demo-output/{place}_SUCCESS")
+        platform.put("demo-output", item["Key"], {"output_prefix": copy})
+
+
+def entries_that_are_no_json(platform: Platform) -> None:
+    for item in boto3.client("s3").list_objects_v2(Bucket="demo-output", Prefix="reuse/")["Contents"]:
+        platform.put("demo-output", item["Key"], b"{")
+
+
 def expired_files(platform: Platform) -> None:
     """A lifecycle rule has come over one file, and not yet over the marker."""
     for item in boto3.client("s3").list_objects_v2(Bucket="demo-output", Prefix="runs/")["Contents"]:
@@ -134,7 +152,19 @@ def expired_files(platform: Platform) -> None:
             boto3.client("s3").delete_object(Bucket="demo-output", Key=item["Key"])
 
 
-@pytest.mark.parametrize("change", [photo, more_photos, script, lost_marker, broken_entries, expired_files])
+CHANGES = [
+    photo,
+    more_photos,
+    script,
+    lost_marker,
+    broken_entries,
+    hostile_entries,
+    entries_that_are_no_json,
+    expired_files,
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
 def test_after_a_change_everything_runs_again(platform: Platform, change: Callable[[Platform], None]) -> None:
     finished_run(platform, *STAGES)
     change(platform)

@@ -53,14 +53,16 @@ class SplatPipelineTrigger(BaseTrigger):
         """The chain's job ids by stage."""
         stages = [stage for stage in run["stages"] if not stage["reused_from"]]
         batch = client("batch")
+        there = _jobs_there(stages) if may_be_there else {}
         with ThreadPoolExecutor(len(stages) or 1) as pool:
-            written = [pool.submit(self._write_request, run, stage) for stage in stages]
+            # Not of those that are there: what is younger than a stage's _SUCCESS makes its result unusable.
+            written = [pool.submit(self._write_request, run, stage) for stage in stages if stage["stage"] not in there]
             for each in written:
                 each.result()
         jobs: dict[str, str] = {}
         before: tuple[str, int] | None = None  # job id and size of the stage that the next one waits for
         for stage in stages:
-            job_id = find_job(stage["queue"], stage["job_name"]) if may_be_there else None
+            job_id = there.get(stage["stage"])
             if job_id is None:
                 job_id = batch.submit_job(**stage["submission"], **_waiting_for(before))["jobId"]
             jobs[stage["stage"]] = job_id
@@ -82,6 +84,12 @@ class SplatPipelineTrigger(BaseTrigger):
         if "ErrorCode" in answer:
             error = {"Code": answer["ErrorCode"], "Message": answer.get("ErrorMessage", "")}
             raise ClientError({"Error": error}, "PutEvents")
+
+
+def _jobs_there(stages: list[dict[str, Any]]) -> dict[str, str]:
+    """Job ids by stage, of those that a call before this one submitted."""
+    found = {stage["stage"]: find_job(stage["queue"], stage["job_name"]) for stage in stages}
+    return {stage: job_id for stage, job_id in found.items() if job_id}
 
 
 def _waiting_for(before: tuple[str, int] | None) -> dict[str, Any]:
