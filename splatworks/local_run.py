@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import shutil
 import tempfile
 import time
 import uuid
@@ -18,7 +17,8 @@ import message as dispatcher_message
 from job_plan import JobPlan, now, plan_job, request_document
 from settings import Compute, DispatcherSettings, Instance
 
-from splatworks.local_script import ScriptFiles
+from splatworks.local_script import MARK, ScriptFiles
+from splatworks.own_folder import NotOurFolderError, check_replaceable, replace_folder
 from splatworks.problems import Problem
 from splatworks.shipped import RUNNER
 from splatworks.uploads import plan_upload, upload
@@ -26,7 +26,6 @@ from splatworks.uploads import plan_upload, upload
 REGION = "us-east-1"
 KEYS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
 INPUT_BUCKET, OUTPUT_BUCKET, MODELS_BUCKET = "local-input", "local-output", "local-models"
-MARK = ".splatworks-run-local"
 STOP_SECONDS = 110  # as ECS gives a container after SIGTERM
 LOG_LINES = 20
 
@@ -63,11 +62,12 @@ class LocalEnd:
 
 
 def run_local(job: LocalJob, write_line: Callable[[str], None]) -> LocalEnd:
-    prepare_output(job.output)
+    check_output(job)
     message = _message(job)
     dispatcher_message.check(message)
     request = dispatcher_message.parse(json.dumps(message), message_id="")
     plan = plan_job(request, _settings(job.memory))
+    replace_folder(job.output, MARK)  # only now: a mistake in the options does not cost the last result
     with _LocalS3() as s3:
         for bucket in (INPUT_BUCKET, OUTPUT_BUCKET, MODELS_BUCKET):
             s3.client.create_bucket(Bucket=bucket)
@@ -111,15 +111,13 @@ def existing(path: Path | None) -> Path | None:
     return path.expanduser().resolve()
 
 
-def prepare_output(folder: Path) -> None:
-    """An empty folder; what an earlier run-local left there is replaced, anything else is not touched."""
-    if folder.exists() and not folder.is_dir():
-        raise Problem(f"{folder} is no folder.", "Name another one with --output.")
-    if folder.exists() and any(folder.iterdir()) and not (folder / MARK).exists():
-        raise Problem(f"{folder} holds files that no run-local wrote.", "Name another folder with --output.")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    (folder / MARK).touch()
+def check_output(job: LocalJob) -> None:
+    """What an earlier run-local left there is replaced, anything else, and what the job reads, is not."""
+    read = [*job.script.files.values(), *([job.input] if job.input is not None else [])]
+    try:
+        check_replaceable(job.output, MARK, read)
+    except NotOurFolderError as refused:
+        raise Problem(str(refused), "Name another folder with --output.") from None
 
 
 def _message(job: LocalJob) -> dict[str, Any]:

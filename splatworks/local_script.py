@@ -10,6 +10,7 @@ from splatworks.problems import Problem
 REQUIREMENTS = "requirements.txt"
 MOST_FILES, MOST_BYTES = 2000, 500_000_000  # of a script's folder: more is not a script's folder
 LEFT_BEHIND = ("__pycache__", "node_modules")
+MARK = ".splatworks-run-local"  # in each folder of results that run-local has made
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,12 @@ def _with_folder(script: Path, requirements: Path | None) -> ScriptFiles:
 
 def _folder(folder: Path) -> Iterator[Path]:
     count = size = 0
+    results = {mark.parent for mark in folder.rglob(MARK)}  # of earlier runs: main-output/ beside main.py
     for path in sorted(folder.rglob("*")):
         parts = path.relative_to(folder).parts
         if any(part.startswith(".") or part in LEFT_BEHIND for part in parts) or not path.is_file():
+            continue
+        if not results.isdisjoint(path.parents):
             continue
         count, size = count + 1, size + path.stat().st_size
         if count > MOST_FILES or size > MOST_BYTES:

@@ -148,6 +148,54 @@ def test_an_output_folder_with_other_files_is_not_touched(splatworks: Splatworks
 
 
 @pytest.mark.parametrize(
+    ("reads", "output"),
+    [
+        (["b.py", "--input", "a-output"], "a-output"),
+        (["b.py", "--input", "a-output/deep"], "a-output"),
+        (["b.py", "--input", "a-output/a.txt"], "a-output"),
+        (["b.py", "--input", "link"], "a-output"),
+        (["b.py", "--input", "a-output"], "a-output/deep"),
+        (["a-output/a.py"], "a-output"),
+        (["b.py", "--requirements", "a-output/a.txt"], "a-output"),
+    ],
+)
+def test_what_a_script_reads_is_never_replaced_by_its_output(
+    splatworks: Splatworks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reads: list[str], output: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "b.py", "print('ran')")
+    kept = [write(tmp_path / "a-output" / name, "") for name in ("a.txt", "a.py", "deep/b.txt")]
+    for folder in ("a-output", "a-output/deep"):
+        write(tmp_path / folder / ".splatworks-run-local", "")
+    (tmp_path / "link").symlink_to(tmp_path / "a-output" / "deep")
+    ended = splatworks("run-local", *reads, "--output", output)
+    assert (ended.code, "one lies in the other" in ended.err, "--output" in ended.err) == (2, True, True)
+    assert all(path.exists() for path in kept)
+
+
+def test_a_mistake_in_the_options_does_not_cost_the_last_result(splatworks: Splatworks, tmp_path: Path) -> None:
+    script = write(tmp_path / "job.py", "import os\nopen(os.environ['OUTPUT_DIR'] + '/x', 'w')")
+    assert splatworks("run-local", script, "--output", tmp_path / "out").code == 0
+    assert splatworks("run-local", script, "--output", tmp_path / "out", "--set", "a=1", "--set", "A=2").code == 2
+    assert (tmp_path / "out" / "x").exists()
+
+
+def test_results_beside_a_script_do_not_travel_with_its_folder(
+    splatworks: Splatworks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "requirements.txt", "")
+    write(tmp_path / "main.py", COUNT)
+    for _ in range(2):
+        ended = splatworks("run-local", "main.py")
+        assert ended.code == 0, ended.err
+    assert json.loads((tmp_path / "main-output" / "count.json").read_text())["beside"] == [
+        "main.py",
+        "requirements.txt",
+    ]
+
+
+@pytest.mark.parametrize(
     ("arguments", "told"),
     [
         (["none.py"], "There is no file none.py"),
