@@ -16,14 +16,17 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from local.demo_results import PAGE, download_run, write_index
 from local.embedded_aws import ENDED, Email, EmbeddedAWS, FolderInUseError
 from local.survey import render_survey
 from local.terraform_project import TerraformError
+from splatworks.own_folder import NotOurFolderError, check_replaceable, replace_folder
 
 ROOT = Path(__file__).parents[1]
 PROJECT = "demo"
+MARK = ".splatworks-demo"
 DISPATCH_TIMEOUT = 120  # seconds from the message to the run
 RUN_TIMEOUT = 4 * 3600  # the user's own photos may be many
 CTRL_C = 130
@@ -37,9 +40,11 @@ class DemoError(Exception):
 def run_demo(photos: Path | None, folder: Path, console: Console) -> bool:
     """Run the pipeline on `photos` (rendered when None), leave the results in `folder`; True when the run succeeded."""
     started = time.monotonic()
+    folder = folder.expanduser()
     if photos is not None:
+        photos = photos.expanduser()  # zsh leaves the ~ of PHOTOS=~/photos as it is
         check_photos(photos)
-    prepare(folder)
+    prepare(folder, photos)
 
     step(console, 1, "Photos")
     photos = photos or render(folder / "survey", console)
@@ -84,16 +89,15 @@ def check_photos(photos: Path) -> None:
         )
 
 
-def prepare(folder: Path) -> None:
+def prepare(folder: Path, photos: Path | None) -> None:
     """An empty `folder`; what an earlier demo left there is replaced, anything else is not touched."""
-    mark = folder / ".splatworks-demo"
-    if folder.exists() and any(folder.iterdir()) and not mark.exists():
+    try:
+        check_replaceable(folder, MARK, [photos] if photos is not None else [])
+    except NotOurFolderError as refused:
         raise DemoError(
-            f"{folder} holds files that no demo wrote. Move them away, or name another folder with --folder."
-        )
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    mark.touch()
+            f"{refused} Move your files elsewhere, or name another folder: python -m local demo --folder DIR"
+        ) from None
+    replace_folder(folder, MARK)
 
 
 def step(console: Console, number: int, title: str) -> None:
@@ -115,11 +119,11 @@ class TerraformBar:
     def __call__(self, line: str) -> None:
         count = re.match(r"(\d+)/(\d+) ", line)
         if not count:
-            self._console.print(f"  {line}", highlight=False)
+            self._console.print(f"  {line}", highlight=False, markup=False)
         elif self._console.is_terminal:
             self._advance(int(count[1]), int(count[2]))
         elif int(count[1]) % 20 == 0 or count[1] == count[2]:
-            self._console.print(f"  {line}", highlight=False)
+            self._console.print(f"  {line}", highlight=False, markup=False)
 
     def _advance(self, done: int, total: int) -> None:
         if self._bar is None:
@@ -170,7 +174,7 @@ def show_publish(message: dict[str, Any], outputs: dict[str, str], console: Cons
     console.print("  On your own account you would type the same:")
     text = shlex.quote(json.dumps(message))
     command = f"aws sns publish --topic-arn {outputs['trigger_events_topic_arn']} --message {text}"
-    console.print(f"  {command}", style="cyan", highlight=False, soft_wrap=True)
+    console.print(f"  {command}", style="cyan", highlight=False, markup=False, soft_wrap=True)
 
 
 def wait_for_run(aws: EmbeddedAWS, bucket: str) -> str:
@@ -191,7 +195,7 @@ def wait_for_run(aws: EmbeddedAWS, bucket: str) -> str:
 def watch(aws: EmbeddedAWS, run_id: str, console: Console) -> None:
     """As anyone follows a run: bars from progress.json on a terminal, a line per change elsewhere."""
     command = ["splatworks", "status", run_id, "--watch"]
-    console.print(f"  {shlex.join(command)}", style="cyan", highlight=False)
+    console.print(f"  {shlex.join(command)}", style="cyan", highlight=False, markup=False)
     subprocess.run([sys.executable, "-m", *command], env=aws.program_environment(), cwd=ROOT, timeout=RUN_TIMEOUT)  # noqa: S603
     # Whatever became of the watching, the demo goes on when the run is over.
     aws.wait_until(lambda: all(job["status"] in ENDED for job in aws.jobs()), RUN_TIMEOUT, what="the run to end")
@@ -199,7 +203,7 @@ def watch(aws: EmbeddedAWS, run_id: str, console: Console) -> None:
 
 def show_email(email: Email, console: Console) -> None:
     """As it is: a link that is broken into lines cannot be clicked, nor a command copied."""
-    console.rule(email.subject)
+    console.rule(Text(email.subject))
     console.print(f"To: {email.to}\n\n{email.body}", highlight=False, markup=False, soft_wrap=True)
     console.rule()
     console.print("  Its links lead to the AWS on this machine, which ends with the demo; below is what stays.")
@@ -209,10 +213,10 @@ def show_results(folder: Path, index: Path, ended: str, console: Console) -> Non
     console.print(f"\n{ended} Look at:")
     page = folder / PAGE
     if page.is_file():
-        console.print(f"  {page}  the scene, in any browser", style="bold", highlight=False)
+        console.print(f"  {page}  the scene, in any browser", style="bold", highlight=False, markup=False)
     else:
         console.print(f"  no {PAGE}: the e-mail above says what to do", style="bold red", highlight=False)
-    console.print(f"  {index}  what is where", highlight=False)
+    console.print(f"  {index}  what is where", highlight=False, markup=False)
 
 
 def main(photos: Path | None, folder: Path) -> int:
@@ -224,7 +228,7 @@ def main(photos: Path | None, folder: Path) -> int:
         console.print("\nstopped; the jobs are ended and the embedded AWS is gone")
         return CTRL_C
     except (DemoError, TerraformError, FolderInUseError, TimeoutError, subprocess.TimeoutExpired) as error:
-        console.print(f"[bold red]error:[/] {error}", highlight=False)
+        console.print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True)
         return 2
 
 
