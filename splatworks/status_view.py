@@ -43,7 +43,7 @@ def show_runs(console: Console, runs: list[Run]) -> None:
         table.add_column(head, no_wrap=head != "STAGES", overflow="fold")
     for run, row in zip(runs, rows, strict=True):
         table.add_row(row[0], Text(row[1], style=STYLES.get(run.status, "")), *row[2:])
-    console.print(table, highlight=False)
+    console.print(table, highlight=False, markup=False)
 
 
 def show_run(console: Console, run: Run, bucket: str) -> None:
@@ -68,7 +68,8 @@ def run_picture(run: Run, bucket: str) -> RenderableType:
             complete_style="red" if failed else "cyan",
             finished_style="red" if failed else "green",
         )
-        table.add_row(name, bar, percent, Text(state, style=STYLES.get(stage.status, "")), f"{took}  {message}".strip())
+        words = Text(f"{took}  {message}".strip())  # a script's own: no markup
+        table.add_row(Text(name), bar, percent, Text(state, style=STYLES.get(stage.status, "")), words)
     return Group(table, Text("\n".join(["", *_lines_below(run, bucket)])))
 
 

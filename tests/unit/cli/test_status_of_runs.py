@@ -258,18 +258,21 @@ def test_what_a_terminal_shows_is_one_line_per_stage(deployed: Any) -> None:
     from rich.console import Console
 
     from splatworks.platform import find_platform
+    from splatworks.run_states import Run, Stage
     from splatworks.runs import find_run
-    from splatworks.status_view import show_run
+    from splatworks.status_view import show_run, show_runs
 
     add_pipeline(deployed, "SUCCEEDED", "RUNNING", "PENDING", startedAt=1)
     put_run(deployed)
-    deployed.put(f"{PREFIX}train/progress.json", {"fraction": 0.5, "message": "step 15 of 30"})
+    deployed.put(f"{PREFIX}train/progress.json", {"fraction": 0.5, "message": "step [15] of 30 [/a]"})
     console = Console(force_terminal=True, width=140, record=True)
     show_run(console, find_run(find_platform("demo"), RUN), "demo-output")
     text = console.export_text()
     assert RUN in text
+    show_runs(console, [Run(id=RUN, stages=(Stage(name="[/a]", status="RUNNING"),))])
+    assert "[/a] running" in console.export_text()
     (line,) = [line for line in text.splitlines() if line.startswith("train")]
-    assert "━" in line and "50%" in line and "step 15 of 30" in line
+    assert "━" in line and "50%" in line and "step [15] of 30 [/a]" in line
 
 
 def test_the_json_of_a_run_holds_what_stages_left(deployed: Any, splatworks: Splatworks) -> None:
