@@ -31,6 +31,21 @@ install_cpu_torch() {
     .venv/bin/python -m pip install -q "$torch+cpu" --index-url https://download.pytorch.org/whl/cpu
 }
 
+# Without python3-venv, Debian's venv leaves a folder with a python that has no pip: neither to be used nor to stay.
+make_venv() {
+  local folder=$1 there=
+  if "$folder/bin/python" -c 'import pip' 2>/dev/null; then
+    return
+  fi
+  if [ -e "$folder" ]; then there=yes; fi
+  say "making $folder with $("$python" --version)"
+  if "$python" -m venv "$folder"; then
+    return
+  fi
+  if [ -z "$there" ]; then rm -rf "$folder"; fi
+  fail "could not make $folder; on Debian and Ubuntu: apt-get install python3-venv"
+}
+
 stamp=.venv/.installed-$extra
 wanted=$(cat pyproject.toml constraints.txt scripts/setup.sh | cksum)
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then
@@ -38,10 +53,7 @@ if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then
 fi
 
 python=$(find_python)
-if [ ! -x .venv/bin/python ]; then
-  say "making .venv with $("$python" --version)"
-  "$python" -m venv .venv || fail "could not make .venv; on Debian and Ubuntu: apt-get install python3-venv"
-fi
+make_venv .venv
 if [ "$extra" != demo ]; then
   # Before the packages that need it: they would bring the build with CUDA.
   say "installing $torch, the build for CPUs"
@@ -52,7 +64,7 @@ say "installing the packages for '$extra' into .venv (the first time takes a min
 if [ "$extra" = check ] && [ ! -x .venv-checkov/bin/checkov ]; then
   # checkov pins a boto3 of its own, so it lives apart.
   say "installing checkov into .venv-checkov"
-  "$python" -m venv .venv-checkov
+  make_venv .venv-checkov
   .venv-checkov/bin/python -m pip install -q --disable-pip-version-check checkov==3.3.30
 fi
 echo "$wanted" > "$stamp"
