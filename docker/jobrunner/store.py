@@ -14,7 +14,9 @@ import boto3
 from boto3.s3.transfer import TransferConfig, create_transfer_manager
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
-from s3transfer.exceptions import CancelledError, RetriesExceededError
+from s3transfer.exceptions import CancelledError, RetriesExceededError, S3DownloadFailedError
+from s3transfer.futures import TransferFuture
+from s3transfer.subscribers import BaseSubscriber
 
 from .content_types import content_type
 from .failures import Interrupted, RunnerError, error_code, reason
@@ -153,7 +155,7 @@ class _Transfers:
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="transfer")
         # Its threads start on first use, so small files alone never pay for them.
         self._manager = create_transfer_manager(
-            client, TransferConfig(max_concurrency=16, multipart_chunksize=16 * MIB)
+            client, TransferConfig(max_concurrency=16, multipart_threshold=SMALL, multipart_chunksize=16 * MIB)
         )
 
     def __enter__(self) -> "_Transfers":
@@ -179,7 +181,8 @@ class _Transfers:
     def fetch(self, file: Download) -> None:
         source = file.source
         if source.size > SMALL:
-            self._manager.download(source.bucket, source.key, str(file.target)).result()
+            listed = [_AsListed(source)]
+            self._manager.download(source.bucket, source.key, str(file.target), subscribers=listed).result()
             return
         with file.target.open("xb") as target:
             for attempt in range(1, STREAM_TRIES + 1):
@@ -217,6 +220,17 @@ class _Transfers:
             self._client.copy_object(CopySource=source, Bucket=file.source.bucket, Key=file.key, **unchanged)
 
 
+class _AsListed(BaseSubscriber):
+    """Has every part asked for by the ETag that was listed: by itself the manager looks for size and ETag anew."""
+
+    def __init__(self, source: RemoteFile) -> None:
+        self._source = source
+
+    def on_queued(self, future: TransferFuture, **_: Any) -> None:
+        future.meta.provide_transfer_size(self._source.size)
+        future.meta.provide_object_etag(self._source.etag)
+
+
 def open_regular(path: Path) -> BinaryIO:
     """Opens a file of the script's. Never through a link and never a FIFO: the script may swap one in at any time."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -244,7 +258,7 @@ def _raise_first(verb: str, failures: list[tuple[str, BaseException]]) -> None:
     if not failures:
         return
     for _, error in failures:
-        if not isinstance(error, (*AWS_FAULTS, CancelledError, RetriesExceededError)):
+        if not isinstance(error, (*AWS_FAULTS, CancelledError, RetriesExceededError, S3DownloadFailedError)):
             raise error
     name, error = failures[0]
     raise RunnerError(

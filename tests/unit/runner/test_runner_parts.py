@@ -21,7 +21,7 @@ from jobrunner.keys import path_below, refuse_collisions
 from jobrunner.machine import MachineFacts, Price
 from jobrunner.meters import GpuMeter, MemoryMeter
 from jobrunner.process import REDRAW_SECONDS, LinePump, without_credentials
-from jobrunner.store import Download, Store, Upload
+from jobrunner.store import MIB, Download, Store, Upload
 from jobrunner.watching import CheckpointMirror
 
 FOLDER = Path("/workspace/input")
@@ -135,15 +135,22 @@ def test_a_download_that_breaks_off_is_tried_again(
             store.download([download], threading.Event())
 
 
-def test_an_object_that_changes_while_it_is_downloaded_is_noticed(aws_endpoint: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("size", "complaint"), [(3, "PreconditionFailed"), (9 * MIB, "ETag")], ids=["in one request", "in parts"]
+)
+def test_an_object_that_is_replaced_after_the_listing_is_not_downloaded(
+    aws_endpoint: str, tmp_path: Path, size: int, complaint: str
+) -> None:
     keys = {"aws_access_key_id": "x", "aws_secret_access_key": "x", "region_name": "us-east-1"}
     client = boto3.client("s3", endpoint_url=aws_endpoint, **keys)
     client.create_bucket(Bucket="changing")
-    client.put_object(Bucket="changing", Key="a", Body=b"one")
+    client.put_object(Bucket="changing", Key="a", Body=b"1" * size)
     [listed] = Store(client).list("changing", "a")
-    client.put_object(Bucket="changing", Key="a", Body=b"two")
-    with pytest.raises(RunnerError, match="PreconditionFailed"):
+    client.put_object(Bucket="changing", Key="a", Body=b"2" * size)
+    with pytest.raises(RunnerError, match=complaint) as failed:
         Store(client).download([Download(listed, tmp_path / "a")], threading.Event())
+    assert failed.value.failure.code == "download_failed" and "s3://changing/a" in str(failed.value)
+    assert not (tmp_path / "a").exists() or not (tmp_path / "a").read_bytes()
 
 
 class Uploads(Store):
