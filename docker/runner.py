@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from jobrunner.budget import Budget, price_per_hour, spent_before
-from jobrunner.delivery import Delivered, discard, remove_stale, upload_output
+from jobrunner.delivery import Delivered, discard, earlier_output, remove_stale, upload_output
 from jobrunner.failures import Interrupted, RunnerError, reason
 from jobrunner.fetching import Plan, plan_downloads
 from jobrunner.machine import MachineFacts
@@ -22,7 +22,7 @@ from jobrunner.report import Report
 from jobrunner.request import Request
 from jobrunner.results import copies, find, own_key, record
 from jobrunner.settings import Settings, Timings
-from jobrunner.store import AWS_FAULTS, Store
+from jobrunner.store import AWS_FAULTS, RemoteFile, Store
 from jobrunner.watching import CheckpointMirror, ProgressUpload, Repeater, SignOfLife
 from jobrunner.workspace import clear, script_environment, with_packages
 
@@ -56,6 +56,7 @@ class Attempt:
         self._gpu = GpuMeter()
         self._facts = MachineFacts(os.environ.get("ECS_CONTAINER_METADATA_URI_V4"), self._gpu.names)
         self._budget: Budget | None = None
+        self._earlier: frozenset[RemoteFile] = frozenset()
 
     def run(self) -> int:
         sign_of_life = SignOfLife(self._store, self._settings, self._report_now)
@@ -119,6 +120,7 @@ class Attempt:
             names = [SignOfLife.NAME, "job.json"]
             left = [self._store.read(settings.output_bucket, settings.output_prefix + name) for name in names]
             self._report.after(*left)
+            self._earlier = earlier_output(settings, self._store)
         return request
 
     def _of_child(self, request: Request) -> Request:
@@ -129,7 +131,7 @@ class Attempt:
     def _plan(self, request: Request) -> Plan:
         plan = plan_downloads(request, self._settings, self._store)
         self._report.facts["inputs"] = [each.as_json() for each in plan.inputs]
-        self._report.facts["content_key"] = own_key(request, plan.ingredients)
+        self._report.facts["content_key"] = own_key(request, plan.ingredients, plan.script_digest)
         return plan
 
     def _reuse(self, request: Request, plan: Plan) -> bool:
@@ -246,7 +248,7 @@ class Attempt:
     def _delivered(self, delivered: Delivered) -> None:
         self._report.facts["output"] = delivered.as_json()
         if self._settings.attempt > 1 and self._report.ended == "done":
-            remove_stale(delivered, self._settings, self._store)
+            remove_stale(self._earlier, delivered, self._settings, self._store)
 
     def _conclude(self, sign_of_life: SignOfLife) -> int:
         """job.json, and `_SUCCESS` last of all."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .failures import reason
 from .settings import Settings
-from .store import AWS_FAULTS, Store, Upload
+from .store import AWS_FAULTS, RemoteFile, Store, Upload
 
 log = logging.getLogger("runner")
 
@@ -32,16 +32,33 @@ def upload_output(settings: Settings, store: Store) -> Delivered:
     return Delivered(frozenset(upload.key for upload in uploaded), sum(state.st_size for state in uploaded.values()))
 
 
-def remove_stale(delivered: Delivered, settings: Settings, store: Store) -> None:
-    """Removes what an earlier attempt delivered and this one did not: a retry must end with the same result."""
+def earlier_output(settings: Settings, store: Store) -> frozenset[RemoteFile]:
+    """What earlier attempts left, to be listed before anything of this one runs: see remove_stale."""
+    try:
+        return frozenset(store.list(settings.output_bucket, settings.output_prefix))
+    except AWS_FAULTS as error:
+        _stays(settings, error)
+        return frozenset()
+
+
+def remove_stale(earlier: frozenset[RemoteFile], delivered: Delivered, settings: Settings, store: Store) -> None:
+    """Removes what an earlier attempt delivered and this one did not: a retry must end with the same result.
+
+    What is not as it was in `earlier` (ETag and time: the same bytes may be written again) the script itself wrote.
+    """
     bucket, prefix = settings.output_bucket, settings.output_prefix
     keep = delivered.keys | {prefix + name for name in RESERVED}
     try:
-        stale = [file.key for file in store.list(bucket, prefix) if file.key not in keep]
+        stale = [file.key for file in store.list(bucket, prefix) if file in earlier and file.key not in keep]
     except AWS_FAULTS as error:
-        log.warning("files of an earlier attempt stay in s3://%s/%s: %s", bucket, prefix, reason(error))
+        _stays(settings, error)
     else:
         discard(stale, settings, store)
+
+
+def _stays(settings: Settings, error: Exception) -> None:
+    where = f"s3://{settings.output_bucket}/{settings.output_prefix}"
+    log.warning("files of an earlier attempt stay in %s: %s", where, reason(error))
 
 
 def discard(keys: Sequence[str], settings: Settings, store: Store) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from .content_key import script_digest
 from .failures import InputError, RunnerError, error_code, reason
 from .keys import path_below, refuse_collisions
 from .request import Location, Request
@@ -47,6 +48,7 @@ class Input:
 @dataclass(frozen=True)
 class Plan:
     script: Path
+    script_digest: str
     requirements: Path | None
     inputs: list[Input]
     downloads: list[Download]  # all of them: code, inputs, checkpoints
@@ -81,7 +83,8 @@ def _plan(script_key: str, code: list[Download], inputs: list[Input], checkpoint
     wanted = own if _travels_alone(script_key) else shared
     targets = {download.source.key: download.target for download in code}
     downloads = [*code, *(download for each in inputs for download in each.downloads), *checkpoints]
-    return Plan(targets[script_key], targets.get(wanted), inputs, downloads)
+    digest = script_digest((download.source.key, download.source.etag) for download in code)
+    return Plan(targets[script_key], digest, targets.get(wanted), inputs, downloads)
 
 
 def _travels_alone(script_key: str) -> bool:

@@ -41,6 +41,7 @@ class Request:
     variants: list[Parameters] = field(default_factory=list)
     content_base: str | None = None
     content_key: str | None = None
+    script_digest: str | None = None
     fresh: bool = False
     max_cost_usd: float | None = None
 
@@ -62,6 +63,7 @@ class Request:
             variants=[_checked(each, where) for each in job.each("variants", dict)],
             content_base=job.optional("content_base", str),
             content_key=job.optional("content_key", str),
+            script_digest=job.optional("script_digest", str),
             fresh=job.optional("fresh", bool) or False,
             max_cost_usd=job.optional("max_cost_usd", float),
         )

@@ -66,11 +66,19 @@ def ingredient(files: Sequence[RemoteFile], prefix: str, result: StageResult | N
     return Ingredient(objects_digest(each for each in named if each[0] not in NO_INPUT), None)
 
 
-def own_key(request: Request, ingredients: Sequence[Ingredient]) -> str | None:
-    """The dispatcher makes the keys of a chain; the children of an array make their own."""
-    if request.content_key or not request.content_base:
-        return request.content_key
-    return content_key(request.content_base, request.parameters, [each.digest for each in ingredients])
+def own_key(request: Request, ingredients: Sequence[Ingredient], script_digest: str) -> str | None:
+    """Of what this job was given; since the dispatcher looked, photos and scripts may have been replaced."""
+    if not request.content_base:
+        return None
+    if request.script_digest not in (None, script_digest):
+        why = "what lies in its folder is not what lay there at submission"
+        log.warning("the result of %s is neither looked up nor recorded for reuse: %s", request.script_key, why)
+        return None
+    key = content_key(request.content_base, request.parameters, [each.digest for each in ingredients])
+    if request.content_key not in (None, key):
+        why = f"the input is not what it was at submission, which made it {request.content_key}"
+        log.warning("the content key is %s: %s", key, why)
+    return key
 
 
 def find(key: str, ingredients: Sequence[Ingredient], settings: Settings, store: Store) -> StageResult | None:

@@ -36,6 +36,11 @@ def objects_digest(objects: Iterable[tuple[str, int, str]]) -> str:
     return _digest(sorted([key, size, etag.strip('"')] for key, size, etag in objects))
 
 
+def script_digest(script: Iterable[tuple[str, str]]) -> str:
+    """Of key and ETag of every file of the script's folder; keys that only show a folder are none."""
+    return _digest(sorted([key, etag.strip('"')] for key, etag in script if not key.endswith("/")))
+
+
 def _digest(value: Any) -> str:
     canonical = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()

@@ -1,9 +1,9 @@
 """run.json: the whole run as it will be submitted, from the message and from what S3 told. Makes no AWS call."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from content_keys import content_base, content_key
+from content_keys import content_base, content_key, script_digest
 from job_plan import JobPlan, kind_of, now, plan_order, sizes_of
 from message import Request
 from pipeline_order import PipelineOrder, StageOrder, job_order
@@ -11,28 +11,36 @@ from pipeline_sources import Sources
 from settings import DispatcherSettings
 
 
-def content_bases(order: PipelineOrder, sources: Sources, settings: DispatcherSettings) -> dict[str, str]:
+@dataclass(frozen=True)
+class Base:
+    content_base: str
+    script_digest: str  # a job downloads the scripts when it starts, and they may be others by then
+
+
+def content_bases(order: PipelineOrder, sources: Sources, settings: DispatcherSettings) -> dict[str, Base]:
     bases = {}
+    scripts = script_digest(sources.scripts)
     for stage in order.stages:
         kind = kind_of(stage.options)
-        bases[stage.stage] = content_base(
+        base = content_base(
             script_key=stage.script_key,
             script=sources.scripts,
             image=sources.images[kind],
             compute_type=kind,
             gpus=sizes_of(stage.options, settings.compute[kind])["gpus"],
         )
+        bases[stage.stage] = Base(base, scripts)
     return bases
 
 
-def content_keys_of(order: PipelineOrder, bases: dict[str, str], inputs: tuple[str, ...]) -> dict[str, str]:
+def content_keys_of(order: PipelineOrder, bases: dict[str, Base], inputs: tuple[str, ...]) -> dict[str, str]:
     """Of the first stages that are no arrays: each follows from what is before it."""
     keys: dict[str, str] = {}
     for index, stage in enumerate(order.stages):
         if stage.variants is not None:
             break
         read = inputs if index == 0 else (*_carried(order, inputs), *keys.values())
-        keys[stage.stage] = content_key(bases[stage.stage], stage.parameters, read)
+        keys[stage.stage] = content_key(bases[stage.stage].content_base, stage.parameters, read)
     return keys
 
 
@@ -41,7 +49,7 @@ def run_document(
     order: PipelineOrder,
     settings: DispatcherSettings,
     *,
-    bases: dict[str, str],
+    bases: dict[str, Base],
     keys: dict[str, str],
     reused: dict[str, str],
     scenes: int = 1,
@@ -55,7 +63,8 @@ def run_document(
             "run_key": order.run_key,
             "scenes_key": None if stages else scenes_key,
             "variants": stage.variants if size > 1 else None,
-            "content_base": bases[stage.stage],
+            "content_base": bases[stage.stage].content_base,
+            "script_digest": bases[stage.stage].script_digest,
             "content_key": keys.get(stage.stage),
             "fresh": order.fresh,
         }

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jobrunner.content_key import content_key, objects_digest
+from jobrunner.content_key import content_key, objects_digest, script_digest
 from jobrunner.results import ingredient
 from jobrunner.store import RemoteFile
 
@@ -36,6 +36,15 @@ def test_the_order_of_names_and_of_a_listing_does_not_matter() -> None:
     parameters = dict(reversed(VECTOR["parameters"].items()))
     assert objects_digest(map(tuple, shuffled)) == VECTOR["objects_digest"]
     assert content_key(VECTOR["content_base"], parameters, VECTOR["inputs"]) == VECTOR["content_key"]
+
+
+def test_the_digest_of_the_scripts_is_that_of_their_part_of_the_base() -> None:
+    script = VECTOR["base"]["script"]
+    canonical = json.dumps(script, sort_keys=True, separators=(",", ":"))
+    assert script_digest(map(tuple, script)) == hashlib.sha256(canonical.encode()).hexdigest()
+    listed = [("stages/", "d41d8cd98f00b204e9800998ecf8427e"), *((key, f'"{etag}"') for key, etag in reversed(script))]
+    assert script_digest(listed) == script_digest(map(tuple, script))
+    assert script_digest([*listed, ("stages/new.py", "1")]) != script_digest(listed)
 
 
 @pytest.mark.parametrize(

@@ -158,8 +158,8 @@ def test_a_request_of_an_array_without_an_index_is_refused(job: Any, change: dic
     "change",
     [
         {"scenes_key": 1}, {"variants": {}}, {"variants": [1]}, {"variants": [{"a": [1]}]}, {"input_by_index": [1]},
-        {"input_by_index": [True, False]}, {"run_key": 1}, {"content_base": 1}, {"content_key": []}, {"fresh": "yes"},
-        {"max_cost_usd": "3"}, {"max_cost_usd": 0}, {"max_cost_usd": True},
+        {"input_by_index": [True, False]}, {"run_key": 1}, {"content_base": 1}, {"content_key": []},
+        {"script_digest": 1}, {"fresh": "yes"}, {"max_cost_usd": "3"}, {"max_cost_usd": 0}, {"max_cost_usd": True},
     ],
 )  # fmt: skip
 def test_fields_of_another_shape_are_refused(change: dict[str, Any]) -> None:
@@ -170,6 +170,6 @@ def test_fields_of_another_shape_are_refused(change: dict[str, Any]) -> None:
 
 def test_fields_that_are_null_are_as_absent(job: Any) -> None:
     job.script(SHOW)
-    names = ["run_key", "scenes_key", "input_by_index", "variants", "content_base", "content_key", "fresh"]
-    job.request.update(dict.fromkeys([*names, "max_cost_usd", "operation"]))
+    names = ["run_key", "scenes_key", "input_by_index", "variants", "content_base", "content_key", "script_digest"]
+    job.request.update(dict.fromkeys([*names, "fresh", "max_cost_usd", "operation"]))
     assert child(job, 0)["files"] == {}

@@ -261,3 +261,42 @@ sys.exit(75 if attempt == "1" else 0)
     assert job.outputs() == {"of-1.txt"}
     job.run(attempt=2)
     assert set(job.objects()) == {"of-2.txt", "request.json", "job.json", "_SUCCESS"}
+
+
+OWN_OBJECTS = """
+import os, sys, boto3
+attempt, bucket, prefix = (os.environ[name] for name in ("AWS_BATCH_JOB_ATTEMPT", "ML_OUTPUT_BUCKET", "OUTPUT_PREFIX"))
+s3 = boto3.client("s3")
+s3.put_object(Bucket=bucket, Key=prefix + "own/same.txt", Body=b"the same in every attempt")
+s3.put_object(Bucket=bucket, Key=prefix + "own/new.txt", Body=attempt)
+s3.put_object(Bucket=bucket, Key=prefix + f"own/of-{attempt}.txt", Body=b"x")
+open(os.environ["OUTPUT_DIR"] + f"/of-{attempt}.txt", "w").write(attempt)
+sys.exit(75 if attempt == "1" else 0)
+"""
+
+
+def test_a_retry_keeps_what_its_script_wrote_into_the_output_by_itself(job: Any) -> None:
+    job.script(OWN_OBJECTS)
+    job.run(attempt=1)
+    assert job.outputs() == {"of-1.txt", "own/of-1.txt", "own/same.txt", "own/new.txt"}
+    time.sleep(1.1)  # S3 counts seconds
+    job.run(attempt=2)
+    assert job.outputs() == {"of-2.txt", "own/of-2.txt", "own/same.txt", "own/new.txt"}
+
+
+def test_a_retry_that_cannot_list_what_earlier_attempts_left_removes_nothing(job: Any) -> None:
+    job.script(OWN_OBJECTS)
+    job.run(attempt=1)
+    job.prelude = """
+import jobrunner.store as s
+real = s.Store.list
+def list(self, bucket, prefix, **more):
+    if prefix.startswith("runs/"):
+        s.Store.list = real
+        raise OSError("connection reset")
+    return real(self, bucket, prefix, **more)
+s.Store.list = list
+"""
+    ended = job.run(attempt=2)
+    assert ended.exit_code == 0 and "stay in" in ended.stderr and "connection reset" in ended.stderr
+    assert {"of-1.txt", "of-2.txt"} <= job.outputs()

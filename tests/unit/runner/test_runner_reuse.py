@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from jobrunner.content_key import content_key, objects_digest
+from jobrunner.content_key import content_key, objects_digest, script_digest
 
 BASE = "b" * 64
 WRITE = """
@@ -232,14 +232,92 @@ def test_without_a_content_base_nothing_is_recorded(array: Any) -> None:
     assert report(array)["content_key"] is None and array.objects("reuse/") == {}
 
 
+def key_of_photos(job: Any, base: str) -> str:
+    """As the dispatcher makes it at submission."""
+    etag = job.s3.head_object(Bucket=job.input_bucket, Key="photos/harbour/a.jpg")["ETag"]
+    return content_key(base, {"size": 1}, [objects_digest([("a.jpg", 1, etag)])])
+
+
+def alone(job: Any) -> str:
+    """Runs a job that is no array; the runner's log."""
+    ended = job.run()
+    assert ended.exit_code == 0 and "the script runs" in ended.stdout, ended.stderr
+    return ended.stderr
+
+
 def test_a_key_that_the_dispatcher_made_is_recorded_and_not_looked_up(array: Any) -> None:
-    array.request.update(content_key="d" * 64)
+    key = key_of_photos(array, BASE)
+    array.request.update(content_key=key)
     for run in ("first", "second"):
         array.of(run)
-        ended = array.run()
-        assert ended.exit_code == 0 and "the script runs" in ended.stdout
-        assert array.report["content_key"] == "d" * 64
-        assert json.loads(array.read(f"{'d' * 64}.json", "reuse/")) == {"output_prefix": f"runs/demo/{run}/script/"}
+        assert "content key" not in alone(array)
+        assert array.report["content_key"] == key
+        assert json.loads(array.read(f"{key}.json", "reuse/")) == {"output_prefix": f"runs/demo/{run}/script/"}
+
+
+@pytest.mark.parametrize("change", [None, "photos"])
+def test_the_keys_of_a_chain_are_the_dispatchers_unless_the_input_has_changed_since(
+    array: Any, change: str | None
+) -> None:
+    sfm = key_of_photos(array, BASE)
+    train = content_key("t" * 64, {"size": 1}, [sfm])
+    if change:
+        array.put("photos/harbour/a.jpg", "B")
+    actual = key_of_photos(array, BASE)
+    array.of("first", "sfm")
+    array.request.update(content_key=sfm)
+    log = alone(array)
+    assert (sfm in log) == bool(change) == (actual != sfm)
+    assert array.report["content_key"] == actual
+
+    output = f"s3://{array.output_bucket}/{array.prefix}"
+    array.of("first", "train")
+    array.request.update(content_base="t" * 64, content_key=train, input=[output])
+    log = alone(array)
+    assert (train in log) == bool(change)
+    follows = content_key("t" * 64, {"size": 1}, [actual])
+    assert array.report["content_key"] == follows
+    assert set(array.objects("reuse/")) == {f"{actual}.json", f"{follows}.json"}
+
+
+@pytest.fixture
+def in_a_folder(array: Any) -> Any:
+    """The same array with a script that brings its folder, as a submission found it."""
+    array.script(WRITE, "stages/sfm.py")
+    array.put("stages/splatkit/errors.py", "")
+    array.put("stages/", "")
+    found = array.s3.list_objects_v2(Bucket=array.input_bucket, Prefix="stages/")["Contents"]
+    array.request["script_digest"] = script_digest((each["Key"], each["ETag"]) for each in found)
+    return array
+
+
+def test_scripts_that_are_those_of_the_submission_change_nothing(in_a_folder: Any) -> None:
+    assert child(in_a_folder)[0]
+    in_a_folder.of("second")
+    assert not child(in_a_folder)[0]
+
+
+@pytest.mark.parametrize("given", [False, True], ids=["key of its own", "the dispatcher's key"])
+@pytest.mark.parametrize("replaced", ["stages/sfm.py", "stages/splatkit/errors.py", "stages/splatkit/new.py"])
+def test_scripts_replaced_after_the_submission_are_neither_looked_up_nor_recorded(
+    in_a_folder: Any, replaced: str, given: bool
+) -> None:
+    job = in_a_folder
+    child(job)
+    recorded = job.objects("reuse/")
+    job.put(replaced, WRITE + "# another")
+    job.of("second")
+    if given:
+        job.request["content_key"] = "d" * 64
+    ran, log = child(job)
+    assert ran and "not what lay there at submission" in log
+    assert report(job)["content_key"] is None and job.objects("reuse/").keys() == recorded.keys()
+    assert entry_of(job, recorded) == {"output_prefix": "runs/demo/first/script/0/"}
+
+
+def entry_of(job: Any, recorded: dict[str, Any]) -> dict[str, Any]:
+    [name] = recorded
+    return json.loads(job.read(name, "reuse/"))
 
 
 def stage(job: Any, run: str, name: str, before: str | None = None, **request: Any) -> bool:
