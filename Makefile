@@ -11,7 +11,7 @@ help:  ## list the commands
 demo: need-terraform  ## photos to a scene in the browser through the whole platform, on this machine (PHOTOS=dir for your own)
 	@scripts/setup.sh all
 	@$(PY) modules/lambda/build.py
-	@$(PY) jobs/viewer/vendor.py || echo "[demo] without the web viewer: compress, the last stage, will fail and its e-mail say so"
+	@$(PY) jobs/viewer/vendor.py  # stops here, and not after minutes in compress, which needs it
 	@$(PY) -m local demo $(if $(PHOTOS),--photos "$(PHOTOS)")
 
 local: need-terraform  ## serve the platform on this machine until Ctrl-C, for real aws commands
@@ -40,7 +40,7 @@ bench: need-terraform  ## measure against named peers and print ratios (ONLY=lam
 peers:  ## other people's viewers and converter, which tests compare ours with (needs npm)
 	@npm install --prefix build/peers --no-save --no-audit --no-fund --loglevel=error $(PEERS)
 
-viewer:  ## pack the web viewer that compress.py puts into its pages (needs npm, once)
+viewer:  ## pack the web viewer that compress.py puts into its pages (from npm's registry, once)
 	@scripts/setup.sh demo
 	@$(PY) jobs/viewer/vendor.py
 
