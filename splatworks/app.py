@@ -93,6 +93,9 @@ def submit(
     keep_others: Annotated[
         bool, typer.Option("--keep-others", help="Upload into a folder that holds other files, and use them too.")
     ] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Overwrite files there that have the names of yours but other content.")
+    ] = False,
     watch: WatchOption = False,
 ) -> None:
     """Start a run: upload what is local, publish one message."""
@@ -100,7 +103,7 @@ def submit(
     message = messages.compose(options, locations)  # a typo ends here, before gigabytes are uploaded
     platform = find_platform(project)
     check(platform, message, uploaded=not any(location.local for location in locations))
-    upload_locations(platform, locations, keep_others=keep_others)
+    upload_locations(platform, locations, keep_others=keep_others, replace=replace)
     publish(platform, message)
     run_id = messages.run_id(message)
     tell("Submitted. Watch it with:  splatworks status --watch " + run_id)

@@ -31,16 +31,29 @@ class Location:
 
 
 def locate(options: MessageOptions) -> list[Location]:
-    return [_locate(text, options.name) for text in options.locations or []]
+    given = options.locations or []
+    paths = [None if "://" in text else Path(text).expanduser() for text in given]
+    several = sum(path is not None and path.exists() for path in paths) > 1
+    locations = [_locate(text, options.name, several) for text in given]
+    folders: dict[str, Path] = {}
+    for location in locations:
+        if location.local and folders.setdefault(location.given, location.local) != location.local:
+            raise Problem(
+                f"{folders[location.given]} and {location.local} would both be uploaded to {location.given}.",
+                "Rename one of them.",
+            )
+    return locations
 
 
-def _locate(text: str, name: str | None) -> Location:
+def _locate(text: str, name: str | None, several: bool) -> Location:
+    """`several`: local ones, each of which needs a folder of its own."""
     if "://" in text:
         return Location(text)
     path = Path(text).expanduser()
     if path.exists():
         resolved = path.resolve()
-        label = name or slug(resolved.name if resolved.is_dir() else resolved.stem)
+        own = slug(resolved.name if resolved.is_dir() else resolved.stem)
+        label = f"{name}-{own}" if name and several and own else name or own
         if not label:
             raise Problem(f"{text} has no name that a key can have.", "Give one with --name.")
         return Location(f"{upload_folder(resolved)}/{label}/", resolved)

@@ -11,7 +11,7 @@ from splatworks.messages import Location, as_request
 from splatworks.plans import plan_run
 from splatworks.platform import Platform
 from splatworks.problems import DENIED, Problem, error_code
-from splatworks.uploads import UploadPlan, plan_upload, refuse_others, upload
+from splatworks.uploads import UploadPlan, plan_upload, refuse_changed, refuse_others, upload
 
 SNS_LIMIT = 262_144  # bytes of a message
 
@@ -25,13 +25,16 @@ def check(platform: Platform, message: dict[str, Any], *, uploaded: bool) -> Non
             raise  # one who may publish need not be allowed to look at all that the dispatcher looks at
 
 
-def upload_locations(platform: Platform, locations: list[Location], *, keep_others: bool) -> None:
-    for location in locations:
-        if location.local is None:
-            continue
-        plan = plan_upload(platform.client("s3"), platform.settings.input_bucket, location.given, location.local)
+def upload_locations(platform: Platform, locations: list[Location], *, keep_others: bool, replace: bool) -> None:
+    """Nothing is sent before all folders were found free of other photos."""
+    s3, bucket = platform.client("s3"), platform.settings.input_bucket
+    plans = [plan_upload(s3, bucket, each.given, each.local) for each in locations if each.local]
+    for plan in plans:
         if not keep_others:
             refuse_others(plan)
+        if not replace:
+            refuse_changed(plan)
+    for plan in plans:
         _upload_with_bar(platform, plan)
 
 

@@ -17,6 +17,7 @@ from splatworks.problems import Problem
 
 WORKERS = 16
 PART = 16 * 1024 * 1024  # bytes; larger files go in parts of this size, and their ETag tells so
+PART_OF_AWS_CLI = 8 * 1024 * 1024  # of `aws s3 cp`, unless it is configured otherwise
 MARKS = ("_READY", "Thumbs.db", "desktop.ini")  # _READY would start a run of its own where uploads do
 OTHERS_SHOWN = 5
 
@@ -41,7 +42,7 @@ class UploadPlan:
 
     def is_there(self, file: LocalFile) -> bool:
         size, etag = self.present.get(file.key, (-1, ""))
-        return size == file.size and etag == etag_of(file.path, file.size)
+        return size == file.size and any(etag == etag_of(file.path, part) for part in _parts_of(size, etag))
 
     @property
     def missing_bytes(self) -> int:
@@ -52,6 +53,13 @@ class UploadPlan:
         """Objects that would become part of the scene though they are not in the folder."""
         ours = {file.key for file in self.files}
         return sorted(key for key in self.present if key not in ours)
+
+    def changed(self) -> list[str]:
+        """Objects of the same names with other content; the files are read."""
+        there = [file for file in self.files if file.key in self.present]
+        with ThreadPoolExecutor(WORKERS, thread_name_prefix="compare") as pool:
+            same = pool.map(self.is_there, there)
+        return sorted(file.key for file, is_same in zip(there, same, strict=True) if not is_same)
 
 
 def plan_upload(s3: Any, bucket: str, prefix: str, local: Path) -> UploadPlan:
@@ -69,14 +77,28 @@ def plan_upload(s3: Any, bucket: str, prefix: str, local: Path) -> UploadPlan:
 
 
 def refuse_others(plan: UploadPlan) -> None:
-    if not plan.others:
-        return
-    shown = ", ".join(key.removeprefix(plan.prefix) for key in plan.others[:OTHERS_SHOWN])
-    raise Problem(
-        f"s3://{plan.bucket}/{plan.prefix} holds {len(plan.others)} files that are not in the folder ({shown}"
-        f"{', …' if len(plan.others) > OTHERS_SHOWN else ''}); they would become part of the scene.",
-        "Give another --name, remove them (aws s3 rm), or say --keep-others.",
-    )
+    """Files of another set of photos: they would become part of the scene."""
+    if plan.others:
+        raise Problem(
+            f"s3://{plan.bucket}/{plan.prefix} holds {_listed(plan, plan.others)} not in the folder; "
+            "they would become part of the scene.",
+            "Give another --name, remove them (aws s3 rm), or say --keep-others.",
+        )
+
+
+def refuse_changed(plan: UploadPlan) -> None:
+    """Two cameras, two DSC_0001.jpg: what is there may be the only copy of another set of photos."""
+    if changed := plan.changed():
+        raise Problem(
+            f"s3://{plan.bucket}/{plan.prefix} holds {_listed(plan, changed)} of the same names as yours but of other "
+            "content; they would be lost.",
+            "Give another --name, or say --replace to overwrite them.",
+        )
+
+
+def _listed(plan: UploadPlan, keys: list[str]) -> str:
+    shown = ", ".join(key.removeprefix(plan.prefix) for key in keys[:OTHERS_SHOWN])
+    return f"{len(keys)} files ({shown}{', …' if len(keys) > OTHERS_SHOWN else ''})"
 
 
 def upload(s3: Any, plan: UploadPlan, advance: Callable[[int], None]) -> tuple[int, int]:
@@ -121,17 +143,19 @@ def _upload_one(
     return True
 
 
-def etag_of(path: Path, size: int) -> str:
-    """What S3 says of a file that `upload` has sent: its MD5, or the MD5 of its parts' MD5s and their number."""
+def etag_of(path: Path, part: int | None) -> str:
+    """What S3 says of a file that was sent: its MD5 or, sent in parts, the MD5 of their MD5s and their number."""
     with path.open("rb") as file:
-        if size < PART:
-            return _md5(file.read())
-        parts = [hashlib.md5(part, usedforsecurity=False).digest() for part in iter(lambda: file.read(PART), b"")]
-    return f"{_md5(b''.join(parts))}-{len(parts)}"
+        if part is None:
+            return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        parts = [hashlib.md5(data, usedforsecurity=False).digest() for data in iter(lambda: file.read(part), b"")]
+    return f"{hashlib.md5(b''.join(parts), usedforsecurity=False).hexdigest()}-{len(parts)}"
 
 
-def _md5(data: bytes) -> str:
-    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+def _parts_of(size: int, etag: str) -> list[int | None]:
+    """Sizes of parts by which an object may have got this ETag."""
+    _, dash, count = etag.partition("-")
+    return [part for part in (PART, PART_OF_AWS_CLI) if str(-(-size // part)) == count] if dash else [None]
 
 
 def _files(local: Path, prefix: str) -> Iterator[LocalFile]:

@@ -10,7 +10,7 @@ import pytest
 
 GUIDE = Path(__file__).parents[3] / "docs" / "guides" / "command-line.md"
 MESSAGE_COMMANDS = ("submit", "message")
-OF_SUBMIT_ALONE = ("--watch", "--keep-others")
+OF_SUBMIT_ALONE = ("--watch", "--keep-others", "--replace")
 
 
 def commands() -> list[str]:

@@ -1,12 +1,14 @@
 """splatworks submit: what is uploaded, what is published, and what stops it before."""
 
 import hashlib
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
+from boto3.s3.transfer import TransferConfig
 
 Splatworks = Callable[..., Any]
 
@@ -34,7 +36,9 @@ def test_a_folder_is_uploaded_and_one_message_published(deployed: Any, splatwork
 def test_a_second_upload_sends_only_what_has_changed(deployed: Any, splatworks: Splatworks, photos: Path) -> None:
     splatworks("submit", photos)
     (photos / "1.jpg").write_bytes((photos / "1.jpg").read_bytes()[::-1])  # the same size, other content
-    ended = splatworks("submit", photos)
+    refused = splatworks("submit", photos, "--keep-others")
+    assert (refused.code, "1 files (1.jpg)" in refused.err, "--replace" in refused.err) == (2, True, True)
+    ended = splatworks("submit", photos, "--replace")
     assert "1 files uploaded, 2 were there already" in ended.err
     body = boto3.client("s3", "us-east-1").get_object(Bucket="demo-input", Key="photos/My-Harbour/1.jpg")["Body"].read()
     assert body == (photos / "1.jpg").read_bytes()
@@ -49,6 +53,61 @@ def test_a_file_sent_in_parts_is_recognised(
     head = boto3.client("s3", "us-east-1").head_object(Bucket="demo-input", Key="photos/My-Harbour/video.mp4")
     assert head["ETag"].endswith('-3"')
     assert "0 files uploaded, 4 were there already" in splatworks("submit", photos).err
+    for part in (6, 7):  # MiB; as the AWS CLI sends it, and as nobody does
+        put_in_parts(photos / "video.mp4", part * 2**20)
+        monkeypatch.setattr("splatworks.uploads.PART_OF_AWS_CLI", 6 * 2**20)
+        assert (splatworks("submit", photos).code == 0) == (part == 6)
+
+
+def put_in_parts(path: Path, part: int) -> None:
+    config = TransferConfig(multipart_threshold=part, multipart_chunksize=part)
+    boto3.client("s3", "us-east-1").upload_file(
+        str(path), "demo-input", f"photos/My-Harbour/{path.name}", Config=config
+    )
+
+
+def test_another_sets_photos_of_the_same_names_are_not_lost_unasked(
+    deployed: Any, splatworks: Splatworks, photos: Path, tmp_path: Path
+) -> None:
+    splatworks("submit", photos, "--name", "pier")
+    deployed.messages()
+    other = tmp_path / "other"
+    shutil.copytree(photos, other)
+    (other / "1.jpg").write_bytes(b"another camera's")
+    refused = splatworks("submit", other, "--name", "pier")
+    assert refused.code == 2
+    assert "1 files (1.jpg) of the same names" in refused.err
+    assert deployed.messages() == []
+    head = boto3.client("s3", "us-east-1").head_object(Bucket="demo-input", Key="photos/pier/1.jpg")
+    assert head["ContentLength"] == (photos / "1.jpg").stat().st_size
+
+
+def test_several_folders_go_to_a_folder_each_and_none_before_all_are_free(
+    deployed: Any, splatworks: Splatworks, tmp_path: Path
+) -> None:
+    for day in ("day1", "day2"):
+        (tmp_path / day).mkdir()
+        (tmp_path / day / "1.jpg").write_bytes(day.encode())
+    deployed.put("photos/pier-day2/other.jpg", b"x", "demo-input")
+    days = [tmp_path / "day1", tmp_path / "day2"]
+    assert splatworks("submit", *days, "--name", "pier").code == 2
+    assert "photos/pier-day1/1.jpg" not in deployed.keys("demo-input")
+    ended = splatworks("submit", *days, "--name", "pier", "--keep-others")
+    assert ended.code == 0, ended.err
+    assert {"photos/pier-day1/1.jpg", "photos/pier-day2/1.jpg"} <= set(deployed.keys("demo-input"))
+    (message,) = deployed.messages()
+    assert message["data"]["input"] == ["photos/pier-day1/", "photos/pier-day2/"]
+    assert message["data"]["job_name"] == "pier"
+
+
+def test_folders_of_one_name_are_refused(deployed: Any, splatworks: Splatworks, tmp_path: Path) -> None:
+    folders = [tmp_path / card / "DCIM" for card in ("a", "b")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        (folder / "1.jpg").write_bytes(str(folder).encode())
+    ended = splatworks("submit", *folders)
+    assert ended.code == 2
+    assert f"{folders[0]} and {folders[1]} would both be uploaded to photos/DCIM/" in ended.err
 
 
 def test_files_of_another_set_are_not_mixed_in_unasked(deployed: Any, splatworks: Splatworks, photos: Path) -> None:
