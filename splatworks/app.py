@@ -27,7 +27,7 @@ from splatworks.platform import DEFAULT_PROJECT, PROJECT_VARIABLES, find_platfor
 from splatworks.problems import CTRL_C, FAULT, Problem, explained
 from splatworks.results import LONGEST_HOURS, files_of, viewer_link
 from splatworks.results import download as fetch
-from splatworks.run_states import FAILED
+from splatworks.run_states import FAILED, FORGOTTEN
 from splatworks.runs import days_ago, find_run, list_runs
 from splatworks.status_view import as_json, show_run, show_runs
 from splatworks.stopping import stop, stoppable
@@ -308,4 +308,4 @@ def _confirm(question: str) -> None:
 
 
 def _exit_as(run_status: str) -> None:
-    raise typer.Exit(FAULT if run_status == FAILED else 0)
+    raise typer.Exit(FAULT if run_status in (FAILED, FORGOTTEN) else 0)

@@ -10,8 +10,9 @@ from botocore.exceptions import ClientError
 from splatworks.plans import PlannedStage, RunPlan
 from splatworks.platform import Platform
 from splatworks.problems import DENIED, error_code
+from splatworks.run_files import in_parallel, read_json
 from splatworks.run_states import SUCCEEDED
-from splatworks.runs import finished_jobs, in_parallel, read_json
+from splatworks.runs import finished_jobs
 
 LOOKED_AT = 50  # earlier jobs of a stage, the newest first
 

@@ -7,7 +7,7 @@ from botocore.exceptions import ClientError
 
 from splatworks.platform import Platform
 from splatworks.problems import Problem, error_code
-from splatworks.run_states import Run, Stage
+from splatworks.run_states import REUSED, Run, Stage
 from splatworks.runs import array_child, find_run
 
 EVERY = 2.0  # seconds between two looks, with --follow
@@ -31,7 +31,15 @@ def show_logs(platform: Platform, run: Run, stage: str | None, *, index: int | N
             break
         time.sleep(EVERY)
         run = run if ended else find_run(platform, run.id)
-    if not follow and not reader.lines:
+    if reader.lines:
+        return
+    forgotten = [each.name for each in watched if each.ended and not each.job_id and each.status != REUSED]
+    if forgotten:
+        raise Problem(
+            f"Batch has forgotten the jobs of {run.id} ({', '.join(forgotten)}), and with them which logs are theirs.",
+            f"splatworks download {run.id} fetches what they left; old logs are in {platform.job_log_group}.",
+        )
+    if not follow:
         where = ", ".join(stream for _, stream in places) or "no part of it has started"
         raise Problem(f"There is no log of {run.id} yet ({where}).", "--follow waits for it.")
 

@@ -8,7 +8,8 @@ from splatworks.problems import Problem
 
 FAILED, SUCCEEDED, REUSED, RUNNING = "FAILED", "SUCCEEDED", "REUSED", "RUNNING"
 UNSENT = "UNSENT"  # named by run.json, but no job of it is known
-ENDED = (FAILED, SUCCEEDED, REUSED)
+FORGOTTEN = "FORGOTTEN"  # named by an old run.json; no job of it is known, and its files do not tell how it ended
+ENDED = (FAILED, SUCCEEDED, REUSED, FORGOTTEN)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +17,7 @@ class Stage:
     """One stage of a run, which is one job (or array); of a batch_job the only one."""
 
     name: str
-    status: str  # Batch's, or REUSED or UNSENT
+    status: str  # Batch's, or REUSED, UNSENT or FORGOTTEN
     job_id: str = ""
     job_name: str = ""
     queue: str = ""
@@ -43,6 +44,8 @@ class Stage:
         """How far it is, from 0 to 1, where that is known."""
         if self.status in (SUCCEEDED, REUSED):
             return 1.0
+        if self.status == FORGOTTEN:
+            return None
         if self.size > 1:
             return sum(self.counts.get(status, 0) for status in (SUCCEEDED, FAILED)) / self.size
         value = self.progress.get("fraction")
@@ -70,7 +73,7 @@ class Run:
             return SUCCEEDED
         if any(state in (RUNNING, "STARTING") for state in states):
             return RUNNING
-        return next(state for state in states if state not in ENDED)
+        return next((state for state in states if state not in ENDED), FORGOTTEN)
 
     @property
     def ended(self) -> bool:

@@ -1,22 +1,20 @@
 """Runs and their stages: what Batch lists, run.json, and the files that stages leave. Reads only."""
 
-import json
 import re
 import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from splatworks.platform import CONNECTIONS, Platform
+from splatworks.platform import Platform
 from splatworks.problems import Problem
-from splatworks.run_states import ENDED, FAILED, REUSED, RUNNING, SUCCEEDED, UNSENT, Run, Stage
+from splatworks.run_files import files_of_stage, in_parallel, read_json, settled
+from splatworks.run_states import ENDED, FAILED, FORGOTTEN, REUSED, RUNNING, SUCCEEDED, UNSENT, Run, Stage
 
 PIPELINE_JOB = re.compile(r"(.+-[0-9a-f]{12})-(sfm|train|compress)")  # <run>-<stage>, docs/contracts.md
 JOB_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(:\d+)?")
 RUN_NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
 DESCRIBED_AT_ONCE = 100  # the most that DescribeJobs takes
-FILE_LIMIT = 1_000_000  # bytes that are read of a JSON file
 SHOWN = 10
 LISTED = 2000  # ended jobs that are looked through for earlier runs of a stage
 
@@ -70,23 +68,13 @@ def find_run(platform: Platform, wanted: str) -> Run:
 
 
 def array_child(platform: Platform, stage: Stage, index: int) -> Stage:
-    (child,) = _describe(platform, [f"{stage.job_id}:{index}"])
-    return _stage(child, stage.name)
-
-
-def in_parallel(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
-    with ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="read") as pool:
-        return list(pool.map(function, items))
-
-
-def read_json(platform: Platform, key: str) -> dict[str, Any]:
-    """An object of the output bucket; empty where it is not there or is no JSON object."""
-    s3 = platform.client("s3")
-    try:
-        value = json.loads(s3.get_object(Bucket=platform.settings.output_bucket, Key=key)["Body"].read(FILE_LIMIT))
-    except (s3.exceptions.NoSuchKey, ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
+    children = _describe(platform, [f"{stage.job_id}:{index}"]) if stage.job_id else []
+    if not children:
+        raise Problem(
+            f"Batch knows no job for part {index} of {stage.name}: it forgets one about a week after its end.",
+            f"What it left is in s3://{platform.settings.output_bucket}/{stage.output_prefix}{index}/",
+        )
+    return _stage(children[0], stage.name)
 
 
 def _list_jobs(platform: Platform, filters: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -205,11 +193,12 @@ def _with_files(platform: Platform, run: Run, stages: dict[str, Stage]) -> Run:
     """The stages in run.json's order, those that were reused among them, each with its files."""
     plan = read_json(platform, f"runs/{run.project}/{run.id}/run.json")
     ordered = [_planned(entry, stages) for entry in plan.get("stages", [])] or list(stages.values())
-    files = in_parallel(lambda stage: _files_of(platform, stage), ordered)
-    message = plan.get("message") or (
-        read_json(platform, f"{ordered[0].output_prefix}request.json").get("message") if ordered else {}
-    )
-    return replace(run, stages=tuple(files), message=message or {})
+    request = plan or (read_json(platform, f"{ordered[0].output_prefix}request.json") if ordered else {})
+    old = settled(request.get("submitted_at"))
+    files = in_parallel(lambda stage: files_of_stage(platform, stage, old), ordered)
+    if any(stage.status == FAILED for stage in files):  # those after it were never run
+        files = [replace(stage, status=UNSENT) if stage.status == FORGOTTEN else stage for stage in files]
+    return replace(run, stages=tuple(files), message=request.get("message") or {})
 
 
 def _planned(entry: dict[str, Any], stages: dict[str, Stage]) -> Stage:
@@ -218,20 +207,8 @@ def _planned(entry: dict[str, Any], stages: dict[str, Stage]) -> Stage:
         source = str(entry["reused_from"])
         return Stage(name=name, status=REUSED, output_prefix=source, reused_from=source, size=entry.get("size") or 1)
     missing = Stage(name=name, status=UNSENT, job_name=str(entry.get("job_name")), size=entry.get("size") or 1)
-    return replace(stages.get(name, missing), output_prefix=prefix)
-
-
-def _files_of(platform: Platform, stage: Stage) -> Stage:
-    if not stage.output_prefix or stage.size > 1 or stage.status not in (RUNNING, UNSENT, *ENDED):
-        return stage
-    found = {
-        name: read_json(platform, f"{stage.output_prefix}{name}.json")
-        for name in (("progress",) if stage.status == RUNNING else ("job", "result"))
-    }
-    report = found.get("job", {})
-    if stage.status == UNSENT and report:  # Batch has forgotten the job
-        stage = replace(stage, status=SUCCEEDED if report.get("ended") == "done" else FAILED)
-    return replace(stage, progress=found.get("progress", {}), report=report, result=found.get("result", {}))
+    known = stages.get(name, missing)
+    return replace(known if known.job_id else missing, output_prefix=prefix)  # only run.json tells an array's size
 
 
 def _run_in_s3(platform: Platform, run_id: str) -> Run:

@@ -9,7 +9,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from splatworks.run_states import FAILED, REUSED, SUCCEEDED, Run, Stage
+from splatworks.run_states import FAILED, FORGOTTEN, REUSED, SUCCEEDED, Run, Stage
 
 WORDS = {
     "SUBMITTED": "submitted",
@@ -21,6 +21,7 @@ WORDS = {
     "FAILED": "failed",
     "REUSED": "reused",
     "UNSENT": "not submitted",
+    "FORGOTTEN": "forgotten by Batch",
 }
 STYLES = {SUCCEEDED: "green", REUSED: "green", FAILED: "bold red", "RUNNING": "cyan"}
 BAR = 24
@@ -183,6 +184,8 @@ def _lines_below(run: Run, bucket: str) -> list[str]:
         lines.append(f"Log:    splatworks logs {run.id} {failed.name}".rstrip())
     if run.project:
         lines.append(f"Output: s3://{bucket}/runs/{run.project}/{run.id}/")
+    if run.status == FORGOTTEN:
+        lines.append("        Batch forgets a job about a week after its end; what it left is there")
     if run.ended and (run.message.get("data") or {}).get("sweep"):
         lines.append(f"        variants compared: s3://{bucket}/runs/{run.project}/{run.id}/leaderboard.csv")
     if run.status == SUCCEEDED:

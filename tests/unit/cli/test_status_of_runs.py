@@ -1,5 +1,6 @@
 """splatworks status, logs and cancel: what Batch lists and what the stages left, as people and programs read it."""
 
+import datetime
 import io
 import json
 import time
@@ -133,6 +134,87 @@ def test_a_run_that_batch_has_forgotten_is_read_from_its_files(deployed: Any, sp
     run = splatworks("status", RUN, "--json").json
     assert [stage["status"] for stage in run["stages"]] == ["SUCCEEDED", "FAILED", "UNSENT"]
     assert "1 min 15 s" in splatworks("status", RUN).out
+
+
+def put_forgotten_array(deployed: Any, ends: list[str], size: int, submitted_at: str = "2026-01-31T12:00:00Z") -> None:
+    """A run of two stages: sfm, done, and an array `train` whose first parts have ended so; Batch knows no job."""
+    stages = [
+        {"stage": "sfm", "job_name": "x", "size": 1, "output_prefix": f"{PREFIX}sfm/", "reused_from": None},
+        {"stage": "train", "job_name": "x", "size": size, "output_prefix": f"{PREFIX}train/", "reused_from": None},
+    ]
+    deployed.put(f"{PREFIX}run.json", {"version": 1, "submitted_at": submitted_at, "stages": stages})
+    deployed.put(f"{PREFIX}sfm/job.json", {"ended": "done"})
+    for index, how in enumerate(ends):
+        error = {"cause": f"part {index} had no luck"} if how != "done" else None
+        deployed.put(f"{PREFIX}train/{index}/job.json", {"ended": how, "error": error})
+
+
+@pytest.mark.parametrize(
+    ("ends", "size", "state", "told", "code"),
+    [
+        (["done", "done"], 2, "SUCCEEDED", "2 parts: 2 done", 0),
+        (["done", "out_of_memory"], 3, "FAILED", "3 parts: 1 done, 1 failed", 1),
+        (["done"], 2, "FORGOTTEN", "2 parts: 1 done", 1),
+        ([], 2, "FORGOTTEN", "forgotten by Batch", 1),
+        (["done"] * 3, 201, "FORGOTTEN", "201 parts", 1),
+    ],
+)
+def test_watching_an_array_that_batch_has_forgotten_ends_with_what_its_parts_left(
+    deployed: Any,
+    splatworks: Splatworks,
+    never_sleeps: None,
+    ends: list[str],
+    size: int,
+    state: str,
+    told: str,
+    code: int,
+) -> None:
+    put_forgotten_array(deployed, ends, size)
+    run = splatworks("status", RUN, "--json").json
+    assert (run["ended"], run["status"], run["stages"][1]["status"]) == (True, state, state)
+    ended = splatworks("status", RUN, "--watch")
+    assert (ended.code, told in ended.out) == (code, True), ended.out
+    assert ("part 1 had no luck" in ended.out) == (state == "FAILED")
+    assert f"s3://demo-output/{PREFIX}" in ended.out
+
+
+@pytest.fixture
+def never_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    def sleep(_seconds: float) -> None:
+        raise AssertionError("it waits for what cannot come")
+
+    monkeypatch.setattr("splatworks.watching.time.sleep", sleep)
+
+
+def test_a_run_of_a_moment_ago_is_not_forgotten(deployed: Any, splatworks: Splatworks) -> None:
+    put_forgotten_array(deployed, ["done", "done"], 2, datetime.datetime.now(datetime.UTC).isoformat())
+    run = splatworks("status", RUN, "--json").json
+    assert (run["ended"], run["stages"][1]["status"]) == (False, "UNSENT")
+
+
+def test_an_old_stage_that_left_nothing_is_forgotten(deployed: Any, splatworks: Splatworks, never_sleeps: None) -> None:
+    put_forgotten_array(deployed, [], 1)
+    ended = splatworks("status", RUN, "--watch")
+    assert (ended.code, "forgotten by Batch" in ended.out) == (1, True)
+
+
+def test_logs_of_jobs_that_batch_has_forgotten_end_with_where_their_files_are(
+    deployed: Any, splatworks: Splatworks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_forgotten_array(deployed, ["done", "done"], 2)
+    monkeypatch.setattr("splatworks.logs.LATE_SECONDS", -1)
+    for arguments in (["train"], ["-f", "train"], ["-f"]):
+        ended = splatworks("logs", RUN, *arguments)
+        assert (ended.code, f"splatworks download {RUN}" in ended.err) == (2, True), ended.err
+    part = splatworks("logs", RUN, "train", "--index", "0")
+    assert (part.code, f"s3://demo-output/{PREFIX}train/0/" in part.err) == (2, True)
+
+
+def test_a_part_that_batch_does_not_know_is_told(deployed: Any, splatworks: Splatworks) -> None:
+    add_pipeline(deployed, "SUCCEEDED", "PENDING", "PENDING", arrayProperties={"size": 2})
+    put_run(deployed, train={"size": 2})
+    ended = splatworks("logs", RUN, "train", "--index", "1")
+    assert (ended.code, "Batch knows no job for part 1 of train" in ended.err) == (2, True)
 
 
 def test_a_forgotten_batch_job_is_read_from_its_files(deployed: Any, splatworks: Splatworks) -> None:
