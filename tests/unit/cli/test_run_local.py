@@ -248,7 +248,10 @@ def test_ctrl_c_is_the_sigterm_of_a_reclaimed_machine(tmp_path: Path) -> None:
     root = Path(__file__).parents[3]
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache"), "PYTHONPATH": str(root)}
     pipe = subprocess.PIPE
+    # Tests that were started in the background ignore the signal, and so would the child.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=pipe, stderr=pipe, text=True)
+    signal.signal(signal.SIGINT, before)
     assert process.stdout is not None
     for line in process.stdout:
         if "begun" in line:
