@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from splatworks.messages import slug
+from job_plan import slug
+
 from splatworks.problems import Problem
 
 REQUIREMENTS = "requirements.txt"
@@ -43,7 +44,7 @@ def _alone(script: Path, requirements: Path | None) -> ScriptFiles:
 
 
 def _with_folder(script: Path, requirements: Path | None) -> ScriptFiles:
-    folder = f"jobs/{slug(script.parent.name) or 'script'}"
+    folder = f"jobs/{slug(script.parent.name, 'script')}"
     files = {f"{folder}/{path.relative_to(script.parent).as_posix()}": path for path in _folder(script.parent)}
     if requirements is not None:
         files[f"{folder}/{REQUIREMENTS}"] = requirements

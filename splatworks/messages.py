@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 import shlex
 import uuid
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 import message as dispatcher_message
 from bad_input import nearest
+from job_plan import slug
 from message import Request
 
 from splatworks.message_options import MessageOptions
@@ -52,7 +52,7 @@ def _locate(text: str, name: str | None, several: bool) -> Location:
     path = Path(text).expanduser()
     if path.exists():
         resolved = path.resolve()
-        own = slug(resolved.name if resolved.is_dir() else resolved.stem)
+        own = slug(resolved.name if resolved.is_dir() else resolved.stem, "")
         label = f"{name}-{own}" if name and several and own else name or own
         if not label:
             raise Problem(f"{text} has no name that a key can have.", "Give one with --name.")
@@ -110,10 +110,6 @@ def run_id(message: dict[str, Any]) -> str:
     """docs/contracts.md, "Batch job" and "Pipeline runs"."""
     digest = hashlib.sha256(message["data"]["request_id"].encode()).hexdigest()[:12]
     return f"{message['data']['job_name']}-{digest}"
-
-
-def slug(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", text)[:64].strip("-_")
 
 
 def publish_command(message: dict[str, Any], topic_arn: str) -> str:
@@ -225,6 +221,6 @@ def _pair(option: str, text: str, form: str) -> tuple[str, str]:
 def _label(options: MessageOptions, given: list[str]) -> str:
     """What the dispatcher would take; said in the message, so that the run's id is known before it runs."""
     if options.script:
-        return slug(PurePosixPath(options.script).stem) or "job"
+        return slug(PurePosixPath(options.script).stem, "job")
     last = PurePosixPath(given[0].rstrip("/"))
-    return slug(last.stem if last.suffix in (".zip", ".json") else last.name) or "scene"
+    return slug(last.stem if last.suffix in (".zip", ".json") else last.name, "scene")

@@ -3,12 +3,13 @@
 from dataclasses import asdict
 from typing import Any
 
+from email_text import duration
 from rich.console import Console
 from rich.table import Table
 
 from splatworks.estimates import StageEstimate, TimeEstimate
 from splatworks.plans import PlannedStage, RunPlan
-from splatworks.status_view import duration, print_columns
+from splatworks.status_view import print_columns
 
 Row = tuple[str, ...]
 HEADS: Row = ("STAGE", "PARTS", "ON", "MACHINE", "TIME", "COST")

@@ -4,6 +4,7 @@ import time
 from dataclasses import asdict
 from typing import Any
 
+from email_text import duration
 from rich.console import Console, Group, RenderableType
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -104,16 +105,6 @@ def one_line(run: Run) -> str:
 
 def stages_in_words(run: Run) -> str:
     return ", ".join(f"{stage.name} {_in_words(stage)}".strip() for stage in run.stages)
-
-
-def duration(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def _overview_row(run: Run) -> Row:

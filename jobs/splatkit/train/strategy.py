@@ -14,7 +14,6 @@ from splatkit.threads import in_parallel
 from splatkit.train.gaussians import Optimizers, Parameters
 
 StrategyName = Literal["default", "mcmc"]
-REFINEMENTS = 145  # over a training, as in the papers' 30,000 steps: one each 100 from step 500 to 15,000
 SHORT = 10_000  # steps; in less than that, MCMC's moves must end early, or what they stir up cannot settle
 MCMC_UNTIL, SHORT_MCMC_UNTIL, DEFAULT_UNTIL = (
     0.83,
