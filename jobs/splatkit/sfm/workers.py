@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import resource
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -138,12 +139,14 @@ def _outcome(task: Callable[[Item, Tell], Result], item: Item, tell: Tell, memor
 
 def _limit(memory: int) -> None:
     """A decoder that asks for more than its share is refused, before the system kills the whole stage."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform != "linux":  # macOS neither tells what a process has nor keeps to this limit
+        return
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     own = pages * os.sysconf("SC_PAGE_SIZE")
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     wanted = own + memory
     resource.setrlimit(resource.RLIMIT_AS, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def usable_memory() -> int:
