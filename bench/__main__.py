@@ -2,17 +2,21 @@
 
 import argparse
 import importlib
+import sys
 from pathlib import Path
 
 from rich.console import Console
 
 from bench.table import Row, show
 
+STAGES = Path(__file__).parent.parent / "jobs"  # benches import splatkit as the stages do
+
 
 def main() -> None:
     benches = sorted(path.stem for path in Path(__file__).parent.glob("*_bench.py"))
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("only", nargs="*", choices=[*benches, []], help="which to run; all by default")
+    sys.path.insert(0, str(STAGES))
     chosen = parser.parse_args().only or benches
 
     console = Console(width=150)

@@ -19,22 +19,19 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from bench.table import Row
+from splatkit.compress.cleaning import without_broken
+from splatkit.compress.codebook import indices_of
+from splatkit.compress.plas import WEIGHTS, features, neighbour_distance, sort_grid
+from splatkit.compress.quality import Judge, attribute_errors
+from splatkit.compress.sog_encoder import Precision, encode_sog, is_visible, log_means
+from splatkit.formats.packing import OTHER_COMPONENTS
+from splatkit.formats.ply import read_ply, write_ply
+from splatkit.formats.sog import open_sog, read_sog
+from splatkit.formats.splat_files import read_splats
+from splatkit.splats import Splats, unit_quats
+from splatkit.view.shots import framing, ring
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT / "jobs"))
-
-from splatkit.compress.cleaning import without_broken  # noqa: E402
-from splatkit.compress.codebook import indices_of  # noqa: E402
-from splatkit.compress.plas import WEIGHTS, features, neighbour_distance, sort_grid  # noqa: E402
-from splatkit.compress.quality import Judge, attribute_errors  # noqa: E402
-from splatkit.compress.sog_encoder import Precision, encode_sog, is_visible, log_means  # noqa: E402
-from splatkit.formats.packing import OTHER_COMPONENTS  # noqa: E402
-from splatkit.formats.ply import read_ply, write_ply  # noqa: E402
-from splatkit.formats.sog import open_sog, read_sog  # noqa: E402
-from splatkit.formats.splat_files import read_splats  # noqa: E402
-from splatkit.splats import Splats, unit_quats  # noqa: E402
-from splatkit.view.shots import framing, ring  # noqa: E402
-
 PEER = "splat-transform 2.7.1"
 PACKAGE = "@playcanvas/splat-transform@2.7.1"
 PEERS = ROOT / "build" / "peers"

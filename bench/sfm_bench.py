@@ -14,11 +14,9 @@ import pycolmap
 
 from bench.table import Row
 from local.survey import Survey, render_survey
+from splatkit.sfm.georeference import robust_similarity
 
 REPOSITORY = Path(__file__).parents[1]
-sys.path.insert(0, str(REPOSITORY / "jobs"))
-from splatkit.sfm.georeference import robust_similarity  # noqa: E402
-
 SHARED = REPOSITORY.parent / "shared" / "data" / "photos"
 DEFAULTS = "pycolmap defaults: full size, all pairs, incremental"
 PEER_SECONDS = 1200  # the defaults are given no more; then their time is a lower bound, and the rest unknown
