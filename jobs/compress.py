@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -59,6 +59,8 @@ class CompressOptions:
     order: OrderChoice = "auto"  # of the splats in the file; auto: what is smallest
     # which way is up in the input; auto: z where a georeference.json of sfm.py lies in it, else -y as trainers have it
     up: Literal["auto", "-y", "z", "y", "-z"] = "auto"
+    # how the splats are drawn; auto: with Mip-Splatting's filter where the file says that it was trained with it
+    rasterize_mode: Literal["auto", "classic", "antialiased"] = "auto"
     prune: bool = False  # drop Gaussians that no picture shows: fainter than 1/255, or far outside the scene
     sh_degree: int = 3  # leave out the bands of spherical harmonics above this
     levels: int = 3  # of detail, each with half as many splats as the one before; 1: none but the whole
@@ -153,6 +155,8 @@ def encode(
 def prepared(options: CompressOptions, path: Path, work: Path, progress: Progress) -> tuple[Splats, dict[str, Any]]:
     """The splats to encode, and the report's facts about them."""
     source = read_splats(path)
+    if options.rasterize_mode != "auto":
+        source = replace(source, antialiased=options.rasterize_mode == "antialiased")
     count, degree = len(source), source.sh_degree
     source = spooled(source.with_sh_degree(min(degree, options.sh_degree)), work / "read")
     cleaned = without_broken(source)
@@ -169,6 +173,7 @@ def prepared(options: CompressOptions, path: Path, work: Path, progress: Progres
     return splats, {
         "source": {"file": path.name, "bytes": size_of(path), "splats": count, "sh_degree": degree},
         "dropped": dropped,
+        "rasterize_mode": "antialiased" if source.antialiased else "classic",
         "turn": turn.tolist(),  # scene.sog = turn * splat.ply
     }
 
@@ -219,7 +224,9 @@ def deliver(options: CompressOptions, title: str, scene: Paletted, judge: Judge,
     shot = shot_from(frame, azimuth, elevation, WIDTH, HEIGHT)
     look = first_look(shot, frame.centre, frame.radius)
     bundle = options.output_dir / SCENE
-    about = About(title, len(scene), bundle.stat().st_size, datetime.now(UTC).strftime("%Y-%m-%d"))
+    about = About(
+        title, len(scene), bundle.stat().st_size, datetime.now(UTC).strftime("%Y-%m-%d"), scene.splats.antialiased
+    )
     write_standalone_page(options.output_dir / PAGE, about, look, bundle)
     write_streaming_page(
         options.output_dir / "viewer" / "stream.html", about, look, f"../lod/{INDEX_FILE}", "../scene.sog"

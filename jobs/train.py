@@ -136,7 +136,7 @@ def checkpoint_folder(options: TrainOptions) -> Path:
 def conclude(training: Training, options: TrainOptions, photos: PhotoCache, progress: Progress) -> dict[str, Any]:
     """Writes everything, then judges it."""
     folder = options.output_dir
-    splats = to_splats(training.values, training.scene.frame)
+    splats = to_splats(training.values, training.scene.frame, options.antialiased)
     if not len(splats):
         raise diverged(training, DivergedError("no Gaussian is left"), checkpoint_folder(options))
     write_ply(folder / "splat.ply", splats)

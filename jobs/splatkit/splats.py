@@ -1,8 +1,9 @@
 """A set of 3D Gaussians in the form in which they are trained."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +18,15 @@ SH_COEFFICIENTS = (0, 3, 8, 15)  # of one colour channel beyond the constant, by
 class Splats:
     """N Gaussians; every array is float32. K is 0, 3, 8 or 15 for spherical harmonics of degree 0 to 3."""
 
+    ARRAYS: ClassVar = ("means", "scales", "quats", "opacities", "sh0", "shN")
+
     means: Floats  # [N, 3]
     scales: Floats  # [N, 3] natural logarithm of the standard deviations
     quats: Floats  # [N, 4] w, x, y, z; any length but zero
     opacities: Floats  # [N] logit
     sh0: Floats  # [N, 3]
     shN: Floats  # noqa: N815 - [N, K, 3], the name gsplat and the SOG format give it
+    antialiased: bool = False  # trained with Mip-Splatting's filter, and to be drawn with it
 
     def __post_init__(self) -> None:
         n = len(self.means)
@@ -56,10 +60,10 @@ class Splats:
 
     @property
     def nbytes(self) -> int:
-        return sum(getattr(self, field.name).nbytes for field in fields(self))
+        return sum(getattr(self, name).nbytes for name in self.ARRAYS)
 
     def take(self, chosen: NDArray[np.integer] | NDArray[np.bool_] | slice) -> "Splats":
-        return Splats(*(getattr(self, field.name)[chosen] for field in fields(self)))
+        return replace(self, **{name: getattr(self, name)[chosen] for name in self.ARRAYS})
 
     def with_sh_degree(self, degree: int) -> "Splats":
         """The same splats without the bands above `degree`."""
@@ -67,7 +71,8 @@ class Splats:
 
 
 def join(parts: Sequence[Splats]) -> Splats:
-    return Splats(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Splats)))
+    joined: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in Splats.ARRAYS}
+    return replace(parts[0], **joined)
 
 
 def unit_quats(quats: Floats) -> Floats:

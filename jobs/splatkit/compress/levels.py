@@ -117,13 +117,13 @@ def _merge(a: Splats, b: Splats) -> tuple[Splats, Floats]:
     scales = (0.5 * np.log(np.maximum(variances, 1e-30))).astype(np.float32)
     area = np.exp(np.sort(scales, axis=1)[:, 1:].sum(axis=1))
     alphas = np.minimum(mass.sum(axis=0) / area, MOST_ALPHA).astype(np.float32)
-    pairs = Splats(
+    pairs = replace(
+        a,
         means=means.astype(np.float32),
         scales=scales,
         quats=quats_of(axes),
         opacities=logit(alphas),
         sh0=(share[0] * a.sh0 + share[1] * b.sh0).astype(np.float32),
-        shN=a.shN,
     )
     return pairs, shares.astype(np.float32)
 

@@ -66,6 +66,8 @@ def encode_sog(
     seen = is_visible(source)[rows]
     shown = rows[seen] if seen.any() else rows
     meta: dict[str, Any] = {"version": 2, "asset": {"generator": GENERATOR}, "count": len(source)}
+    if source.antialiased:
+        meta["antialias"] = True
     if source.sh_degree:
         precision = replace(precision, quats_step=max(1, precision.quats_step // 2))
     geometry, layers = _geometry(source.with_sh_degree(0).take(shown), precision, len(source))

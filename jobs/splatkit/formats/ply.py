@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ ROWS_AT_ONCE = 1 << 15
 POSITION, COLOUR = ("x", "y", "z"), ("f_dc_0", "f_dc_1", "f_dc_2")
 SHAPE = ("opacity", "scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3")
 WANTED: tuple[str, ...] = POSITION + COLOUR + SHAPE
+# How a PLY of ours says that it was trained with Mip-Splatting's filter; other programs do not say.
+ANTIALIASED = "rasterize_mode antialiased"
 TRAINED = "Give the splat.ply that a trainer of 3D Gaussians writes (train.py, gsplat, the INRIA code, SuperSplat)."
 
 
@@ -41,7 +44,7 @@ def read_ply(path: Path) -> Splats:
     if len(rest) not in [3 * count for count in SH_COEFFICIENTS]:
         cause = f"{path.name} has {len(rest)} f_rest properties; allowed are 0, 9, 24 or 45 (degree 0 to 3)"
         raise input_error("odd_harmonics", cause, TRAINED)
-    return _gather(vertex.data, rest, path)
+    return replace(_gather(vertex.data, rest, path), antialiased=ANTIALIASED in ply.comments)
 
 
 def write_ply(path: Path, splats: Splats) -> None:
@@ -49,6 +52,7 @@ def write_ply(path: Path, splats: Splats) -> None:
     rest = 3 * splats.shN.shape[1]
     names = [*POSITION, "nx", "ny", "nz", *COLOUR, *(f"f_rest_{i}" for i in range(rest)), *SHAPE]
     header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(splats)}"]
+    header[2:2] = [f"comment {ANTIALIASED}"] if splats.antialiased else []
     header += [f"property float {name}" for name in names]
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -111,7 +115,8 @@ def _truncated(path: Path, detail: str) -> StageError:
 
 def _gather(rows: NDArray[np.void], rest: list[str], path: Path) -> Splats:
     shapes = {"means": (3,), "scales": (3,), "quats": (4,), "opacities": (), "sh0": (3,), "shN": (len(rest) // 3, 3)}
-    splats = Splats(**{name: np.empty((len(rows), *shape), np.float32) for name, shape in shapes.items()})
+    arrays: dict[str, Any] = {name: np.empty((len(rows), *shape), np.float32) for name, shape in shapes.items()}
+    splats = Splats(**arrays)
     shape = [splats.opacities, *splats.scales.T, *splats.quats.T]
     targets = dict(zip(WANTED, [*splats.means.T, *splats.sh0.T, *shape], strict=True))
     for index, name in enumerate(rest):  # channel by channel in the file

@@ -115,6 +115,7 @@ def decode(meta: SogMeta, load: Load) -> Paletted:
         opacities=logit(np.minimum(colours[:, 3] / np.float32(255), OPAQUE)),
         sh0=_looked_up(meta.sh0_codebook, colours[:, :3], meta.sh0_file),
         shN=np.zeros((meta.count, 0, 3), np.float32),
+        antialiased=meta.antialiased,
     )
     return Paletted(splats, *_harmonics(meta, load, pixels))
 

@@ -31,6 +31,7 @@ class SogMeta:
     sh0_codebook: Floats
     sh0_file: str
     palette: Palette | None
+    antialiased: bool
 
 
 def parse_meta(meta: Any) -> SogMeta:
@@ -50,6 +51,7 @@ def parse_meta(meta: Any) -> SogMeta:
         sh0_codebook=_numbers(_field(meta, "sh0"), "sh0.codebook", 1, 256),
         sh0_file=_files(meta["sh0"], "sh0.files", 1)[0],
         palette=_palette(meta["shN"]) if meta.get("shN") else None,
+        antialiased=meta.get("antialias") is True,
     )
 
 

@@ -26,6 +26,7 @@ TABLE_ENTRY = struct.Struct("<QQ")  # bytes packed, bytes unpacked
 AXES = np.array([1, -1, -1], np.float32)
 HARMONICS = np.array([-1, -1, 1, -1, 1, 1, -1, 1, -1, 1, -1, -1, 1, -1, 1], np.float32)
 COLOUR_SCALE = 0.15
+ANTIALIASED = 1  # of the flags
 
 Bytes = NDArray[np.uint8]
 
@@ -42,7 +43,7 @@ def read_spz(path: Path) -> Splats:
 def _read(content: bytes) -> Splats:
     packed = content[:2] == b"\x1f\x8b"
     head = gzip.GzipFile(fileobj=io.BytesIO(content)).read(HEADER.size) if packed else content[: HEADER.size]
-    magic, version, count, degree, fraction_bits, _, _ = HEADER.unpack(head)
+    magic, version, count, degree, fraction_bits, flags, _ = HEADER.unpack(head)
     if magic != b"NGSP" or version not in ((2, 3) if packed else (4,)):
         raise ValueError(f"its header says {magic!r}, version {version}; versions 2, 3 (gzip) and 4 are read")
     if not 0 < count <= MAX_SPLATS or degree >= len(SH_COEFFICIENTS):
@@ -60,6 +61,7 @@ def _read(content: bytes) -> Splats:
         opacities=logit((alphas[:, 0] / 255).astype(np.float32)),
         sh0=((colours / np.float32(255) - np.float32(0.5)) / np.float32(COLOUR_SCALE)).astype(np.float32),
         shN=_harmonics(columns[5], degree) if degree else np.zeros((count, 0, 3), np.float32),
+        antialiased=bool(flags & ANTIALIASED),
     )
 
 

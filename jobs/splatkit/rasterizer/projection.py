@@ -1,63 +1,21 @@
 # mypy: disable-error-code="no-untyped-def,call-arg"
-"""Gaussians in space to Gaussians on the image plane (EWA splatting), with gradients; conventions of gsplat 1.5."""
+"""Gaussians in space to Gaussians on the image plane (EWA splatting) and their gradients; conventions of gsplat 1.5."""
 
 import math
-from typing import Any
 
 import numpy as np
-import torch
 from numba import njit
-from torch import Tensor
-
-from splatkit.threads import in_parallel
 
 ALPHA_THRESHOLD = 1.0 / 255.0  # less than this cannot change an 8-bit pixel
 MAX_EXTENT = 3.33  # standard deviations at which an opaque Gaussian falls under the threshold
+EPS2D = 0.3  # pixels^2 added to each Gaussian's variance, about what a pixel blurs
+NEAR, FAR = 0.01, 1e10
 
 
-class Projection(torch.autograd.Function):
-    """(means [N,3], quats [N,4], scales [N,3], opacities [N], viewmats [C,4,4], Ks [C,3,3]) to
-    (means2d [C,N,2], depths [C,N], conics [C,N,3], compensations [C,N], radii [C,N,2]); what is not seen has radii 0.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, means: Tensor, quats: Tensor, scales: Tensor, opacities: Tensor, viewmats: Tensor, intrinsics: Tensor,
-        width: int, height: int, eps2d: float, near: float, far: float, radius_clip: float, antialiased: bool,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-        cameras, count = len(viewmats), len(means)
-        means2d, conics = means.new_zeros(cameras, count, 2), means.new_zeros(cameras, count, 3)
-        depths, compensations = means.new_zeros(cameras, count), means.new_zeros(cameras, count)
-        radii = torch.zeros(cameras, count, 2, dtype=torch.int32)
-        inputs = [x.detach().contiguous().numpy() for x in (means, quats, scales, opacities)]
-        views, frame = _views(viewmats, intrinsics), (float(width), float(height))
-        limits = (eps2d, near, far, radius_clip, antialiased)
-        outputs = [x.numpy() for x in (means2d, depths, conics, compensations, radii)]
-        for c in range(cameras):
-            in_parallel(count, _project, *inputs, *views[c], *frame, *limits, *(x[c] for x in outputs))
-        ctx.mark_non_differentiable(radii)
-        ctx.save_for_backward(means, quats, scales, viewmats, intrinsics, conics, compensations, radii)
-        ctx.constants = (*frame, eps2d, antialiased)
-        return means2d, depths, conics, compensations, radii
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        means, quats, scales, viewmats, intrinsics, conics, compensations, radii = ctx.saved_tensors
-        v_means, v_quats, v_scales = torch.zeros_like(means), torch.zeros_like(quats), torch.zeros_like(scales)
-        inputs = [x.detach().contiguous().numpy() for x in (means, quats, scales)]
-        per_camera = [x.contiguous().numpy() for x in (conics, compensations, radii, *gradients[:4])]
-        outputs = [x.numpy() for x in (v_means, v_quats, v_scales)]
-        for c, view in enumerate(_views(viewmats, intrinsics)):
-            camera = (x[c] for x in per_camera)
-            in_parallel(len(means), _project_backward, *inputs, *view, *ctx.constants, *camera, *outputs)
-        return v_means, v_quats, v_scales, *[None] * 10
-
-
-def _views(viewmats: Tensor, intrinsics: Tensor) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Per camera the 3x4 pose and (fx, fy, cx, cy), in double precision."""
-    poses = viewmats.detach()[:, :3, :].double().contiguous().numpy()
-    lenses = intrinsics.detach().double().numpy()[:, [0, 1, 0, 1], [0, 1, 2, 2]]
-    return [(poses[c], np.ascontiguousarray(lenses[c])) for c in range(len(poses))]
+def view_of(camera_from_world: np.ndarray, intrinsics: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The 3x4 pose and (fx, fy, cx, cy) of a [4, 4] and a [3, 3], in double precision, as the kernels take them."""
+    pose = np.ascontiguousarray(camera_from_world[:3], np.float64)
+    return pose, np.ascontiguousarray(intrinsics[[0, 1, 0, 1], [0, 1, 2, 2]], np.float64)
 
 
 @njit(nogil=True, cache=True, error_model="numpy", inline="always")
@@ -92,7 +50,7 @@ def _clamped(slope: float, centre: float, focal: float, size: float) -> float:
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _project(
+def project_gaussians(
     first, last, means, quats, scales, opacities, pose, lens, width, height, eps2d, near, far, radius_clip, antialiased,
     means2d, depths, conics, compensations, radii,
 ):  # fmt: skip
@@ -139,7 +97,7 @@ def _project(
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _project_backward(
+def project_gaussians_backward(
     first, last, means, quats, scales, pose, lens, width, height, eps2d, antialiased,
     conics, compensations, radii, v_means2d, v_depths, v_conics, v_compensations, v_means, v_quats, v_scales,
 ):  # fmt: skip

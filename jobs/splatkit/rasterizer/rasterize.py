@@ -6,18 +6,15 @@ gradients for densification. What it does not (gradients of poses, packed mode, 
 
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from splatkit.rasterizer.projection import Projection
-from splatkit.rasterizer.sh import SphericalHarmonics
-from splatkit.rasterizer.tile_kernels import GRADIENTS, gather_gradients, render_tiles, render_tiles_backward
-from splatkit.rasterizer.tile_lists import RED, TILE, TileLists, tile_lists
-from splatkit.threads import in_parallel
+from splatkit.rasterizer.autograd import AbsGradient, Compositing, Projection, SphericalHarmonics
+from splatkit.rasterizer.projection import EPS2D, FAR, NEAR
+from splatkit.rasterizer.render import CHANNELS
+from splatkit.rasterizer.tile_lists import TILE, tile_lists
 
 RenderMode = Literal["RGB", "D", "ED", "RGB+D", "RGB+ED"]
-CHANNELS = 3  # composited in one pass
 
 
 def rasterization(
@@ -30,10 +27,10 @@ def rasterization(
     Ks: Tensor,  # noqa: N803 gsplat's name; [C, 3, 3]
     width: int,
     height: int,
-    near_plane: float = 0.01,
-    far_plane: float = 1e10,
+    near_plane: float = NEAR,
+    far_plane: float = FAR,
     radius_clip: float = 0.0,
-    eps2d: float = 0.3,
+    eps2d: float = EPS2D,
     sh_degree: int | None = None,
     packed: bool = False,
     tile_size: int = TILE,
@@ -60,7 +57,7 @@ def rasterization(
     for c in range(len(viewmats)):
         numbers: Any = [x[c].detach().contiguous().numpy() for x in (means2d, conics, alphas, depths, radii)]
         lists.append(tile_lists(width, height, *numbers))
-    holder = _AbsGradient() if absgrad else None
+    holder = AbsGradient() if absgrad else None
     for begin in range(0, features.shape[-1], CHANNELS):
         chunk = features[..., begin : begin + CHANNELS]
         behind = None if backgrounds is None else backgrounds[:, begin : begin + CHANNELS]
@@ -81,80 +78,6 @@ def rasterization(
         "n_isects": sum(len(x.members) for x in lists),
     }  # fmt: skip
     return rendered, alpha, meta
-
-
-class _AbsGradient:
-    """Carries the absolute gradients from the backward pass to means2d.absgrad, where gsplat puts them."""
-
-    means2d: Tensor | None = None
-
-    def add(self, gradient: Tensor) -> None:
-        if self.means2d is not None:
-            before = getattr(self.means2d, "absgrad", None)
-            self.means2d.absgrad = gradient if before is None else before + gradient  # type: ignore[attr-defined]
-
-
-class Compositing(torch.autograd.Function):
-    """Tiles, front to back: means2d [C,N,2], conics [C,N,3], colors [C,N,<=3], alphas [C,N] to image and alpha."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, means2d: Tensor, conics: Tensor, colors: Tensor, alphas: Tensor, backgrounds: Tensor | None,
-        lists: list[TileLists], width: int, height: int, absolute: _AbsGradient | None, only: bool,
-    ) -> tuple[Tensor, Tensor]:  # fmt: skip
-        cameras, _, depth = colors.shape
-        images = means2d.new_empty(cameras, height, width, CHANNELS)
-        transmittance = means2d.new_empty(cameras, height, width)
-        last_member = torch.empty(cameras, height, width, dtype=torch.int32)
-        behind = np.zeros((cameras, CHANNELS), np.float32)
-        if backgrounds is not None:
-            behind[:, :depth] = backgrounds.detach().numpy()
-        for c in range(cameras):
-            packed = _with_colors(lists[c], colors[c])
-            outputs = (images[c].numpy(), transmittance[c].numpy(), last_member[c].numpy())
-            columns, tiles = -(-width // TILE), len(lists[c].offsets) - 1
-            arguments = (columns, lists[c].offsets, lists[c].members, packed, behind[c])
-            in_parallel(tiles, render_tiles, *arguments, *outputs)
-        ctx.lists, ctx.behind, ctx.absolute, ctx.depth, ctx.only = lists, behind, absolute, depth, only
-        ctx.has_background = backgrounds is not None
-        ctx.save_for_backward(colors, transmittance, last_member)
-        return images[..., :depth], (1 - transmittance)[..., None]
-
-    @staticmethod
-    def backward(ctx: Any, *v_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        colors, transmittance, last_member = ctx.saved_tensors
-        cameras, count, depth = colors.shape
-        height, width = transmittance.shape[1:]
-        v_images = v_outputs[0].new_zeros(cameras, height, width, CHANNELS)
-        v_images[..., :depth] = v_outputs[0]
-        v_alphas = v_outputs[1][..., 0].contiguous()
-        v = v_images.new_zeros(cameras, count, GRADIENTS)
-        for c, lists in enumerate(ctx.lists):
-            shares = np.zeros((len(lists.members), GRADIENTS), np.float32)
-            columns, tiles = -(-width // TILE), len(lists.offsets) - 1
-            arguments = (
-                columns,
-                lists.offsets,
-                lists.members,
-                lists.slots,
-                # Another group of channels was drawn from the same lists since, unless there is but one.
-                lists.packed if ctx.only else _with_colors(lists, colors[c]),
-                ctx.behind[c],
-            )
-            image = [x[c].numpy() for x in (transmittance, last_member, v_images, v_alphas)]
-            in_parallel(tiles, render_tiles_backward, *arguments, *image, shares)
-            in_parallel(len(lists.order), gather_gradients, lists.order, lists.first_slot, shares, v[c].numpy())
-        if ctx.absolute:
-            ctx.absolute.add(v[..., 9:11].clone())
-        v_behind = (v_images * transmittance[..., None]).sum((1, 2))[:, :depth] if ctx.has_background else None
-        gradients = (v[..., 6:8], v[..., 3:6], v[..., :depth], v[..., 8])
-        return *(x.contiguous() for x in gradients), v_behind, None, None, None, None, None
-
-
-def _with_colors(lists: TileLists, colors: Tensor) -> np.ndarray:
-    lists.packed[:, RED:] = 0
-    lists.packed[:, RED : RED + colors.shape[-1]] = colors.detach().numpy()[lists.order]
-    return lists.packed
 
 
 def _features(

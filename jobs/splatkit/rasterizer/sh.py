@@ -2,39 +2,12 @@
 """View-dependent colour: real spherical harmonics to degree 3, in the order of gsplat and of the 3DGS paper."""
 
 import math
-from typing import Any
 
 import numpy as np
-import torch
 from numba import njit
-from torch import Tensor
-
-from splatkit.threads import in_parallel
 
 C0 = 0.28209479177387814  # of the constant band: colour = 0.5 + C0 * sh0
 C1 = 0.4886025119029199
-
-
-class SphericalHarmonics(torch.autograd.Function):
-    """(means [N,3], coefficients [N,K,3], camera centre [3], seen [N] bool) to max(0, colour + 0.5) [N,3]."""
-
-    @staticmethod
-    def forward(ctx: Any, means: Tensor, coefficients: Tensor, centre: Tensor, seen: Tensor, degree: int) -> Tensor:
-        colors = means.new_zeros(len(means), 3)
-        arrays = [x.detach().contiguous().numpy() for x in (means, coefficients, centre.double(), seen)]
-        in_parallel(len(means), _colors, *arrays, degree, colors.numpy())
-        ctx.save_for_backward(means, coefficients, centre, seen, colors)
-        ctx.degree = degree
-        return colors
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        means, coefficients, centre, seen, colors = ctx.saved_tensors
-        v_means, v_coefficients = torch.zeros_like(means), torch.zeros_like(coefficients)
-        arrays = [x.detach().contiguous().numpy() for x in (means, coefficients, centre.double(), seen, colors)]
-        outputs = v_means.numpy(), v_coefficients.numpy()
-        in_parallel(len(means), _colors_backward, *arrays, ctx.degree, gradients[0].contiguous().numpy(), *outputs)
-        return v_means, v_coefficients, None, None, None
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -81,7 +54,7 @@ def _basis_gradient(degree: int, x: float, y: float, z: float, g: np.ndarray) ->
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _colors(first, last, means, coefficients, centre, seen, degree, colors):
+def sh_colors(first, last, means, coefficients, centre, seen, degree, colors):
     basis = np.empty(16)
     for n in range(first, last):
         if not seen[n]:
@@ -98,7 +71,9 @@ def _colors(first, last, means, coefficients, centre, seen, degree, colors):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _colors_backward(first, last, means, coefficients, centre, seen, colors, degree, v_colors, v_means, v_coefficients):
+def sh_colors_backward(
+    first, last, means, coefficients, centre, seen, colors, degree, v_colors, v_means, v_coefficients
+):
     basis, g = np.empty(16), np.empty(16)
     for n in range(first, last):
         if not seen[n]:

@@ -92,7 +92,7 @@ def keep_most_opaque(values: Mapping[str, Tensor], count: int) -> Tensor:
     return torch.topk(values["opacities"].flatten(), min(count, len(values["opacities"]))).indices.sort().values
 
 
-def to_splats(values: Mapping[str, Tensor], frame: Frame) -> Splats:
+def to_splats(values: Mapping[str, Tensor], frame: Frame, antialiased: bool = False) -> Splats:
     """In the frame of the input; Gaussians that are not finite are left out."""
     arrays = {name: value.detach().cpu().numpy() for name, value in values.items()}
     whole = np.isfinite(np.concatenate([a.reshape(len(a), -1) for a in arrays.values()], axis=1)).all(axis=1)
@@ -104,4 +104,5 @@ def to_splats(values: Mapping[str, Tensor], frame: Frame) -> Splats:
         opacities=arrays["opacities"],
         sh0=arrays["sh0"][:, 0],
         shN=arrays["shN"],
+        antialiased=antialiased,
     )

@@ -5,41 +5,31 @@ from typing import Any
 
 import numba
 import numpy as np
-import torch
 from PIL import Image
 
 from splatkit.formats.paletted import Paletted
 from splatkit.formats.spool import release
-from splatkit.rasterizer.rasterize import rasterization
+from splatkit.rasterizer.render import render
 from splatkit.rasterizer.sh import sh_basis
 from splatkit.splats import Floats
+from splatkit.ssim import ssim_and_derivatives
 from splatkit.threads import in_parallel
-from splatkit.train.ssim import ssim_cpu
 from splatkit.view.shots import Shot
 
 
 class Renderer:
     """Keeps what every shot needs; colours are made shot by shot, as copies of all harmonics would fill the memory."""
 
-    def __init__(self, scene: Paletted, background: tuple[float, float, float] = (0, 0, 0)) -> None:
-        splats = scene.splats
-        self._scene = scene
-        self._means = torch.from_numpy(splats.means)
-        self._quats = torch.from_numpy(splats.quats)
-        self._scales = torch.exp(torch.from_numpy(splats.scales))
-        self._alphas = torch.from_numpy(splats.alphas)
-        self._background = torch.tensor([background], dtype=torch.float32)
+    def __init__(self, scene: Paletted) -> None:
+        self._scene, self._scales, self._alphas = scene, np.exp(scene.splats.scales), scene.splats.alphas
 
-    @torch.no_grad()
     def render(self, shot: Shot) -> Floats:
-        """[height, width, 3] between 0 and 1."""
-        images, _, _ = rasterization(
-            self._means, self._quats, self._scales, self._alphas, torch.from_numpy(self._colours(shot))[None],
-            torch.tensor(shot.camera_from_world[None], dtype=torch.float32),
-            torch.tensor(shot.intrinsics[None], dtype=torch.float32),
-            shot.width, shot.height, backgrounds=self._background,
-        )  # fmt: skip
-        return images[0].clamp(0, 1).numpy()
+        """[height, width, 3] between 0 and 1, on black."""
+        splats = self._scene.splats
+        gaussians = (splats.means, splats.quats, self._scales, self._alphas, self._colours(shot))
+        camera = (shot.camera_from_world, shot.intrinsics, shot.width, shot.height)
+        image = render(*gaussians, *camera, splats.antialiased)
+        return np.clip(image, 0, 1, out=image)
 
     def _colours(self, shot: Shot) -> Floats:
         """[N, 3] as this camera sees them."""
@@ -73,7 +63,7 @@ def psnr(image: Floats, target: Floats) -> float:
 
 
 def ssim(image: Floats, target: Floats) -> float:
-    return float(ssim_cpu(torch.from_numpy(image), torch.from_numpy(np.ascontiguousarray(target))))
+    return ssim_and_derivatives(np.ascontiguousarray(image), np.ascontiguousarray(target))[0]
 
 
 def read_photo(photo: Path, width: int, height: int) -> Floats:

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
-import av
 import numpy as np
 from PIL import Image
 
@@ -28,6 +27,8 @@ def write_turntable(
     path: Path, renderer: Renderer, frame: Framing, frames: int, start: float, between: Callable[[int, int], None]
 ) -> None:
     """From the azimuth `start` once around, as H.264 in MP4 that starts to play before it is whole (faststart)."""
+    import av  # here, since encoding a large scene can do without what it takes
+
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with av.open(str(beside), "w", format="mp4", options={"movflags": "faststart"}) as container:

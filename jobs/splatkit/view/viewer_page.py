@@ -39,6 +39,7 @@ class About:
     splats: int
     size: int  # bytes of the SOG
     date: str
+    antialiased: bool = False  # see Splats
 
 
 def first_look(shot: Shot, target: Any, radius: float) -> FirstLook:
@@ -70,7 +71,9 @@ def require_viewer() -> None:
 def _page(about: About, look: FirstLook, links: dict[str, str], content_url: str | None) -> tuple[str, str]:
     """What stands before the scene, and what behind."""
     viewer = json.loads(VIEWER.read_text())
-    settings = {**_settings(look), **({"contentUrl": content_url} if content_url else {})}
+    settings = {**_settings(look), "antialiased": about.antialiased}
+    if content_url:
+        settings["contentUrl"] = content_url
     parts = {
         **links,
         "TITLE": html.escape(about.title),

@@ -90,6 +90,26 @@ def test_the_plain_command_runs_and_tells_its_options(tmp_path: Path) -> None:
         assert option in asked.stdout
 
 
+def test_the_filter_of_training_goes_with_the_scene_and_can_be_given(
+    tmp_path: Path, run: Run, shiny_scene: Splats
+) -> None:
+    write_ply(tmp_path / "in" / "splat.ply", replace(shiny_scene, antialiased=True))
+    for options, mode in (((), "antialiased"), (("--rasterize-mode", "classic"), "classic")):
+        assert run(*options)[0] == DONE
+        assert json.loads((tmp_path / "out" / "report.json").read_text())["rasterize_mode"] == mode
+        antialiased = mode == "antialiased"
+        assert read_sog(tmp_path / "out" / "scene.sog").antialiased is antialiased
+        levels = [read_sog(path).antialiased for path in (tmp_path / "out" / "lod").glob("*/meta.json")]
+        assert len(levels) == 3 and all(level is antialiased for level in levels)
+        page = (tmp_path / "out" / "viewer" / "index.html").read_text()
+        assert f'"antialiased": {str(antialiased).lower()}' in page
+
+
+def test_torch_is_not_loaded_whose_memory_a_large_scene_needs() -> None:
+    script = "import sys, compress; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], cwd=Path(compress.__file__).parent).returncode == 0
+
+
 def test_a_loss_that_is_too_large_raises_the_precision_until_it_holds(tmp_path: Path, run: Run) -> None:
     write_ply(tmp_path / "in" / "splat.ply", ball(3000, degree=2))
     _, usual = run("--levels", "1")

@@ -39,7 +39,7 @@ def test_harmonics_merge_by_the_share_of_each(shiny_scene: Splats) -> None:
 
 
 def vars_of(splats: Splats) -> dict[str, np.ndarray]:
-    return {name: getattr(splats, name) for name in ("means", "scales", "quats", "opacities", "sh0", "shN")}
+    return {name: getattr(splats, name) for name in Splats.ARRAYS}
 
 
 def test_every_splat_of_each_level_lies_in_one_leaf_and_its_bounds(

@@ -1,6 +1,6 @@
 """splat.ply: what is written is what is read, and files from strangers end in an error that says what is wrong."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,12 @@ def test_every_degree_survives_a_round_trip_bit_for_bit(tmp_path: Path, degree: 
     write_ply(tmp_path / "splat.ply", splats)
     assert_same(read_ply(tmp_path / "splat.ply"), splats)
     assert [path.name for path in tmp_path.iterdir()] == ["splat.ply"]
+
+
+def test_a_file_says_whether_it_was_trained_with_the_antialiasing_filter(tmp_path: Path) -> None:
+    for antialiased in (False, True):
+        write_ply(tmp_path / "splat.ply", replace(random_splats(3, 0), antialiased=antialiased))
+        assert read_ply(tmp_path / "splat.ply").antialiased is antialiased
 
 
 def test_harmonics_are_written_channel_major_as_the_inria_code_does(tmp_path: Path) -> None:

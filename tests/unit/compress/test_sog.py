@@ -116,6 +116,13 @@ def test_bundle_and_folder_read_the_same(tmp_path: Path, shiny_scene: Splats) ->
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "scene.sog"]
 
 
+def test_the_antialiasing_filter_of_a_training_is_told_to_viewers(scene: Splats) -> None:
+    for antialiased in (False, True):
+        files = encode_sog(replace(scene, antialiased=antialiased), Precision()).files
+        assert files.meta.get("antialias", False) is antialiased
+        assert files.decode().expanded.antialiased is antialiased
+
+
 def test_the_peers_own_sog_is_read(real_splats: Path) -> None:
     splats = read_splats(real_splats / "playbot_lod1_sog" / "meta.json")
     assert (len(splats), splats.sh_degree) == (250_000, 2)

@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from dataclasses import fields
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -54,9 +54,9 @@ def test_the_peer_decodes_what_we_decode(tmp_path: Path, shiny_scene: Splats) ->
     files.write_bundle(tmp_path / "scene.sog")
     splat_transform(tmp_path / "scene.sog", tmp_path / "peer.ply")
     ours, theirs = files.decode().expanded, read_ply(tmp_path / "peer.ply")
-    for field in fields(Splats):
-        one, other = (getattr(side, field.name).clip(-13, 13) for side in (ours, theirs))
-        np.testing.assert_allclose(one, other, rtol=1e-4, atol=2e-4, err_msg=field.name)
+    for name in Splats.ARRAYS:
+        one, other = (getattr(side, name).clip(-13, 13) for side in (ours, theirs))
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=2e-4, err_msg=name)
 
 
 @pytest.mark.parametrize("form", ["compressed.ply", "spz"])
@@ -67,10 +67,9 @@ def test_we_decode_what_the_peer_encodes(tmp_path: Path, shiny_scene: Splats, fo
     splat_transform(tmp_path / "scene.ply", tmp_path / f"scene.{form}")
     splat_transform(tmp_path / f"scene.{form}", tmp_path / "peer.ply")
     ours, theirs = read_splats(tmp_path / f"scene.{form}"), read_ply(tmp_path / "peer.ply")
-    for field in fields(Splats):
-        if field.name != "quats":
-            one, other = (getattr(side, field.name).clip(-13, 13) for side in (ours, theirs))
-            np.testing.assert_allclose(one, other, rtol=1e-4, atol=2e-4, err_msg=field.name)
+    for name in set(Splats.ARRAYS) - {"quats"}:
+        one, other = (getattr(side, name).clip(-13, 13) for side in (ours, theirs))
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=2e-4, err_msg=name)
     np.testing.assert_allclose(np.abs((ours.quats * theirs.quats).sum(axis=1)), 1, atol=1e-4)
 
 
@@ -93,6 +92,25 @@ def test_the_page_shows_the_scene_from_a_file_and_loads_nothing_else(tmp_path: P
             page.evaluate_handle("document.getElementById('download')").as_element().evaluate("link => link.click()")
         assert Path(download.value.path()).read_bytes() == (tmp_path / "scene.sog").read_bytes()
     assert [url for url in requests if not url.startswith(("blob:", "data:"))] == [requests[0]]
+
+
+def test_the_page_draws_with_the_filter_that_training_used(tmp_path: Path, coloured: Splats) -> None:
+    """Of splats thinner than a pixel, which the filter makes fainter."""
+    thin = replace(coloured, scales=coloured.scales - 2.5)
+    filtered = replace(thin, antialiased=True)
+    wanted, look = expected(filtered)
+    seen = {}
+    for splats in (thin, filtered):
+        encode_sog(splats, Precision()).files.write_bundle(tmp_path / "scene.sog")
+        about = About("thin", len(splats), 1, "2026-01-31", splats.antialiased)
+        write_standalone_page(tmp_path / "index.html", about, look, tmp_path / "scene.sog")
+        with browser_page() as page:
+            page.goto(f"file://{tmp_path}/index.html?webgl&noui&noanim")
+            page.wait_for_selector("html[data-scene=loaded]", state="attached", timeout=120_000)
+            time.sleep(1)
+            seen[splats.antialiased] = screenshot(page, tmp_path / "seen.png")
+    assert psnr(seen[True], wanted) > psnr(seen[True], expected(thin)[0]) + 5
+    assert seen[False].mean() > 1.3 * seen[True].mean()
 
 
 def test_the_streaming_page_shows_the_levels_of_detail(tmp_path: Path, coloured: Splats) -> None:

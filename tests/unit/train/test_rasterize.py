@@ -8,9 +8,9 @@ import reference_rasterizer as reference
 import torch
 from torch import Tensor
 
-from splatkit.rasterizer.projection import Projection
+from splatkit.rasterizer.autograd import Projection, SphericalHarmonics
 from splatkit.rasterizer.rasterize import rasterization
-from splatkit.rasterizer.sh import SphericalHarmonics
+from splatkit.rasterizer.render import render
 from splatkit.rasterizer.tile_lists import BLOCK, OPACITY, TILE, X, Y, tile_lists
 
 WIDTH, HEIGHT = 75, 52  # neither a multiple of the tile
@@ -80,6 +80,18 @@ def test_values_and_gradients_are_those_of_the_reference(sh_degree: int | None, 
         assert ours[name].grad is not None and theirs[name].grad is not None
         assert theirs[name].grad.abs().max() > 0
         close(ours[name].grad, theirs[name].grad, 5e-4)
+
+
+@pytest.mark.parametrize("antialiased", [False, True])
+def test_a_picture_without_gradients_is_the_same(antialiased: bool) -> None:
+    values = scene(seed=5)
+    values["colors"] = values["colors"][:, 0].abs()
+    mode: Any = "antialiased" if antialiased else "classic"
+    image, _, _ = rasterization(**values, width=WIDTH, height=HEIGHT, rasterize_mode=mode)
+    gaussians = [values[name].numpy() for name in LEARNED]
+    camera = values["viewmats"][0].numpy(), values["Ks"][0].numpy()
+    np.testing.assert_array_equal(render(*gaussians, *camera, WIDTH, HEIGHT, antialiased), image[0].numpy())
+    assert image.max() > 0.5
 
 
 def test_an_opaque_crowd_ends_early_with_the_same_result() -> None:

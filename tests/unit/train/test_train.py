@@ -237,6 +237,7 @@ def test_a_sky_fills_what_lies_behind_the_points_and_antialiasing_does_no_harm(s
     # The photos' background is a dark grey, which black leaves out and Gaussians far off can show.
     assert psnr["sky"] > psnr["plain"] + 0.3, psnr
     assert abs(psnr["antialiased"] - psnr["plain"]) < 2, psnr
+    assert [read_ply(tmp_path / name / "splat.ply").antialiased for name in psnr] == [False, False, True]
     distance = np.linalg.norm(read_ply(tmp_path / "sky" / "splat.ply").means - OFFSET, axis=1) / UNIT
     assert (distance > 30).sum() > 100
 
