@@ -28,6 +28,7 @@ resource "aws_launch_template" "host" {
 
     ebs {
       volume_type           = "gp3"
+      throughput            = each.key == "gpu" ? local.gpu_disk_throughput : null
       volume_size           = each.value.volume_size
       encrypted             = true
       delete_on_termination = true

@@ -166,6 +166,11 @@ run "hosts_are_encrypted_and_guard_their_credentials" {
   }
 
   assert {
+    condition     = aws_launch_template.host["gpu"].block_device_mappings[0].ebs[0].throughput == 250
+    error_message = "A large checkpoint must be on disk before a reclaimed host is gone."
+  }
+
+  assert {
     condition     = aws_launch_template.host["gpu"].block_device_mappings[0].ebs[0].volume_size == 200
     error_message = "The volume is as large as was set."
   }
