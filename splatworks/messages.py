@@ -1,4 +1,4 @@
-"""From options to the message that is published; checked by the dispatcher's schema, without any call of AWS."""
+"""From options to the message that is published; checked by the dispatcher's own rules, without any call of AWS."""
 
 import hashlib
 import json
@@ -10,8 +10,10 @@ from typing import Any
 
 import message as dispatcher_message
 from bad_input import nearest
+from job_checks import check_parameters, check_script_key
 from job_plan import slug
 from message import Request
+from pipeline_order import order_stages
 
 from splatworks.message_options import MessageOptions
 from splatworks.problems import Problem
@@ -74,7 +76,7 @@ def _manifest(location: Location) -> str:
 
 
 def compose(options: MessageOptions, locations: list[Location]) -> dict[str, Any]:
-    """The message, which passes the schema; what it names need not be there."""
+    """The message, in which nothing is wrong by itself; what it names need not be there."""
     data = _script_data(options) if options.script else _pipeline_data(options)
     given = [_manifest(location) if options.several else location.given for location in locations]
     if given:
@@ -89,13 +91,22 @@ def compose(options: MessageOptions, locations: list[Location]) -> dict[str, Any
         "data": data,
         "metadata": {name: value for name, value in metadata.items() if value is not None},
     }
-    as_request(message)
+    _check(as_request(message))
     return message
 
 
 def as_request(message: dict[str, Any]) -> Request:
     """As the dispatcher reads it from the topic."""
     return dispatcher_message.parse(json.dumps(message), message_id="")
+
+
+def _check(request: Request) -> None:
+    """What the dispatcher would refuse on any platform."""
+    if request.trigger_type == "batch_job":
+        check_script_key(request.data["script_key"])
+        check_parameters(request.data.get("parameters", {}))
+    else:
+        order_stages(request.data)
 
 
 def read_request(file: Path) -> Request:

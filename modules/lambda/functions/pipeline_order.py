@@ -60,25 +60,35 @@ class PipelineOrder:
 def order_pipeline(request: Request, settings: DispatcherSettings) -> PipelineOrder:
     """Decide everything that needs no look at S3; raise BadInputError where the message asks for what cannot be."""
     data = request.data
-    names = STEPS[data.get("steps", "full")]
-    _check_stages(data, names)
-    inputs, scenes = _locations(data, settings, names[0])
-    variants = _variants(data.get("sweep", {}), names)
+    stages = order_stages(data)
+    inputs, scenes = _locations(data, settings, stages[0].stage)
     order = PipelineOrder(
         run_id=name_of(request, data.get("job_name") or _label(scenes or inputs[0])),
         project=project_of(request),
-        stages=tuple(_stage(data, name, variants.get(name)) for name in names),
+        stages=stages,
         inputs=inputs,
         scenes=scenes,
         fresh=data.get("fresh", False),
     )
-    for stage in order.stages:
+    for stage in stages:
         check_order(job_order(order, stage, request), settings)
+    return order
+
+
+def order_stages(data: dict[str, Any]) -> tuple[StageOrder, ...]:
+    """Of any platform: all that a message can have wrong by itself raises BadInputError here."""
+    names = STEPS[data.get("steps", "full")]
+    _check_stages(data, names)
+    _check_locations(data, names[0])
+    variants = _variants(data.get("sweep", {}), names)
+    stages = tuple(_stage(data, name, variants.get(name)) for name in names)
+    for stage in stages:
+        check_parameters(stage.parameters, f"data.{stage.stage}")
         check_stage_parameters(stage.stage, stage.parameters, f"data.{stage.stage}.parameters")
         for variant in stage.variants or []:
             check_stage_parameters(stage.stage, variant, f"data.sweep.{stage.stage}")
             check_parameters(stage.parameters | variant, f"data.{stage.stage}")
-    return order
+    return stages
 
 
 def job_order(order: PipelineOrder, stage: StageOrder, request: Request) -> JobOrder:
@@ -113,7 +123,7 @@ def _check_stages(data: dict[str, Any], names: tuple[str, ...]) -> None:
             )
 
 
-def _locations(data: dict[str, Any], settings: DispatcherSettings, first: str) -> tuple[tuple[str, ...], str | None]:
+def _check_locations(data: dict[str, Any], first: str) -> None:
     if ("input" in data) == ("inputs" in data):
         raise BadInputError(
             field="data.input",
@@ -121,17 +131,14 @@ def _locations(data: dict[str, Any], settings: DispatcherSettings, first: str) -
             allowed="one of the two: input for one scene, inputs for several",
             fix='Give "input": "photos/my-scene/", or "inputs": "photos/batch/" with a folder per scene in it.',
         )
-    if "inputs" in data:
-        if "sweep" in data:
-            raise BadInputError(
-                field="data.sweep",
-                given=shown(data["sweep"]),
-                allowed="a sweep of one scene",
-                fix="Give input in the place of inputs, or leave sweep out.",
-            )
-        (uri,) = resolve_inputs(data["inputs"], settings.input_bucket, settings.readable_buckets, "data.inputs")
-        return (), uri
-    given = data["input"]
+    if "inputs" in data and "sweep" in data:
+        raise BadInputError(
+            field="data.sweep",
+            given=shown(data["sweep"]),
+            allowed="a sweep of one scene",
+            fix="Give input in the place of inputs, or leave sweep out.",
+        )
+    given = data.get("input")
     most = MOST_INPUTS[first]
     if isinstance(given, list) and len(given) > most:
         raise BadInputError(
@@ -140,7 +147,13 @@ def _locations(data: dict[str, Any], settings: DispatcherSettings, first: str) -
             allowed=f"at most {most} where the first stage is {first}",
             fix="Give one message for each scene, or inputs for several scenes.",
         )
-    locations = resolve_inputs(given, settings.input_bucket, settings.readable_buckets)
+
+
+def _locations(data: dict[str, Any], settings: DispatcherSettings, first: str) -> tuple[tuple[str, ...], str | None]:
+    if "inputs" in data:
+        (uri,) = resolve_inputs(data["inputs"], settings.input_bucket, settings.readable_buckets, "data.inputs")
+        return (), uri
+    locations = resolve_inputs(data["input"], settings.input_bucket, settings.readable_buckets)
     _check_dataset_name(locations, first)
     return locations, None
 

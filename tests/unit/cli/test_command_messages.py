@@ -50,9 +50,9 @@ def test_options_of_stages_land_where_the_dispatcher_reads_them(splatworks: Spla
     [("true", True), ("0.5", 0.5), ("7", 7), ("fast", "fast"), ('"7"', "7"), ("[1]", "[1]"), ("NaN", "NaN"), ("", "")],
 )
 def test_values_are_read_as_json_scalars_and_else_are_text(splatworks: Splatworks, text: str, value: Any) -> None:
-    data = data_of(splatworks("message", "photos/harbour/", "--set", f"train.x={text}"))
-    assert data["train"]["parameters"]["x"] == value
-    assert type(data["train"]["parameters"]["x"]) is type(value)
+    data = data_of(splatworks("message", "photos/harbour/", "--set", f"compress.title={text}"))
+    assert data["compress"]["parameters"]["title"] == value
+    assert type(data["compress"]["parameters"]["title"]) is type(value)
 
 
 def test_a_sweep_is_lists_of_values(splatworks: Splatworks) -> None:
@@ -107,6 +107,14 @@ def test_a_script_is_a_batch_job(splatworks: Splatworks) -> None:
         (["./no-such-folder"], "There is no folder or file ./no-such-folder"),
         (["photos/a/", "--name", "../x"], "data.job_name"),
         (["photos/a/", "--name", "x" * 101], "data.job_name"),
+        (["photos/a/", "--set", "train.cap_mx=1"], "train has no parameter cap_mx. Did you mean cap_max?"),
+        (["photos/a/", "--set", "sfm.quality=best"], "one of "),
+        (["photos/a/", "--set", "train.seed=1", "--set", "train.SEED=2"], "PARAM_SEED"),
+        (["photos/a/", "--sweep", "train.cap_max=1,two"], "data.sweep.train.cap_max"),
+        (["photos/a/", "--steps", "compress", "--set", "train.cap_max=1"], "options of the stages that run: compress"),
+        (["photos/a/", "photos/b/", "--steps", "train"], "at most 1 where the first stage is train"),
+        (["--script", "mine/x.py"], "data.script_key"),
+        (["--script", "jobs/x.py", "--set", "n=1", "--set", "N=2"], "PARAM_N"),
     ],
 )
 def test_a_mistake_ends_with_what_to_do_and_exit_code_2(

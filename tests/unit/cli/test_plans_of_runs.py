@@ -196,6 +196,28 @@ def test_a_message_that_is_written_already_is_planned(
     assert "cannot both be" in splatworks("plan", scene, "--file", file).err
 
 
+@pytest.mark.parametrize(
+    ("options", "data"),
+    [
+        (["--set", "train.cap_mx=1"], {"train": {"parameters": {"cap_mx": 1}}}),
+        (["--set", "sfm.quality=best"], {"sfm": {"parameters": {"quality": "best"}}}),
+        (["--sweep", "train.cap_max=1,two"], {"sweep": {"train": {"cap_max": [1, "two"]}}}),
+        (
+            ["--steps", "train", "--set", "sfm.quality=high"],
+            {"steps": "train", "sfm": {"parameters": {"quality": "high"}}},
+        ),
+    ],
+)
+def test_message_refuses_in_the_words_of_the_dispatcher(
+    deployed: Any, splatworks: Splatworks, scene: str, tmp_path: Path, options: list[str], data: dict[str, Any]
+) -> None:
+    file = tmp_path / "message.json"
+    file.write_text(json.dumps({"trigger_type": "splat_pipeline", "data": {"input": scene, **data}}))
+    ended = splatworks("message", scene, *options)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err == splatworks("plan", "--file", file).err
+
+
 def test_an_input_bucket_without_the_stages_is_told(deployed: Any, splatworks: Splatworks, scene: str) -> None:
     boto3.client("s3", "us-east-1").delete_object(Bucket="demo-input", Key="stages/train.py")
     assert "stages/train.py" in splatworks("plan", scene).err
