@@ -10,6 +10,7 @@ import numpy as np
 import pycolmap
 
 from splatkit.errors import StageError, input_error
+from splatkit.formats.colmap_model import bad_model, check_model
 from splatkit.sfm.colmap import run_step, usable_threads
 
 MIN_VIEWS, MIN_POINTS = 3, 8
@@ -101,11 +102,12 @@ def find_photos(folder: Path) -> Path:
 
 
 def read_model(folder: Path) -> pycolmap.Reconstruction:
+    check_model(folder)
     try:
         return pycolmap.Reconstruction(folder)
     except (ValueError, RuntimeError, IndexError, OSError, MemoryError) as problem:
-        cause = f"the COLMAP model in {folder} cannot be read: {str(problem).strip().splitlines()[-1]}"
-        raise input_error("bad_model", cause, "Copy it again, or " + RUN_SFM[0].lower() + RUN_SFM[1:]) from problem
+        said = str(problem).strip().splitlines()[-1]
+        raise bad_model(f"the COLMAP model in {folder} cannot be read: {said}") from problem
 
 
 def undistort(

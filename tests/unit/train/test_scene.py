@@ -1,0 +1,182 @@
+"""Reading a dataset: what is broken in it is told at once, and told apart."""
+
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pycolmap
+import pytest
+import train
+from little_scene import write_scene
+
+from splatkit.errors import StageError
+from splatkit.formats.colmap_model import PARAMETERS, check_model
+from splatkit.train.scene import Scene, read_scene
+
+FILES = ("cameras", "images", "points3D", "rigs", "frames")
+READ = """
+import sys
+from pathlib import Path
+from splatkit.errors import StageError
+from splatkit.train.scene import read_scene
+try:
+    read_scene(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[2], "log"))
+    print("read")
+except StageError as problem:
+    print(problem.code, problem.exit_code, problem.cause, problem.fix, sep="|")
+"""
+
+
+def read_apart(folder: Path, work: Path) -> str:
+    """What reading says, in a process that can be ended: pycolmap cannot be interrupted."""
+    child = subprocess.run(
+        [sys.executable, "-c", READ, str(folder), str(work)],
+        env={**os.environ, "PYTHONPATH": str(Path(train.__file__).parent)},
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert child.returncode == 0, child.stderr[-2000:]
+    return child.stdout.strip()
+
+
+def read(folder: Path, work: Path) -> Scene:
+    return read_scene(folder, work, work / "log")
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    """With a binary model, as COLMAP and sfm.py write it; its points have tracks and its photos features."""
+    folder = write_scene(tmp_path / "in", views=6, points=60)
+    model = folder / "sparse" / "0"
+    reconstruction = pycolmap.Reconstruction(model)
+    for number, image in reconstruction.images.items():
+        image.points2D = pycolmap.Point2DList([pycolmap.Point2D(np.array([k, 2.0 * k])) for k in range(60)])
+        for k, point in enumerate(sorted(reconstruction.points3D)):
+            if (k + number) % 3:
+                reconstruction.add_observation(point, pycolmap.TrackElement(number, k))
+    replace_model(model, reconstruction.write_binary)
+    return folder
+
+
+def replace_model(model: Path, write: Callable[[Path], None]) -> None:
+    for path in model.iterdir():
+        path.unlink()
+    write(model)
+
+
+def damage(kind: str, content: bytes) -> bytes:
+    if kind == "garbage":
+        return random.Random(0).randbytes(len(content))
+    if kind == "zeros":
+        return bytes(len(content))
+    if kind == "more":
+        return content + b"\0"
+    return content[: {"empty": 0, "count": 7, "tenth": len(content) // 10, "half": len(content) // 2}.get(kind, -1)]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_binary_file_that_is_damaged_is_named_before_pycolmap_reads_it(name: str, dataset: Path) -> None:
+    path = dataset / "sparse" / "0" / f"{name}.bin"
+    whole = path.read_bytes()
+    for kind in ("empty", "count", "tenth", "half", "one byte", "garbage", "zeros", "more"):
+        path.write_bytes(damage(kind, whole))
+        with pytest.raises(StageError, match=path.name) as problem:
+            check_model(path.parent)
+        assert problem.value.code == "bad_model" and problem.value.exit_code == 2, kind
+        assert "Copy the whole model again" in problem.value.fix
+    path.write_bytes(whole)
+    check_model(path.parent)
+
+
+@pytest.mark.parametrize("name", ["points3D", "frames"])
+def test_a_model_that_is_cut_off_is_refused_and_not_read_for_ever(name: str, dataset: Path, tmp_path: Path) -> None:
+    path = dataset / "sparse" / "0" / f"{name}.bin"
+    assert read_apart(dataset, tmp_path) == "read"
+    path.write_bytes(damage("half", path.read_bytes()))
+    code, exit_code, cause, _ = read_apart(dataset, tmp_path).split("|")
+    assert (code, exit_code) == ("bad_model", "2") and f"{path} is cut off" in cause
+
+
+def test_bytes_that_are_wrong_anywhere_end_in_a_verdict_and_not_in_a_crash(dataset: Path) -> None:
+    dice = random.Random(1)
+    for name in FILES:
+        path = dataset / "sparse" / "0" / f"{name}.bin"
+        whole = path.read_bytes()
+        for at in [*range(8), *(dice.randrange(len(whole)) for _ in range(40))]:
+            path.write_bytes(whole[:at] + bytes([dice.randrange(256)]) + whole[at + 1 :])
+            try:
+                check_model(path.parent)
+            except StageError as problem:
+                assert problem.code == "bad_model" and path.name in problem.cause
+        path.write_bytes(whole)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_model_that_lacks_a_file_is_told_which(name: str, dataset: Path) -> None:
+    path = dataset / "sparse" / "0" / f"{name}.bin"
+    path.unlink()
+    with pytest.raises(StageError, match=f"no {path.name}"):
+        check_model(path.parent)
+
+
+@pytest.mark.parametrize(
+    ("name", "cut", "said"),
+    [
+        ("points3D", 1 / 2, "tells of 60 points3D"),
+        ("points3D", 0.97, "tells of 60 points3D"),
+        ("images", 0.999, "tells of 6 images, and ends without a line's end after 5"),
+        ("images", 0.4, "tells of 6 images"),
+        ("cameras", 0.9, "cannot be read"),
+        ("frames", 0.5, "tells of 6 frames"),
+        ("rigs", 0.9, "Rig with ID 1 does not exist"),
+        ("points3D", 0, "0 usable points"),
+        ("images", 0, "0 photos with a pose"),
+    ],
+)
+def test_a_text_model_that_is_cut_off_is_refused(name: str, cut: float, said: str, tmp_path: Path) -> None:
+    folder = write_scene(tmp_path / "in", views=6, points=60)
+    model = folder / "sparse" / "0"
+    replace_model(model, pycolmap.Reconstruction(model).write_text)
+    assert len(read(folder, tmp_path).views) == 6
+    path = model / f"{name}.txt"
+    path.write_bytes(path.read_bytes()[: int(cut * path.stat().st_size)])
+    with pytest.raises(StageError, match=said) as problem:
+        read(folder, tmp_path)
+    assert problem.value.exit_code == 2
+
+
+def test_a_text_model_whose_head_is_stale_or_whose_last_line_is_bare_is_read(dataset: Path, tmp_path: Path) -> None:
+    model = dataset / "sparse" / "0"
+    replace_model(model, pycolmap.Reconstruction(model).write_text)
+    points = model / "points3D.txt"
+    points.write_text(points.read_text().rstrip())
+    assert len(read(dataset, tmp_path).points) == 60
+    points.write_text("".join(points.read_text().splitlines(keepends=True)[:-20]))
+    assert len(read(dataset, tmp_path).points) == 40
+
+
+def test_the_lenses_are_those_that_pycolmap_knows() -> None:
+    lenses = {int(m): m for m in pycolmap.CameraModelId.__members__.values() if m.name != "INVALID"}
+    known = {n: len(pycolmap.Camera.create_from_model_id(1, m, 100.0, 10, 10).params) for n, m in lenses.items()}
+    assert known == dict(enumerate(PARAMETERS))
+
+
+def test_a_large_model_is_looked_through_in_a_moment(dataset: Path) -> None:
+    count = 200_000
+    record = np.dtype(
+        [("id", "<u8"), ("xyz", "<f8", 3), ("rgb", "u1", 3), ("error", "<f8"), ("n", "<u8"), ("track", "<u4", (4, 2))]
+    )
+    points = np.zeros(count, record)
+    points["id"], points["n"] = np.arange(1, count + 1), 4
+    path = dataset / "sparse" / "0" / "points3D.bin"
+    path.write_bytes(count.to_bytes(8, "little") + points.tobytes())
+    begun = time.process_time()
+    check_model(path.parent)
+    assert time.process_time() - begun < 2
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(StageError, match="end in number 200000 of 200000 points3D"):
+        check_model(path.parent)
