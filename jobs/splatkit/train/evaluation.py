@@ -34,7 +34,7 @@ def score_views(
     for index in indices:
         between()
         shot = photos.get(index)
-        image = training.render(index, shot).image.clamp(0, 1)
+        image = training.render(index, shot, background=training.backdrop).image.clamp(0, 1)
         target = torch.tensor(shot.pixels, device=image.device).float() / 255
         mask = torch.ones_like(image[..., 0], dtype=torch.bool)
         if shot.mask is not None:

@@ -105,7 +105,7 @@ def write_preview(path: Path, training: Training) -> None:
     """The middle photo's view, at up to 640 pixels; all ranks render it, the first writes."""
     index = len(training.scene.views) // 2
     camera, intrinsics, width, height = _lens(training, index, 640)
-    image = training.render_from(camera, intrinsics, width, height).image
+    image = training.render_from(camera, intrinsics, width, height, background=training.backdrop).image
     if not training.ranks.first:
         return
     Image.fromarray(to_bytes(image)).save(path.with_suffix(".part.jpg"), quality=88)
@@ -124,7 +124,8 @@ def write_flythrough(path: Path, training: Training, seconds: float, on_frame: C
         stream = container.add_stream("libx264", rate=FRAMES_PER_SECOND, options={"crf": "20", "preset": "fast"})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for number, pose in enumerate(poses):
-            image = training.render_from(torch.tensor(pose, dtype=torch.float32), intrinsics, width, height).image
+            camera = torch.tensor(pose, dtype=torch.float32)
+            image = training.render_from(camera, intrinsics, width, height, background=training.backdrop).image
             container.mux(stream.encode(av.VideoFrame.from_ndarray(to_bytes(image), format="rgb24")))
             on_frame(number + 1, frames)
         container.mux(stream.encode())

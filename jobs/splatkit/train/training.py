@@ -185,11 +185,19 @@ class Training:
             used = self.exposures[self.train_views]
             self.exposures[self.train_views] = used - used.mean(0, keepdim=True)
 
+    @property
+    def backdrop(self) -> Tensor | None:
+        """What evaluations and pictures are rendered on: photos on white are not judged on black. None: black.
+
+        A training on random colours is shown on black, as viewers do.
+        """
+        return torch.ones(3, device=self.backend.device) if self.options.background == "white" else None
+
     def _background(self) -> Tensor | None:
-        if self.options.background == "black":
-            return None
-        color = torch.ones(3) if self.options.background == "white" else torch.rand(3)
-        return color.to(self.backend.device)
+        """Of one step."""
+        if self.options.background == "random":
+            return torch.rand(3).to(self.backend.device)
+        return self.backdrop
 
     def _watch(self, value: float) -> None:
         if not math.isfinite(value):
