@@ -25,23 +25,8 @@ from splatkit.splats import Splats, join
 from splatkit.view.rendering import Renderer, to_bytes
 from splatkit.view.shots import framing, ring
 from splatkit.view.turning import UPRIGHT
-from splatkit.view.viewer_page import VIEWER
 
-pytestmark = pytest.mark.skipif(not VIEWER.is_file(), reason="the web viewer is missing: make viewer")
-
-QUICK = ("--turntable-frames", "4", "--views", "3", "--view-size", "160")
 Run = Callable[..., tuple[int, dict[str, Any]]]
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Run:
-    def run(*arguments: str) -> tuple[int, dict[str, Any]]:
-        folders = ["--input-dir", str(tmp_path / "in"), "--output-dir", str(tmp_path / "out")]
-        code = compress.main([*folders, *QUICK, *arguments])
-        return code, json.loads((tmp_path / "out" / "result.json").read_text())
-
-    (tmp_path / "in").mkdir()
-    return run
 
 
 def broken(splats: Splats, share: float) -> Splats:
