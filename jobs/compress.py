@@ -7,7 +7,6 @@ Exit codes: 0 done; 1 the quality asked for was not reached; 2 the splat or the 
 """
 
 import os
-import shutil
 import sys
 import tempfile
 import time
@@ -25,6 +24,7 @@ from splatkit.compress.cleaning import without_broken, without_invisible
 from splatkit.compress.inputs import find_dataset, find_splat, held_out_by_training, is_z_up, size_of
 from splatkit.compress.levels import levels_of_detail, visible_part
 from splatkit.compress.lod_files import INDEX_FILE, read_level, write_levels
+from splatkit.compress.outputs import MADE_BY, REPORT, clear_output
 from splatkit.compress.precision_steps import STEPS as STEPS_OF_PRECISION
 from splatkit.compress.precision_steps import within_loss, within_size
 from splatkit.compress.quality import Judge, attribute_errors
@@ -45,7 +45,6 @@ from splatkit.view.viewer_page import About, first_look, require_viewer, write_s
 
 STEPS = {"reading": 5, "views": 15, "encoding": 35, "levels": 20, "page": 5, "turntable": 20}
 SCENE, PAGE, THUMBNAIL, TURNTABLE = "scene.sog", "viewer/index.html", "thumbnail.png", "turntable.mp4"
-OUTPUTS = (SCENE, "lod", "viewer", THUMBNAIL, TURNTABLE, "report.json")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,18 +94,18 @@ def compress(options: CompressOptions) -> dict[str, Any]:
     """The metrics of result.json. Raises StageError for a bad splat, or a loss that no precision keeps small enough."""
     started = time.monotonic()
     return_large_blocks()
-    clear_output(options.output_dir)
-    progress = Progress("compress", options.output_dir, STEPS)
-    progress.begin("reading", "reading the splat")
     path = find_splat(options.input_dir, options.splat)
     require_viewer()
+    clear_output(options.output_dir, path)
+    progress = Progress("compress", options.output_dir, STEPS)
+    progress.begin("reading", "reading the splat")
     with tempfile.TemporaryDirectory(prefix="compress-") as work:
         report, judge, levels = encode(options, path, Path(work), progress)
         report["levels"] = write_detail(options, levels, report["precision"], judge, progress)
     result = open_sog(options.output_dir / SCENE)
     deliver(options, options.title or os.environ.get("TRIGGER_EXPERIMENT") or path.stem, result, judge, progress)
     report["seconds"] = progress.seconds
-    write_json(options.output_dir / "report.json", report)
+    write_json(options.output_dir / REPORT, report)
     progress.finish()
     metrics = summary(report, time.monotonic() - started)
     if not report["held"]:
@@ -133,8 +132,9 @@ def encode(
         attempt = within_loss(splats, judge, options.max_loss_db, rows, progress.say)
     if attempt.step != "usual":
         progress.say(f"precision is {attempt.step}, to keep within the limit")
-    attempt.encoded.files.write_bundle(options.output_dir / SCENE)
     encoded = attempt.encoded
+    write_json(options.output_dir / REPORT, facts)  # before the scene: see clear_output
+    encoded.files.write_bundle(options.output_dir / SCENE)
     report = {
         **facts,
         "splats": len(encoded.order),
@@ -171,6 +171,7 @@ def prepared(options: CompressOptions, path: Path, work: Path, progress: Progres
     splats = spooled(turned(cleaned.splats, turn), work / "prepared")
     release(source.shN)
     return splats, {
+        **MADE_BY,
         "source": {"file": path.name, "bytes": size_of(path), "splats": count, "sh_degree": degree},
         "dropped": dropped,
         "rasterize_mode": "antialiased" if source.antialiased else "classic",
@@ -257,13 +258,6 @@ def summary(report: dict[str, Any], seconds: float) -> dict[str, Any]:
         "thumbnail": THUMBNAIL,
         "seconds": round(seconds, 1),
     }
-
-
-def clear_output(folder: Path) -> None:
-    """An earlier run's results must not be taken for this one's, nor what it was writing when it was killed stay."""
-    for name in OUTPUTS:
-        for path in [folder / name, *folder.glob(f".{name}.*")]:
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

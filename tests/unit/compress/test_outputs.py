@@ -1,0 +1,144 @@
+"""The output folder: an earlier run's results go, and nothing else ever does."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import compress
+import pytest
+from sample_splats import ball
+
+from splatkit.compress.outputs import FILES, FOLDERS, MADE_BY, NAMES, REPORT, clear_output
+from splatkit.compress.sog_encoder import Precision, encode_sog
+from splatkit.errors import DONE, INPUT_ERROR, StageError
+from splatkit.formats.ply import write_ply
+
+Run = Callable[..., tuple[int, dict[str, Any]]]
+
+
+@pytest.fixture
+def splat(tmp_path: Path) -> Path:
+    write_ply(tmp_path / "splat.ply", ball(10))
+    return tmp_path / "splat.ply"
+
+
+def earlier_run(folder: Path) -> None:
+    (folder / "lod" / "0_0").mkdir(parents=True)
+    (folder / "viewer").mkdir()
+    for name in (*FILES, "lod/lod-meta.json", "lod/0_0/meta.json", "viewer/index.html", "viewer/stream.html"):
+        (folder / name).write_text("{}")
+    (folder / "viewer" / ".index.html.4711").touch()
+    (folder / REPORT).write_text(json.dumps({**MADE_BY, "splats": 1}))
+
+
+def everything_in(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("given", ["", "scene.sog"])
+def test_a_scene_in_the_output_folder_is_no_input_and_stays(run: Run, tmp_path: Path, given: str) -> None:
+    encode_sog(ball(600), Precision()).files.write_bundle(tmp_path / "out.sog")
+    (tmp_path / "out").mkdir()
+    scene = (tmp_path / "out.sog").rename(tmp_path / "out" / "scene.sog")
+    before = scene.read_bytes()
+    for report in (None, json.dumps(MADE_BY)):  # nor where an earlier run wrote it
+        if report:
+            (tmp_path / "out" / REPORT).write_text(report)
+        code, result = run("--input-dir", str(tmp_path / "out" / given))
+        assert (code, result["error"]["code"]) == (INPUT_ERROR, "input_in_output")
+        assert str(scene) in result["error"]["cause"] and scene.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["lod/0_0/meta.json", "lod/0_0", "viewer/index.html", "thumbnail.png"])
+def test_nor_is_what_lies_deeper_or_is_reached_by_a_link(tmp_path: Path, name: str) -> None:
+    out, link = tmp_path / "out", tmp_path / "elsewhere.ply"
+    earlier_run(out)
+    link.symlink_to(out / name)
+    before = everything_in(out)
+    for given in (out / name, link, tmp_path / "out" / "lod" / ".." / name):
+        with pytest.raises(StageError) as refused:
+            clear_output(out, given)
+        assert refused.value.code == "input_in_output"
+    assert everything_in(out) == before
+
+
+def test_an_earlier_runs_results_go_and_what_lies_beside_them_stays(tmp_path: Path, splat: Path) -> None:
+    out = tmp_path / "out"
+    earlier_run(out)
+    (out / ".lod.4711").mkdir()
+    (out / ".report.json.4711.99").touch()
+    kept = {"splat.ply", "metrics.json", ".scene.sog.mine", ".viewer"}
+    for name in kept:
+        (out / name).touch()
+    clear_output(out, out / "splat.ply")
+    assert {path.name for path in out.iterdir()} == kept
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_no_earlier_run_wrote_is_refused_by_its_path_and_stays(tmp_path: Path, splat: Path, name: str) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    if name in FOLDERS:
+        (out / name).mkdir()
+        (out / name / "my_source.txt").touch()
+    else:
+        (out / name).write_text('{"generator": "another program"}')
+    before = everything_in(out)
+    with pytest.raises(StageError) as refused:
+        clear_output(out, splat)
+    assert (refused.value.code, refused.value.exit_code) == ("output_in_use", INPUT_ERROR)
+    assert str(out / name) in refused.value.cause
+    assert everything_in(out) == before
+
+
+@pytest.mark.parametrize("name", ["lod/notes.txt", "viewer/index.js", "lod/0_0.zip"])
+def test_nor_does_what_was_put_among_the_results(tmp_path: Path, splat: Path, name: str) -> None:
+    earlier_run(tmp_path / "out")
+    (tmp_path / "out" / name).touch()
+    before = everything_in(tmp_path / "out")
+    with pytest.raises(StageError, match=name.split("/")[0]):
+        clear_output(tmp_path / "out", splat)
+    assert everything_in(tmp_path / "out") == before
+
+
+def test_a_link_in_the_place_of_a_result_goes_and_what_it_leads_to_stays(tmp_path: Path, splat: Path) -> None:
+    earlier_run(tmp_path / "out")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "page.html").touch()
+    for file in (tmp_path / "out" / "viewer").iterdir():
+        file.unlink()
+    (tmp_path / "out" / "viewer").rmdir()
+    (tmp_path / "out" / "viewer").symlink_to(tmp_path / "mine")
+    clear_output(tmp_path / "out", splat)
+    assert list((tmp_path / "out").iterdir()) == [] and (tmp_path / "mine" / "page.html").exists()
+
+
+def test_the_stages_own_folder_is_no_output_folder(splat: Path) -> None:
+    jobs = Path(compress.__file__).parent
+    before = everything_in(jobs / "viewer")
+    with pytest.raises(StageError, match="viewer"):
+        clear_output(jobs, splat)
+    assert everything_in(jobs / "viewer") == before
+
+
+def test_a_splat_that_is_not_found_leaves_the_earlier_results_and_the_next_replaces_them(
+    run: Run, tmp_path: Path
+) -> None:
+    write_ply(tmp_path / "in" / "splat.ply", ball(600))
+    assert run("--levels", "1")[0] == DONE
+    before = (tmp_path / "out" / "scene.sog").read_bytes()
+    assert run("--levels", "1", "--splat", "typo.ply")[0] == INPUT_ERROR
+    assert (tmp_path / "out" / "scene.sog").read_bytes() == before
+    write_ply(tmp_path / "in" / "splat.ply", ball(700))
+    assert run("--levels", "1")[0] == DONE
+    assert (tmp_path / "out" / "scene.sog").read_bytes() != before
+
+
+def test_what_a_killed_run_wrote_is_known_as_ours(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_ply(tmp_path / "in" / "splat.ply", ball(600))
+    with monkeypatch.context() as patch:
+        patch.setattr("compress.write_detail", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
+        assert run()[1]["error"]["code"] == "file_error"
+    assert (tmp_path / "out" / "scene.sog").is_file()
+    assert run()[0] == DONE
