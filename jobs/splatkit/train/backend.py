@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -25,7 +26,6 @@ class Backend:
     ssim: Callable[[Tensor, Tensor], Tensor]  # of two [H, W, 3]
     free_bytes: Callable[[], int]  # memory that Gaussians may still take
     peak_bytes: Callable[[], int]
-    packed: bool  # whether rasterize tells the strategies of seen Gaussians only
     look_every: int  # steps between two looks at the loss, each of which waits for a GPU to finish
 
 
@@ -67,26 +67,28 @@ def _cpu(threads: int, ranks: Ranks) -> Backend:
     torch.use_deterministic_algorithms(True)
     name = f"splatkit on {cores()} cores" + (f" in {ranks.count} processes" if ranks.count > 1 else "")
     rasterize = rasterization if ranks.count == 1 else rasterization_of_all(rasterization, ranks)
-    return Backend(name, torch.device("cpu"), rasterize, ssim_cpu, free_memory, _peak_of_process, False, 1)
+    return Backend(name, torch.device("cpu"), rasterize, ssim_cpu, free_memory, _peak_of_process, 1)
 
 
 def _cuda(ranks: Ranks) -> Backend:
     # Imported here: on a machine with nvcc and no GPU the first call would start a compilation.
-    from functools import partial
-
     import gsplat
 
     from splatkit.train.ssim import ssim_torch
 
     device = torch.device("cuda", ranks.rank)
     torch.cuda.set_device(device)
-    several = ranks.count > 1
-    times = f"{ranks.count} x " if several else ""
+    times = f"{ranks.count} x " if ranks.count > 1 else ""
     name = f"gsplat {gsplat.__version__} on {times}{torch.cuda.get_device_name(device)}"
-    # Packed: what a photo does not show need not travel to the GPU that renders it.
-    rasterize = partial(gsplat.rasterization, packed=several, distributed=several)
     peak = torch.cuda.max_memory_allocated
-    return Backend(name, device, rasterize, ssim_torch, lambda: _free_cuda(device), peak, several, 10)
+    return Backend(name, device, gsplat_rasterizer(ranks), ssim_torch, lambda: _free_cuda(device), peak, 10)
+
+
+def gsplat_rasterizer(ranks: Ranks) -> Rasterize:
+    """Never packed: gsplat 1.5.3 then keeps image_ids of before the GPUs exchange, and reads beyond its memory."""
+    import gsplat
+
+    return partial(gsplat.rasterization, packed=False, distributed=ranks.count > 1)
 
 
 def _free_cuda(device: torch.device) -> int:

@@ -34,7 +34,6 @@ class Refinement:
     strategy: Any
     state: dict[str, Any]
     cap: int
-    packed: bool  # whether the rasterizer tells of seen Gaussians only
 
     def before_backward(self, values: Parameters, tools: Optimizers, step: int, info: dict[str, Any]) -> None:
         self.strategy.step_pre_backward(values, tools, self.state, step, info)
@@ -45,7 +44,7 @@ class Refinement:
             return
         if len(values["means"]) >= self.cap:
             self.strategy.grow_grad2d = float("inf")  # full: from here on it only prunes
-        self.strategy.step_post_backward(values, tools, self.state, step, info, packed=self.packed)
+        self.strategy.step_post_backward(values, tools, self.state, step, info)
 
     def limit(self, cap: int) -> None:
         self.cap = cap
@@ -62,7 +61,6 @@ def refinement(
     grow_gradient: float,
     absgrad: bool,
     min_opacity: float,
-    packed: bool = False,
 ) -> Refinement:
     start = round(FIRST_REFINEMENT * steps)
     every = refine_every or max(10, round(steps / 300))
@@ -71,7 +69,7 @@ def refinement(
         mcmc = MCMCStrategy(
             cap_max=cap, refine_start_iter=start, refine_stop_iter=stop, refine_every=every, min_opacity=min_opacity
         )
-        return Refinement(name, mcmc, mcmc.initialize_state(), cap, packed)
+        return Refinement(name, mcmc, mcmc.initialize_state(), cap)
     default = DefaultStrategy(
         prune_opa=min_opacity,
         grow_grad2d=grow_gradient,
@@ -81,7 +79,7 @@ def refinement(
         reset_every=max(every, round(RESET_EVERY * steps)),
         absgrad=absgrad,
     )
-    return Refinement(name, default, default.initialize_state(scene_scale=1.0), cap, packed)
+    return Refinement(name, default, default.initialize_state(scene_scale=1.0), cap)
 
 
 def use_cpu_operations() -> None:

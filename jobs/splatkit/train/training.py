@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,7 @@ MEMORY_SHARE = 0.6  # of what is free, for Gaussians
 EXPOSURE_RATE = 1e-3
 START = {"mcmc": (0.5, 1.0), "default": (0.1, 1.0)}  # opacity of the first Gaussians, and width in neighbour distances
 SKY_GAUSSIANS, SKY_DISTANCE = 4_000, 60.0  # units of the normalised scene
+SAMPLE = 1 << 14  # bytes of a photo
 CHECKPOINT_FORMAT = "2"  # of what state() returns
 DIVERGED = 6.0  # a loss so many times the recent one's, for a while, is no accident
 
@@ -85,8 +87,7 @@ class Training:
             start = _with_sky(start, self.sh_degree)
         self._take({name: value[ranks.rank :: ranks.count] for name, value in start.items()})
         self.refinement = refinement(
-            options.strategy, steps=-(-self.max_steps // ranks.count), cap=self.cap, packed=backend.packed,
-            refine_every=options.refine_every,
+            options.strategy, steps=-(-self.max_steps // ranks.count), cap=self.cap, refine_every=options.refine_every,
             grow_gradient=options.grow_gradient, absgrad=options.absgrad, min_opacity=options.min_opacity,
         )  # fmt: skip
         self.exposures = torch.zeros(len(scene.views), 2, 3, device=backend.device, requires_grad=True)
@@ -330,9 +331,21 @@ def fingerprint(scene: Scene, options: TrainOptions) -> str:
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for view in scene.views:
         digest.update(view.name.encode() + view.camera_from_world.tobytes() + view.intrinsics.tobytes())
-        digest.update(str(view.photo.stat().st_size).encode())
+        digest.update(_sample(view.photo))
+        digest.update(view.mask.read_bytes() if view.mask else b"no mask")
     digest.update(scene.points.tobytes())
     return digest.hexdigest()
+
+
+def _sample(photo: Path) -> bytes:
+    """What tells a photo from another of its name: its size, and its begin, middle and end. Photos are many and large."""
+    size = photo.stat().st_size
+    with photo.open("rb") as file:
+        parts = [str(size).encode()]
+        for at in (0, max(0, size // 2 - SAMPLE // 2), max(0, size - SAMPLE)):
+            file.seek(at)
+            parts.append(file.read(SAMPLE))
+    return b"".join(parts)
 
 
 def _with_sky(start: dict[str, Tensor], sh_degree: int) -> dict[str, Tensor]:

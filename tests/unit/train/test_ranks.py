@@ -12,12 +12,15 @@ from typing import Any
 import pytest
 import torch
 import train
+from gsplat.strategy import DefaultStrategy
+from gsplat_on_cpu import put_torch_in
 from little_scene import write_scene
 from torch import Tensor
 
 from splatkit.errors import INPUT_ERROR, INTERRUPTED, StageError
 from splatkit.formats.ply import read_ply
 from splatkit.rasterizer.rasterize import rasterization
+from splatkit.train.backend import gsplat_rasterizer
 from splatkit.train.launch import GpuFullError, gpus_to_use, in_ranks
 from splatkit.train.options import TrainOptions
 from splatkit.train.ranks import ALONE, Ranks, map_rows, rasterization_of_all
@@ -77,6 +80,68 @@ def test_ranks_together_get_the_images_and_gradients_that_one_gets() -> None:
             torch.tensor(found["gradients"][name]), whole[name].grad[dealt], rtol=1e-4, atol=1e-6
         )
     assert found["flags"] == [True, False]
+
+
+BACKGROUND = torch.tensor([[0.3, 0.6, 0.1]])
+
+
+def loss_by_gsplat(ranks: Ranks, values: dict[str, Tensor], camera: int) -> tuple[Tensor, dict[str, Any]]:
+    view = CAMERA["viewmats"].clone()
+    view[0, 0, 3] = 0.6 * camera
+    image, _, info = gsplat_rasterizer(ranks)(
+        **values, viewmats=view, Ks=CAMERA["Ks"], width=32, height=24, sh_degree=1, backgrounds=BACKGROUND
+    )
+    info["means2d"].retain_grad()
+    return image.square().sum(), info
+
+
+def render_by_gsplat(ranks: Ranks, rendezvous: str) -> dict[str, Any]:
+    ranks.join(rendezvous, CPU)
+    put_torch_in(ranks)
+    own = {name: value[ranks.rank :: ranks.count].clone().requires_grad_() for name, value in cloud().items()}
+    loss, info = loss_by_gsplat(ranks, own, ranks.rank)
+    loss.backward()
+    strategy = DefaultStrategy()
+    state = strategy.initialize_state()
+    strategy._update_state(own, state, info)
+    found: dict[str, Any] = {"loss": ranks.mean(float(loss.detach())) * ranks.count}
+    found["gradients"] = {name: ranks.merged(value.grad).tolist() for name, value in own.items()}  # type: ignore[arg-type]
+    found["state"] = {name: ranks.merged(state[name]).tolist() for name in ("grad2d", "count")}
+    ranks.leave()
+    return found
+
+
+def test_gsplats_distributed_rendering_gives_what_one_gpu_gives_for_each_photo() -> None:
+    """Its own code and our call of it, with a background, on CPUs: losses, gradients, and what its strategies count."""
+    found = in_ranks(2, render_by_gsplat)
+    alone = in_ranks(1, render_alone_by_gsplat)
+    dealt = torch.cat([torch.arange(31)[0::2], torch.arange(31)[1::2]])
+    assert found["loss"] == pytest.approx(alone["loss"], rel=1e-5)
+    for part in ("gradients", "state"):
+        for name, expected in alone[part].items():
+            wanted = torch.tensor(expected)[dealt]
+            assert wanted.abs().max() > 0
+            torch.testing.assert_close(torch.tensor(found[part][name]), wanted, rtol=1e-4, atol=1e-5)
+    assert max(alone["state"]["count"]) == 2 and min(alone["state"]["count"]) < 2, "not each is seen by both cameras"
+
+
+def render_alone_by_gsplat(ranks: Ranks, _rendezvous: str) -> dict[str, Any]:
+    """Both photos, one after the other."""
+    put_torch_in(ranks)
+    values = {name: value.requires_grad_() for name, value in cloud().items()}
+    strategy = DefaultStrategy()
+    state, total = strategy.initialize_state(), 0.0
+    for camera in range(2):
+        loss, info = loss_by_gsplat(ranks, values, camera)
+        loss.backward()
+        strategy._update_state(values, state, info)
+        total += loss.item()
+    gradients = {name: value.grad.tolist() for name, value in values.items() if value.grad is not None}
+    return {
+        "loss": total,
+        "gradients": gradients,
+        "state": {name: state[name].tolist() for name in ("grad2d", "count")},
+    }
 
 
 def fail(ranks: Ranks, rendezvous: str, how: str) -> dict[str, Any]:
@@ -178,7 +243,7 @@ def test_a_training_in_two_processes_is_stopped_and_goes_on_bit_for_bit(tmp_path
     arguments = command(scene, out, "--checkpoint-seconds", "0.05")
     child = subprocess.Popen([sys.executable, train.__file__, *arguments], stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while not list(Path(f"{out}.kept").glob("step-*.pt")) and child.poll() is None:
+    while not any(int(path.name[5:13]) for path in Path(f"{out}.kept").glob("step-*.pt")) and child.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     child.terminate()
