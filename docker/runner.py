@@ -125,7 +125,8 @@ class Attempt:
 
     def _of_child(self, request: Request) -> Request:
         settings = self._settings
-        scenes = self._store.read(settings.output_bucket, request.scenes_key) if request.scenes_key else None
+        key = request.list_of_scenes
+        scenes = self._store.read(settings.output_bucket, key) if key else None
         return request.of_child(settings.array_index, scenes, settings)
 
     def _plan(self, request: Request) -> Plan:

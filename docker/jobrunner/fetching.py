@@ -141,7 +141,7 @@ def _checkpoints(prefix: str, settings: Settings, store: Store) -> list[Download
 
 
 def _input(location: Location, layout: str, settings: Settings, store: Store) -> Input:
-    uri, folder = location.uri, settings.input_dir
+    uri, folder = location.uri, settings.input_dir / location.folder
     bucket, key = _split(uri)
     try:
         single = None if key == "" or key.endswith("/") else store.find(bucket, key)
@@ -158,7 +158,7 @@ def _input(location: Location, layout: str, settings: Settings, store: Store) ->
             f"the input {uri} names no object and no folder with objects",
             f"Upload to it, or look for the right name with: aws s3 ls s3://{bucket}/{prefix}",
         )
-    if layout == "by_name":
+    if layout == "by_name" and not location.folder:
         name = _split(location.base)[1].rstrip("/").rpartition("/")[2]
         folder = path_below(folder, name or bucket, uri)
     result = stage_result(store, bucket, prefix, found) if bucket == settings.output_bucket else None

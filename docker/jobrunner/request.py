@@ -14,12 +14,14 @@ REQUEST_VERSION = 1
 PARAMETER_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 Scalar = str | int | float | bool
 Parameters = dict[str, Scalar]
+CARRIED = "sfm"  # the folder of a scene that is read beside a stage's output, as sfm's own is
 
 
 @dataclass(frozen=True)
 class Location:
     base: str  # as the request gives it; its last part names the folder in a layout by_name
     child: str = ""  # "<index>/" where each child of an array reads a folder of its own
+    folder: str = ""  # in a layout by_name, where it is not to be the last part of `base`
 
     @property
     def uri(self) -> str:
@@ -37,6 +39,7 @@ class Request:
     operation: str | None = None
     run_key: str | None = None
     scenes_key: str | None = None
+    carried_scenes_key: str | None = None
     input_by_index: list[bool] = field(default_factory=list)
     variants: list[Parameters] = field(default_factory=list)
     content_base: str | None = None
@@ -59,6 +62,7 @@ class Request:
             operation=job.optional("operation", str),
             run_key=job.optional("run_key", str),
             scenes_key=job.optional("scenes_key", str),
+            carried_scenes_key=job.optional("carried_scenes_key", str),
             input_by_index=job.each("input_by_index", bool),
             variants=[_checked(each, where) for each in job.each("variants", dict)],
             content_base=job.optional("content_base", str),
@@ -78,20 +82,27 @@ class Request:
             raise bad_request(where, f"has {counts}")
         if self.max_cost_usd is not None and not (self.max_cost_usd > 0 and math.isfinite(self.max_cost_usd)):
             raise bad_request(where, f"has max_cost_usd {self.max_cost_usd}; it is a number above 0 or null")
-        if array_index is None and (self.scenes_key or self.variants or any(self.input_by_index)):
+        if array_index is None and (self.list_of_scenes or self.variants or any(self.input_by_index)):
             raise bad_request(where, "is of an array, but AWS_BATCH_JOB_ARRAY_INDEX is not set")
 
+    @property
+    def list_of_scenes(self) -> str | None:
+        """Its key."""
+        return self.scenes_key or self.carried_scenes_key
+
     def of_child(self, index: int | None, scenes: bytes | None, settings: Settings) -> "Request":
-        """With the scene and the variant of this child. `scenes` is what lies at scenes_key."""
+        """With the scene and the variant of this child. `scenes` is what lies at list_of_scenes."""
         if index is None:
             return self
         where = f"s3://{settings.output_bucket}/{settings.request_key}"
         locations = self.input
-        if self.scenes_key:
-            locations = _scene(scenes, index, f"s3://{settings.output_bucket}/{self.scenes_key}")
-        elif self.input_by_index:
+        if self.input_by_index:
             pairs = zip(self.input, self.input_by_index, strict=True)
             locations = [replace(each, child=f"{index}/") if by_index else each for each, by_index in pairs]
+        if self.list_of_scenes:
+            scene = _scene(scenes, index, f"s3://{settings.output_bucket}/{self.list_of_scenes}")
+            carried = [*(replace(each, folder=CARRIED) for each in scene), *locations]
+            locations = scene if self.scenes_key else carried
         variant = _entry(self.variants, index, where, "variants") if self.variants else {}
         layout = "flat" if self.scenes_key else self.input_layout
         return replace(self, input=locations, input_layout=layout, parameters={**self.parameters, **variant})

@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from message import Request
-from pipeline_order import PipelineOrder
+from pipeline_order import PipelineOrder, check_dataset_name
 from pipeline_plan import content_bases, content_keys_of, run_document
-from pipeline_scenes import Scene, find_scenes
+from pipeline_scenes import FIELD, Scene, find_scenes
 from pipeline_sources import read_sources
 from settings import DispatcherSettings
 from stage_results import usable_results
@@ -22,6 +22,7 @@ def decide(request: Request, order: PipelineOrder, settings: DispatcherSettings)
     """Raises BadInputError where what the message names is not there."""
     scenes = find_scenes(order.scenes, settings) if order.scenes else []
     if len(scenes) == 1:
+        check_dataset_name((scenes[0].uri,), order.stages[0].stage, FIELD)
         order = replace(order, inputs=(scenes[0].uri,), scenes=None)
     sources = read_sources(order, settings)
     bases = content_bases(order, sources, settings)

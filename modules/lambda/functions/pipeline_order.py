@@ -53,6 +53,11 @@ class PipelineOrder:
         return f"runs/{self.project}/{self.run_id}/"
 
     @property
+    def carries_dataset(self) -> bool:
+        """A dataset that training starts from is read by compression too, for its photos and for what is up."""
+        return self.stages[0].stage == "train"
+
+    @property
     def run_key(self) -> str:
         return f"{self.prefix}run.json"
 
@@ -154,15 +159,15 @@ def _locations(data: dict[str, Any], settings: DispatcherSettings, first: str) -
         (uri,) = resolve_inputs(data["inputs"], settings.input_bucket, settings.readable_buckets, "data.inputs")
         return (), uri
     locations = resolve_inputs(data["input"], settings.input_bucket, settings.readable_buckets)
-    _check_dataset_name(locations, first)
+    check_dataset_name(locations, first)
     return locations, None
 
 
-def _check_dataset_name(locations: tuple[str, ...], first: str) -> None:
+def check_dataset_name(locations: tuple[str, ...], first: str, field: str = "data.input") -> None:
     """Compression reads the dataset beside training's output, in a folder of that name."""
     if first == "train" and any(uri.rstrip("/").endswith("/train") for uri in locations):
         raise BadInputError(
-            field="data.input",
+            field=field,
             given=shown(list(locations)),
             allowed='a COLMAP dataset in a folder with another name than train, where "steps" is "train"',
             fix='What training wrote goes on with "steps": "compress"; copy a dataset of that name to another folder.',

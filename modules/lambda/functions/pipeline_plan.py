@@ -59,9 +59,11 @@ def run_document(
     stages: list[dict[str, Any]] = []
     for stage in order.stages:
         size = scenes if scenes > 1 else len(stage.variants or [{}])
+        carried = scenes_key if stages and order.carries_dataset else None
         more = {
             "run_key": order.run_key,
             "scenes_key": None if stages else scenes_key,
+            "carried_scenes_key": carried,
             "variants": stage.variants if size > 1 else None,
             "content_base": bases[stage.stage].content_base,
             "script_digest": bases[stage.stage].script_digest,
@@ -73,7 +75,7 @@ def run_document(
         job = replace(
             job,
             inputs=inputs,
-            input_layout="flat" if len(inputs) <= 1 else "by_name",
+            input_layout="by_name" if len(inputs) > 1 or carried else "flat",
             array_size=size if size > 1 else None,
             more={**more, "input_by_index": by_index},
         )
@@ -104,8 +106,7 @@ def _inputs(
 
 
 def _carried(order: PipelineOrder, inputs: tuple[str, ...]) -> tuple[str, ...]:
-    """A dataset that training starts from is read by compression too, for its photos and for what is up."""
-    return inputs if order.stages[0].stage == "train" else ()
+    return inputs if order.carries_dataset else ()
 
 
 def _stage_entry(

@@ -65,6 +65,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [  # the message, the field nam
     (pipeline(input=["photos/my-scene/", "s3://demo-models/my-scene"]), "data.input", "last names differ"),
     (pipeline(input=TWO_PLACES, steps="train"), "data.input", "at most 1 where the first stage is train"),
     (pipeline(input="photos/my-scene/train/", steps="train"), "data.input", "another name than train"),
+    (scenes("photos/one/", steps="train"), "data.inputs", "another name than train"),
     (pipeline(input=[*TWO_PLACES, "x"], steps="compress"), "data.input", "at most 2"),
     (pipeline(sweep={}), "data.sweep", "2 to 50 variants"),
     (pipeline(sweep={"sfm": {"a": [1, 2]}}), "data.sweep.sfm", "train, compress"),
@@ -127,7 +128,7 @@ LISTS: dict[str, Any] = {
     "gone": ["photos/my-scene/", "photos/gone/"],
     "many": [f"photos/{i}/" for i in range(10_001)],
 }
-OBJECTS = ("hollow/a/1.jpg", "twins/a/1.jpg", "twins/a.zip", "odd//1.jpg", "other/1.jpg")
+OBJECTS = ("hollow/a/1.jpg", "twins/a/1.jpg", "twins/a.zip", "odd//1.jpg", "other/1.jpg", "one/train/1.jpg")
 
 
 @pytest.fixture(scope="module")

@@ -227,10 +227,50 @@ def test_several_scenes_are_three_arrays_whose_children_wait_for_their_own(platf
     ]
     jobs = jobs_of(platform, answer)
     assert [job["scenes_key"] for job in jobs.values()] == [scenes_key, None, None]
+    assert {job["carried_scenes_key"] for job in jobs.values()} == {None}
     assert [job["input_by_index"] for job in jobs.values()] == [[], [True], [True, True]]
     assert {job["content_key"] for job in jobs.values()} == {None}
     run = platform.stored(f"runs/demo/{answer['run_id']}/run.json")
     assert run["scenes"] == {"count": 3, "key": scenes_key}
+
+
+def test_datasets_of_several_scenes_are_read_by_compression_too(platform: Platform) -> None:
+    for index in range(2):
+        put_result(platform, f"runs/demo/a/sfm/{index}/")
+
+    answer = platform.dispatch(without_input(inputs="s3://demo-output/runs/demo/a/sfm/", steps="train"))
+
+    jobs = jobs_of(platform, answer)
+    scenes_key = f"runs/demo/{answer['run_id']}/scenes.json"
+    assert [each["input"] for each in platform.stored(scenes_key)] == [
+        ["s3://demo-output/runs/demo/a/sfm/0/"],
+        ["s3://demo-output/runs/demo/a/sfm/1/"],
+    ]
+    assert [job["scenes_key"] for job in jobs.values()] == [scenes_key, None]
+    assert [job["carried_scenes_key"] for job in jobs.values()] == [None, scenes_key]
+    assert [job["input"] for job in jobs.values()] == [[], [f"{answer['output']}train/"]]
+    assert [job["input_layout"] for job in jobs.values()] == ["flat", "by_name"]
+
+
+def test_trained_splats_of_several_scenes_are_compressed_alone(platform: Platform) -> None:
+    for index in range(2):
+        put_result(platform, f"runs/demo/a/train/{index}/")
+
+    answer = platform.dispatch(without_input(inputs="s3://demo-output/runs/demo/a/train/", steps="compress"))
+
+    (job,) = jobs_of(platform, answer).values()
+    assert (job["scenes_key"], job["carried_scenes_key"]) == (f"runs/demo/{answer['run_id']}/scenes.json", None)
+    assert (job["input"], job["input_layout"]) == ([], "flat")
+
+
+def test_one_dataset_of_several_is_read_by_compression_too(platform: Platform) -> None:
+    put_result(platform, "runs/demo/a/sfm/0/")
+
+    answer = platform.dispatch(without_input(inputs="s3://demo-output/runs/demo/a/sfm/", steps="train"))
+
+    compress = jobs_of(platform, answer)["compress"]
+    assert compress["input"] == ["s3://demo-output/runs/demo/a/sfm/0/", f"{answer['output']}train/"]
+    assert (compress["input_layout"], compress["carried_scenes_key"]) == ("by_name", None)
 
 
 def test_one_scene_of_several_is_a_plain_chain(platform: Platform) -> None:

@@ -75,6 +75,27 @@ def test_each_child_reads_its_own_part_of_an_array_before_it(job: Any) -> None:
     }  # fmt: skip
 
 
+def test_a_scene_that_is_carried_lies_beside_the_part_of_the_array_before(job: Any) -> None:
+    for index, place in enumerate(("photos/harbour/", "photos/train/")):
+        job.put(f"{place}georeference.json", f"scene {index}")
+        job.put(f"runs/x/train/{index}/splat.ply", f"train {index}")
+    job.put("photos/castle.zip", "Z")
+    job.script(SHOW)
+    scenes(
+        job,
+        {"name": "harbour", "input": [job.uri("photos/harbour/"), job.uri("photos/castle.zip")]},
+        {"name": "train", "input": [job.uri("photos/train")]},
+    )
+    job.request["carried_scenes_key"] = job.request.pop("scenes_key")
+    job.request.update(input=[job.uri("runs/x/train/")], input_by_index=[True], input_layout="by_name")
+    assert child(job, 0)["files"] == {
+        "sfm/georeference.json": "scene 0", "sfm/castle.zip": "Z", "train/splat.ply": "train 0",
+    }  # fmt: skip
+    assert child(job, 1)["files"] == {"sfm/georeference.json": "scene 1", "train/splat.ply": "train 1"}
+    inputs = json.loads(job.read("1/job.json"))["inputs"]
+    assert [each["uri"] for each in inputs] == [job.uri("photos/train"), job.uri("runs/x/train/1/")]
+
+
 def test_a_part_of_the_array_before_lands_in_the_input_folder_itself_when_it_is_the_only_one(job: Any) -> None:
     job.put("runs/x/sfm/3/sparse/cameras.txt", "sfm 3")
     job.script(SHOW)
@@ -143,6 +164,7 @@ def test_scenes_that_are_no_list_are_refused(job: Any) -> None:
     "change",
     [
         {"scenes_key": "runs/demo/scenes.json"},
+        {"carried_scenes_key": "runs/demo/scenes.json"},
         {"variants": [{"a": 1}]},
         {"input": ["s3://b/k/"], "input_by_index": [True]},
     ],
@@ -157,7 +179,8 @@ def test_a_request_of_an_array_without_an_index_is_refused(job: Any, change: dic
 @pytest.mark.parametrize(
     "change",
     [
-        {"scenes_key": 1}, {"variants": {}}, {"variants": [1]}, {"variants": [{"a": [1]}]}, {"input_by_index": [1]},
+        {"scenes_key": 1}, {"carried_scenes_key": 1}, {"variants": {}}, {"variants": [1]}, {"variants": [{"a": [1]}]},
+        {"input_by_index": [1]},
         {"input_by_index": [True, False]}, {"run_key": 1}, {"content_base": 1}, {"content_key": []},
         {"script_digest": 1}, {"fresh": "yes"}, {"max_cost_usd": "3"}, {"max_cost_usd": 0}, {"max_cost_usd": True},
     ],
@@ -171,5 +194,5 @@ def test_fields_of_another_shape_are_refused(change: dict[str, Any]) -> None:
 def test_fields_that_are_null_are_as_absent(job: Any) -> None:
     job.script(SHOW)
     names = ["run_key", "scenes_key", "input_by_index", "variants", "content_base", "content_key", "script_digest"]
-    job.request.update(dict.fromkeys([*names, "fresh", "max_cost_usd", "operation"]))
+    job.request.update(dict.fromkeys([*names, "carried_scenes_key", "fresh", "max_cost_usd", "operation"]))
     assert child(job, 0)["files"] == {}

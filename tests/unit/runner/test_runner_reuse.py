@@ -107,6 +107,31 @@ def test_a_child_of_the_same_content_copies_the_result_instead_of_running_the_sc
     )
 
 
+def test_a_scene_that_is_carried_counts_in_the_key_as_the_one_of_a_single_scene_does(array: Any) -> None:
+    array.put("photos/harbour/more/t.ply", "T")
+    trained = {"input": [array.uri("photos/harbour/more/")]}
+    array.request.update(trained, input_layout="by_name")
+    child(array)
+    alone = report(array)["content_key"]
+    array.of("single")
+    array.request.update(input=[array.uri("photos/harbour/"), *trained["input"]])
+    child(array)
+    single = report(array)["content_key"]
+    array.of("several")
+    array.s3.put_object(
+        Bucket=array.output_bucket, Key="scenes.json", Body=json.dumps([{"input": [array.uri("photos/harbour/")]}])
+    )
+    array.request.update(trained, carried_scenes_key="scenes.json")
+
+    ran, _ = child(array)
+
+    assert report(array)["content_key"] == single != alone
+    assert not ran and report(array)["reused_from"] == "runs/demo/single/script/0/"
+    array.put("photos/harbour/georeference.json", "{}")
+    array.of("changed")
+    assert child(array)[0]
+
+
 @pytest.mark.parametrize("change", ["parameters", "photos", "script", "fresh"])
 def test_what_is_not_the_same_is_made_again(array: Any, change: str) -> None:
     child(array)
