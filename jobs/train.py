@@ -64,6 +64,11 @@ def say_scene(scene: Scene, progress: Progress) -> None:
     if scene.left_out:
         first = ", ".join(scene.left_out[:3])
         progress.say(f"{len(scene.left_out)} photos of the model are not in the folder and are left out: {first}")
+    if masked := sum(view.mask is not None for view in scene.views):
+        progress.say(f"{masked} of {len(scene.views)} photos have a mask")
+    if scene.lone_masks:
+        first = ", ".join(scene.lone_masks[:3])
+        progress.say(f"{len(scene.lone_masks)} files in masks/ belong to no photo and are left out: {first}")
 
 
 def train_what_fits(scene: Scene, options: TrainOptions, gpus: int, progress: Progress) -> dict[str, Any]:

@@ -1,51 +1,11 @@
 """Masks: pictures as large as the photos, black where nothing shall be sought (people, sky, the drone's own legs)."""
 
-import re
-from collections import defaultdict
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from splatkit.sfm.preparation import DAMAGE, FORMATS, ORIENTATION, UnusableError
-
-FOLDER = "masks"  # a folder or a zip file of this name, anywhere in the input, holds masks
-PHOTO_SUFFIX = r"\.(jpe?g|jpe|jfif|png|tiff?|webp|mpo|heic|heif)$"
-
-
-def is_mask(source: str) -> bool:
-    return any(part.lower() in (FOLDER, f"{FOLDER}.zip") for part in source.split("/")[:-1])
-
-
-def match_masks(
-    masks: Iterable[tuple[str, Path]], photos: Iterable[str]
-) -> tuple[dict[str, tuple[str, Path]], list[str]]:
-    """The mask (source and path) of each photo, and the sources of masks without a photo.
-
-    masks/a/1.png or masks/a/1.jpg.png belongs to a/1.jpg, in whatever folder a/ lies. What fits two photos fits none.
-    """
-    by_tail: dict[str, set[str]] = defaultdict(set)
-    for photo in photos:
-        parts = _key(photo).split("/")
-        for start in range(len(parts)):
-            by_tail["/".join(parts[start:])].add(photo)
-    found: dict[str, tuple[str, Path]] = {}
-    alone = []
-    for source, path in masks:
-        parts = source.split("/")
-        first = next(i for i, part in enumerate(parts) if part.lower() in (FOLDER, f"{FOLDER}.zip"))
-        fitting = by_tail.get(_key("/".join(parts[first + 1 :])), set())
-        if len(fitting) != 1 or fitting & found.keys():
-            alone.append(source)
-        else:
-            found[next(iter(fitting))] = (source, path)
-    return found, alone
-
-
-def _key(source: str) -> str:
-    once = re.sub(PHOTO_SUFFIX, "", source, flags=re.IGNORECASE)
-    return re.sub(PHOTO_SUFFIX, "", once, flags=re.IGNORECASE).lower()
 
 
 def prepare_mask(path: Path, target: Path, size: tuple[int, int], orientation: int) -> None:

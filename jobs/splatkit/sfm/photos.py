@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from splatkit.mask_names import is_mask, match_masks
 from splatkit.sfm import videos
 from splatkit.sfm.archives import unpack_zip
 from splatkit.sfm.exif import ExifFacts
-from splatkit.sfm.masks import is_mask, match_masks, prepare_mask
+from splatkit.sfm.masks import prepare_mask
 from splatkit.sfm.preparation import UnusableError, prepare
 from splatkit.sfm.workers import Tell, run_apart
 

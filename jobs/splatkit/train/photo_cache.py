@@ -87,10 +87,10 @@ class PhotoCache:
         pixels = np.asarray(_open(view.photo, "RGB", (view.width, view.height), size))
         mask = None
         if view.mask:
-            mask = np.where(np.asarray(_open(view.mask, "L", (view.width, view.height), size)) > 127, 255, 0)
-        return Shot(
-            pixels, None if mask is None else mask.astype(np.uint8), (view.intrinsics * scale).astype(np.float32)
-        )
+            grey = np.asarray(_open(view.mask, "L", (view.width, view.height), size))
+            half = 127 if grey.max() > 1 else 0  # masks come as 0 and 255, and as 0 and 1
+            mask = np.where(grey > half, 255, 0).astype(np.uint8)
+        return Shot(pixels, mask, (view.intrinsics * scale).astype(np.float32))
 
     def _keep(self, key: Key, shot: Shot) -> None:
         with self._lock:

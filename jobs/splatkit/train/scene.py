@@ -1,7 +1,7 @@
 """A COLMAP dataset as training reads it: pinhole views with poses, and points; normalised, and back again."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,14 @@ import pycolmap
 
 from splatkit.errors import StageError, input_error
 from splatkit.formats.colmap_model import bad_model, check_model
+from splatkit.mask_names import FOLDER as MASKS
+from splatkit.mask_names import match_masks
 from splatkit.sfm.colmap import run_step, usable_threads
 
 MIN_VIEWS, MIN_POINTS = 3, 8
 PINHOLE = ("PINHOLE", "SIMPLE_PINHOLE")
 MODEL_FOLDERS = ("sparse/0", "sparse", "0", ".")
 PHOTO_FOLDERS = ("images", "photos", ".")
-MASK_FOLDER = "masks"
 RUN_SFM = "Run sfm.py on the photos first and give its output folder."
 
 
@@ -57,6 +58,7 @@ class Scene:
     colors: np.ndarray  # [P, 3] 0..1
     frame: Frame
     left_out: tuple[str, ...]  # photos of the model that are not in the folder
+    lone_masks: tuple[str, ...] = ()  # files in masks/ that belong to none of the photos
 
     def split(self, every: int, first: int) -> tuple[list[int], list[int]]:
         """Indices to train on and to hold out: every so-many-th photo, counted from `first`."""
@@ -69,7 +71,7 @@ def read_scene(folder: Path, work: Path, log: Path) -> Scene:
     model_folder, photos = find_model(folder), find_photos(folder)
     model = read_model(model_folder)
     if not all(camera.model.name in PINHOLE for camera in model.cameras.values()):
-        if (folder / MASK_FOLDER).is_dir():
+        if mask_folder(folder):
             fix = "Undistort photos and masks together, or run sfm.py, which undistorts, and mask its images."
             raise input_error("masks_of_distorted", "masks cannot go with photos that are still distorted", fix)
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -81,7 +83,9 @@ def read_scene(folder: Path, work: Path, log: Path) -> Scene:
     images = sorted((i for i in named if _inside(photos, i.name).is_file()), key=lambda i: i.name)
     left_out = tuple(sorted(i.name for i in named if not _inside(photos, i.name).is_file()))
     _check_views(images, left_out, photos)
-    return _normalised(images, left_out, model, photos, folder / MASK_FOLDER)
+    masks, lone = find_masks(folder, [image.name for image in images])
+    views, points, colors, frame = _normalised(images, model, photos, masks)
+    return Scene(views, points, colors, frame, left_out, lone)
 
 
 def find_model(folder: Path) -> Path:
@@ -99,6 +103,25 @@ def find_photos(folder: Path) -> Path:
         if (folder / place).is_dir():
             return folder / place
     return folder
+
+
+def mask_folder(folder: Path) -> Path | None:
+    return next((path for path in sorted(folder.iterdir()) if path.name.lower() == MASKS and path.is_dir()), None)
+
+
+def find_masks(folder: Path, names: Sequence[str]) -> tuple[dict[str, Path], tuple[str, ...]]:
+    """Masks by their photos, and those that belong to none. Raises StageError where none of them belongs to any."""
+    top = mask_folder(folder)
+    inside = [path.relative_to(top) for path in sorted(top.rglob("*")) if path.is_file()] if top else []
+    files = [path.as_posix() for path in inside if not any(part.startswith(".") for part in path.parts)]
+    if top is None or not files:
+        return {}, ()
+    found, alone = match_masks([(f"{MASKS}/{name}", top / name) for name in files], names)
+    if not found:
+        cause = f"none of the {len(files)} files in {top} is named as a photo of the model, for example {files[0]}"
+        fix = f"The mask of {names[0]} is {MASKS}/{Path(names[0]).with_suffix('.png')} or {MASKS}/{names[0]}.png."
+        raise input_error("no_mask_fits", cause, f"{fix} Rename them, or take the folder away to train without masks.")
+    return {name: path for name, (_, path) in found.items()}, tuple(alone)
 
 
 def read_model(folder: Path) -> pycolmap.Reconstruction:
@@ -145,12 +168,8 @@ def _check_views(images: Sequence[pycolmap.Image], left_out: tuple[str, ...], ph
 
 
 def _normalised(
-    images: Sequence[pycolmap.Image],
-    left_out: tuple[str, ...],
-    model: pycolmap.Reconstruction,
-    photos: Path,
-    masks: Path,
-) -> Scene:
+    images: Sequence[pycolmap.Image], model: pycolmap.Reconstruction, photos: Path, masks: Mapping[str, Path]
+) -> tuple[tuple[View, ...], np.ndarray, np.ndarray, Frame]:
     poses = np.stack([np.vstack([image.cam_from_world().matrix(), [0, 0, 0, 1]]) for image in images])
     if bad := [image.name for image, pose in zip(images, poses, strict=True) if not np.isfinite(pose).all()]:
         cause = f"{len(bad)} photos have a pose with NaN or infinity, for example {bad[0]}"
@@ -172,9 +191,9 @@ def _normalised(
         lens = np.asarray(camera.calibration_matrix())
         if not (np.isfinite(lens).all() and lens[0, 0] > 0 and lens[1, 1] > 0):
             raise input_error("bad_camera", f"the camera of {image.name} has the intrinsics {lens.tolist()}", RUN_SFM)
-        mask = next((m for m in (masks / f"{image.name}.png", masks / image.name) if m.is_file()), None)
-        views.append(View(image.name, photos / image.name, mask, camera.width, camera.height, lens, moved))
-    return Scene(tuple(views), frame.to_normalised(points), colors, frame, left_out)
+        photo, mask = photos / image.name, masks.get(image.name)
+        views.append(View(image.name, photo, mask, camera.width, camera.height, lens, moved))
+    return tuple(views), frame.to_normalised(points), colors, frame
 
 
 def _frame(centres: np.ndarray, points: np.ndarray) -> Frame:

@@ -338,7 +338,7 @@ def fingerprint(scene: Scene, options: TrainOptions) -> str:
 
 
 def _sample(photo: Path) -> bytes:
-    """What tells a photo from another of its name: its size, and its begin, middle and end. Photos are many and large."""
+    """Size, begin, middle and end, which tell a photo from another of its name: to read all of all would take long."""
     size = photo.stat().st_size
     with photo.open("rb") as file:
         parts = [str(size).encode()]

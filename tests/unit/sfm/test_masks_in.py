@@ -7,8 +7,9 @@ import pycolmap
 import pytest
 from PIL import ExifTags, Image
 
+from splatkit.mask_names import is_mask, match_masks
 from splatkit.sfm.colmap import run_step
-from splatkit.sfm.masks import is_mask, match_masks, prepare_mask
+from splatkit.sfm.masks import prepare_mask
 from splatkit.sfm.photos import collect
 from splatkit.sfm.preparation import UnusableError
 from splatkit.sfm.undistorted import write_masks
@@ -30,6 +31,19 @@ def test_masks_find_their_photos_by_path() -> None:
         "set.zip/3.png": "masks/3.jpg",
     }
     assert alone == ["masks/1.png", "masks/9.png"]  # 1 is ambiguous
+
+
+def test_photos_of_one_stem_have_masks_that_name_them_whole() -> None:
+    masks = ["masks/1.png", "masks/a/1.jpg.png", "masks/2.png", "masks/2.jpg.png", "masks/3.png", "masks/3.JPG.png"]
+    photos = ["a/1.jpg", "a/1.png", "2.jpg", "2.tif", "3.jpg"]
+    found, alone = match_masks([(name, Path(name)) for name in masks], photos)
+    assert {photo: source for photo, (source, _) in found.items()} == {
+        "a/1.jpg": "masks/a/1.jpg.png",
+        "a/1.png": "masks/1.png",
+        "2.jpg": "masks/2.jpg.png",
+        "3.jpg": "masks/3.JPG.png",
+    }
+    assert alone == ["masks/2.png", "masks/3.png"]  # of two photos; of one that has the other
 
 
 @pytest.mark.parametrize("ones", [1, 255])
