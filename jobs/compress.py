@@ -54,7 +54,7 @@ class CompressOptions:
     splat: str = ""  # the file to take when input_dir holds several, relative to it
     title: str = ""  # of the web page; default: TRIGGER_EXPERIMENT or the file's name
     max_loss_db: float = 0.3  # PSNR that the pictures may lose; precision rises until it holds
-    target_mb: float = 0.0  # the best quality within so many megabytes (10^6 bytes); 0: no limit
+    target_mb: float = 0.0  # the best quality within so many megabytes (10^6 bytes), whatever is lost; 0: no limit
     order: OrderChoice = "auto"  # of the splats in the file; auto: what is smallest
     # which way is up in the input; auto: z where a georeference.json of sfm.py lies in it, else -y as trainers have it
     up: Literal["auto", "-y", "z", "y", "-z"] = "auto"
@@ -108,7 +108,7 @@ def compress(options: CompressOptions) -> dict[str, Any]:
     write_json(options.output_dir / REPORT, report)
     progress.finish()
     metrics = summary(report, time.monotonic() - started)
-    if not report["held"]:
+    if not report["held"] and not options.target_mb:
         lost = f"{report['quality']['loss_db']:.3f} dB are lost at the finest precision"
         fix = "scene.sog is there at its finest. Give a larger --max-loss-db to accept it."
         raise StageError("quality_not_held", f"{lost}; {options.max_loss_db:g} are allowed", fix, metrics=metrics)
@@ -125,13 +125,17 @@ def encode(
     judge = Judge(splats, shots, lambda done, total: progress.update(done, total, "comparing pictures"))
     release(splats.shN)
     progress.begin("encoding", "encoding")
-    rows = order_of(splats, options.order, progress.say)
+    order = partial(order_of, order=options.order, say=progress.say)
     if options.target_mb:
-        attempt = within_size(splats, judge, round(options.target_mb * 1e6), rows, progress.say)
+        attempt = within_size(splats, judge, round(options.target_mb * 1e6), order, progress.say)
     else:
-        attempt = within_loss(splats, judge, options.max_loss_db, rows, progress.say)
+        attempt = within_loss(splats, judge, options.max_loss_db, order, progress.say)
+    held = attempt.quality.loss_db <= options.max_loss_db
     if attempt.step != "usual":
         progress.say(f"precision is {attempt.step}, to keep within the limit")
+    if options.target_mb and not held:
+        lost = f"{attempt.quality.loss_db:.3f} dB are lost, more than the {options.max_loss_db:g} of --max-loss-db"
+        progress.say(f"{lost}: --target-mb goes before it")
     encoded = attempt.encoded
     write_json(options.output_dir / REPORT, facts)  # before the scene: see clear_output
     encoded.files.write_bundle(options.output_dir / SCENE)
@@ -140,7 +144,7 @@ def encode(
         "splats": len(encoded.order),
         "bytes": {SCENE: (options.output_dir / SCENE).stat().st_size, **encoded.files.sizes},
         "precision": attempt.step,
-        "held": attempt.held,
+        "held": held,  # max_loss_db
         "merged": attempt.merged,
         "quality": attempt.quality.as_json(),
         "invisible": len(encoded.order) - encoded.visible,  # in the file, but with nothing besides their place in it
@@ -251,6 +255,7 @@ def summary(report: dict[str, Any], seconds: float) -> dict[str, Any]:
         "times_smaller": round(before / size, 2),
         "bytes_per_splat": round(size / report["splats"], 2),
         "precision": report["precision"],
+        "held": report["held"],
         **{name: value for name, value in report["quality"].items() if name != "by_view"},
         "levels": len(report["levels"]),
         "scene": SCENE,

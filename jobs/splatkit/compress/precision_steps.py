@@ -6,14 +6,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from splatkit.compress.levels import merged
+from splatkit.compress.levels import LEAST_SPLATS, merged, visible_part
 from splatkit.compress.quality import Judge, Quality
 from splatkit.compress.sog_encoder import Encoded, Precision, encode_sog
 from splatkit.errors import input_error
-from splatkit.formats.spool import release
 from splatkit.splats import Splats
 
-Rows = NDArray[np.int64]
+Order = Callable[[Splats], NDArray[np.int64]]
 
 USUAL = Precision()
 FINEST = Precision(means_step=1, quats_step=1, alpha_step=1, palette_noise=1e-4, palette_growth=64)
@@ -38,8 +37,9 @@ STEPS: dict[str, Precision] = {
         COARSE, means_step=12, quats_step=12, alpha_step=12, scales_error=10, sh0_error=12, sh_degree=0
     ),
 }  # fmt: skip
-FEWEST = 1000  # splats: below, there is no scene to speak of
 BYTES_OF_ZIP = 1200  # headers of the bundle, at most
+FILLED, AIM = 0.9, 0.96  # of a size that was asked for: what is good enough, and what is tried for
+MOST_TRIES = 12
 
 
 @dataclass(frozen=True)
@@ -47,52 +47,68 @@ class Attempt:
     step: str
     encoded: Encoded
     quality: Quality
-    held: bool  # the limit that was asked for
     merged: int = 0  # splats fewer than the source has, to meet a size
 
 
-def within_loss(splats: Splats, judge: Judge, max_loss_db: float, order: Rows, say: Callable[[str], None]) -> Attempt:
+def within_loss(splats: Splats, judge: Judge, max_loss_db: float, order: Order, say: Callable[[str], None]) -> Attempt:
     """The usual precision, and finer ones until the pictures lose no more than allowed."""
+    rows = order(splats)
     for step in ("usual", "fine", "finest"):
-        encoded = encode_sog(splats, STEPS[step], order)
+        encoded = encode_sog(splats, STEPS[step], rows)
         quality = judge.compare(encoded.files.decode())
-        held = quality.loss_db <= max_loss_db
         lost = f"{quality.loss_db:.3f} dB lost of {max_loss_db:g} allowed"
         say(f"precision {step}: {encoded.files.size / 1e6:.2f} MB, {lost}")
-        if held:
+        if quality.loss_db <= max_loss_db:
             break
-    return Attempt(step, encoded, quality, held)
+    return Attempt(step, encoded, quality)
 
 
-def within_size(splats: Splats, judge: Judge, most_bytes: int, order: Rows, say: Callable[[str], None]) -> Attempt:
+def within_size(splats: Splats, judge: Judge, most_bytes: int, order: Order, say: Callable[[str], None]) -> Attempt:
     """The finest precision that fits; below the coarsest, neighbouring splats are merged as well."""
-    names, fitting = list(STEPS), None
-    low, high = 0, len(names)
+    names, fitting, size = list(STEPS), None, 0
+    low, high, rows = 0, len(names), order(splats)
     while low < high:  # sizes fall from step to step
         middle = (low + high) // 2
-        encoded = encode_sog(splats, STEPS[names[middle]], order)
-        say(f"precision {names[middle]}: {encoded.files.size / 1e6:.2f} MB of {most_bytes / 1e6:.2f} allowed")
-        if encoded.files.size + BYTES_OF_ZIP <= most_bytes:
+        encoded = encode_sog(splats, STEPS[names[middle]], rows)
+        size = encoded.files.size + BYTES_OF_ZIP
+        say(f"precision {names[middle]}: {size / 1e6:.3f} MB of {most_bytes / 1e6:.3f} allowed")
+        if size <= most_bytes:
             fitting, high = (names[middle], encoded), middle
         else:
             low = middle + 1
     if fitting:
-        return Attempt(fitting[0], fitting[1], judge.compare(fitting[1].files.decode()), held=True)
-    return _merged_to_size(splats, judge, most_bytes, say)
+        return Attempt(fitting[0], fitting[1], judge.compare(fitting[1].files.decode()))
+    encoded = _merged_to_size(splats, size, most_bytes, order, say)  # the last one tried was the coarsest
+    quality = judge.compare(encoded.files.decode())
+    return Attempt("least", encoded, quality, merged=len(splats) - len(encoded.order))
 
 
-def _merged_to_size(splats: Splats, judge: Judge, most_bytes: int, say: Callable[[str], None]) -> Attempt:
-    count, size = len(splats), most_bytes * 2
-    for _ in range(12):
-        count = int(count * min(0.95, 0.98 * most_bytes / size))
-        if count < FEWEST:
+def _merged_to_size(splats: Splats, size: int, most_bytes: int, order: Order, say: Callable[[str], None]) -> Encoded:
+    """As many splats as fit, from what all of them take: by secants between a number that fits and one that does not."""
+    source = visible_part(splats.with_sh_degree(0))  # the coarsest precision has no harmonics
+    few, many = (0, BYTES_OF_ZIP), (len(source), size)  # numbers of splats, and what they take
+    best: Encoded | None = None
+    for _ in range(MOST_TRIES):
+        count = _between(few, many, AIM * most_bytes)
+        if not few[0] < count < many[0]:
             break
-        encoded = encode_sog(merged(splats, count), STEPS["least"])
-        release(splats.shN)
+        part = merged(source, count)
+        encoded = encode_sog(part, STEPS["least"], order(part))
         size = encoded.files.size + BYTES_OF_ZIP
-        say(f"merged to {count:,} splats: {size / 1e6:.2f} MB of {most_bytes / 1e6:.2f} allowed")
-        if size <= most_bytes:
-            quality = judge.compare(encoded.files.decode())
-            return Attempt("least", encoded, quality, held=True, merged=len(splats) - count)
-    cause = f"target_mb of {most_bytes / 1e6:g} leaves fewer than {FEWEST:,} of {len(splats):,} splats"
-    raise input_error("target_too_small", cause, "Give a larger --target-mb.")
+        say(f"merged to {count:,} splats: {size / 1e6:.3f} MB of {most_bytes / 1e6:.3f} allowed")
+        if size > most_bytes:
+            many = count, size
+            continue
+        few, best = (count, size), encoded
+        if size >= FILLED * most_bytes:
+            break
+    if best is None:
+        cause = f"target_mb of {most_bytes / 1e6:g} leaves fewer than {LEAST_SPLATS:,} of {len(splats):,} splats"
+        raise input_error("target_too_small", cause, "Give a larger --target-mb.")
+    return best
+
+
+def _between(few: tuple[int, int], many: tuple[int, int], size: float) -> int:
+    """The number of splats on the line through both at `size`; away from its ends, so that each try narrows it."""
+    share = (size - few[1]) / max(many[1] - few[1], 1)
+    return max(round(few[0] + min(max(share, 0.05), 0.95) * (many[0] - few[0])), LEAST_SPLATS)
