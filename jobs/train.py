@@ -56,6 +56,7 @@ def train(options: TrainOptions) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="train-") as work:
         scene = read_scene(options.input_dir, Path(work), options.output_dir / "logs" / "colmap.log")
         say_scene(scene, progress)
+        require_judges(scene, options, progress)
         return train_what_fits(scene, options, gpus, progress)
 
 
@@ -69,6 +70,19 @@ def say_scene(scene: Scene, progress: Progress) -> None:
     if scene.lone_masks:
         first = ", ".join(scene.lone_masks[:3])
         progress.say(f"{len(scene.lone_masks)} files in masks/ belong to no photo and are left out: {first}")
+
+
+def require_judges(scene: Scene, options: TrainOptions, progress: Progress) -> None:
+    """A gate that nothing is measured for would let everything through, after hours of training."""
+    if scene.split(options.hold_out_every, options.first_held_out)[1]:
+        return
+    if options.min_psnr:
+        first = f"every {options.hold_out_every}th from number {options.first_held_out} on"
+        asked = first if options.hold_out_every else "hold_out_every is 0"
+        cause = f"min_psnr is {options.min_psnr:g}, but none of the {len(scene.views)} photos is held out ({asked})"
+        fix = f"Give --hold-out-every {min(8, len(scene.views))} --hold-out-first -1, or no --min-psnr."
+        raise input_error("nothing_held_out", cause, fix)
+    progress.say("no photo is held out: how good the splat is will not be measured")
 
 
 def train_what_fits(scene: Scene, options: TrainOptions, gpus: int, progress: Progress) -> dict[str, Any]:
@@ -177,8 +191,12 @@ def conclude(training: Training, options: TrainOptions, photos: PhotoCache, prog
 
 
 def judged(metrics: dict[str, Any], options: TrainOptions) -> dict[str, Any]:
+    if options.min_psnr and "psnr" not in metrics:
+        cause = f"min_psnr is {options.min_psnr:g}, but the masks leave nothing of the photos that are held out"
+        fix = "Look at the masks of the held-out photos, or hold out others with --hold-out-first."
+        raise StageError("not_measured", cause, fix, metrics=metrics)
     quality = metrics.get("psnr", math.inf)
-    if quality < options.min_psnr:
+    if not quality >= options.min_psnr:  # so that NaN fails too
         cause = f"the held-out PSNR is {quality:.2f} dB, under the {options.min_psnr:g} dB that min_psnr asks for"
         fix = "See held_out/ for where it fails; more overlapping or sharper photos help most, then more steps."
         raise StageError("low_psnr", cause, fix, metrics=metrics)
