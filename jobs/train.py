@@ -29,6 +29,7 @@ from splatkit.train.loop import diverged, optimise
 from splatkit.train.options import TrainOptions
 from splatkit.train.outputs import save_beside, write_flythrough, write_history, write_metrics, write_preview
 from splatkit.train.photo_cache import PhotoCache
+from splatkit.train.precision import require_precision, too_coarse
 from splatkit.train.ranks import ALONE, Ranks
 from splatkit.train.scene import Scene, read_scene
 from splatkit.train.training import DivergedError, Training, fingerprint, largest_cap
@@ -57,6 +58,7 @@ def train(options: TrainOptions) -> dict[str, Any]:
         scene = read_scene(options.input_dir, Path(work), options.output_dir / "logs" / "colmap.log")
         say_scene(scene, progress)
         require_judges(scene, options, progress)
+        require_precision(scene)
         return train_what_fits(scene, options, gpus, progress)
 
 
@@ -159,6 +161,8 @@ def conclude(training: Training, options: TrainOptions, photos: PhotoCache, prog
     if not len(splats):
         raise diverged(training, DivergedError("no Gaussian is left"), checkpoint_folder(options))
     write_ply(folder / "splat.ply", splats)
+    if warning := too_coarse(splats):
+        progress.say(f"{warning}: see Limits in docs/guides/train.md")
     progress.begin("evaluating", "rendering held-out photos", len(training.held_out))
     lpips = load_lpips(options.models_dir, training.backend.device)
     shown: list[int] = []
