@@ -16,21 +16,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from splatkit.errors import StageError, input_error
+from splatkit.formats.limits import require_believable
 from splatkit.formats.packing import smallest_three
 from splatkit.formats.paletted import Paletted
-from splatkit.formats.sog_meta import SogMeta, parse_meta
+from splatkit.formats.sog_container import Bundle, Container, Folder
+from splatkit.formats.sog_meta import MAX_PALETTE, SogMeta, parse_meta
 from splatkit.formats.webp import Pixels, read_webp
 from splatkit.splats import SH_COEFFICIENTS, Floats, Splats, logit
 
 META = "meta.json"
-MAX_ENTRY_BYTES = 1 << 30
 MAX_META_BYTES = 1 << 20
+# A picture may have a tenth more pixels than splats, and these: writers round its sides up. VP8L makes noise of four
+# bytes hardly longer than it is.
+SPARE_PIXELS = 1 << 16
+MOST_BYTES_OF_PIXEL = 8
 INDEX_BASE = 252  # alpha of a quaternion's pixel, plus the number of the component that was left out
 PALETTE_COLUMNS = 64  # entries of the palette in one row of its picture
 ROWS_AT_ONCE = 1 << 16
 OPAQUE = 1 - 1e-6  # nearest to 1 that still has a logit
 
-Load = Callable[[str], bytes]
+Load = Callable[[str, int], bytes]  # by name, when it has no more than so many bytes
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ class SogFiles:
         return sum(self.sizes.values())
 
     def decode(self) -> Paletted:
-        return decode(parse_meta(self.meta), self.pictures.__getitem__)
+        return decode(parse_meta(self.meta), lambda name, _: self.pictures[name])
 
     def write_bundle(self, path: Path) -> None:
         """A zip without compression, meta.json first so that a reader knows what comes."""
@@ -88,21 +93,20 @@ def open_sog(path: Path) -> Paletted:
     """As read_sog, but the harmonics stay a palette."""
     try:
         if path.is_dir() or path.name == META:
-            folder = path if path.is_dir() else path.parent
-            return _read(lambda name: _limited(folder / name))
+            return _read(Folder(path if path.is_dir() else path.parent))
         with zipfile.ZipFile(path) as bundle:
-            return _read(lambda name: _entry(bundle, name))
-    except (ValueError, zipfile.BadZipFile, NotImplementedError, EOFError, KeyError) as problem:
-        raise _damaged(path, str(problem).strip("'\"")) from problem
+            return _read(Bundle(bundle))
+    except (ValueError, zipfile.BadZipFile, NotImplementedError) as problem:
+        raise _damaged(path, str(problem)) from problem
     except FileNotFoundError as problem:
-        raise _damaged(path, f"{Path(problem.filename).name} is missing") from problem
+        raise _damaged(path, "it is missing") from problem
 
 
 def decode(meta: SogMeta, load: Load) -> Paletted:
     """Raises ValueError for pictures that do not fit the description."""
 
     def pixels(name: str) -> Pixels:
-        picture = read_webp(load(name), name).reshape(-1, 4)
+        picture = _picture(load, name, meta.count * 11 // 10 + SPARE_PIXELS).reshape(-1, 4)
         if len(picture) < meta.count:
             raise ValueError(f"{name} has {len(picture)} pixels for {meta.count} splats")
         return picture[: meta.count]
@@ -120,8 +124,23 @@ def decode(meta: SogMeta, load: Load) -> Paletted:
     return Paletted(splats, *_harmonics(meta, load, pixels))
 
 
-def _read(load: Load) -> Paletted:
-    return decode(parse_meta(json.loads(load(META))), load)
+def _read(container: Container) -> Paletted:
+    meta = parse_meta(_description(container.load(META, MAX_META_BYTES)))
+    require_believable(meta.count, sum(container.held(name) for name in meta.files))
+    return decode(meta, container.load)
+
+
+def _description(content: bytes) -> Any:
+    try:
+        return json.loads(content)
+    except RecursionError as problem:
+        raise ValueError(f"{META} is nested too deeply") from problem
+    except ValueError as problem:
+        raise ValueError(f"{META} cannot be parsed: {problem}") from problem
+
+
+def _picture(load: Load, name: str, most_pixels: int) -> Pixels:
+    return read_webp(load(name, MOST_BYTES_OF_PIXEL * most_pixels), name, most_pixels)
 
 
 def _means(meta: SogMeta, low: Pixels, high: Pixels) -> Floats:
@@ -148,7 +167,7 @@ def _harmonics(meta: SogMeta, load: Load, pixels: Callable[[str], Pixels]) -> tu
     if meta.palette is None:
         return np.zeros((1, 0, 3), np.float32), np.zeros(meta.count, np.int32)
     coefficients = SH_COEFFICIENTS[meta.palette.bands]
-    entries = read_webp(load(meta.palette.centroids_file), meta.palette.centroids_file)
+    entries = _picture(load, meta.palette.centroids_file, MAX_PALETTE * coefficients)
     height, width = entries.shape[:2]
     if width != PALETTE_COLUMNS * coefficients or height * PALETTE_COLUMNS < meta.palette.count:
         wanted = f"{PALETTE_COLUMNS * coefficients} wide and at least {-(-meta.palette.count // PALETTE_COLUMNS)} high"
@@ -166,22 +185,6 @@ def _looked_up(codebook: Floats, indices: Pixels, name: str) -> Floats:
     if indices.max() >= len(codebook):
         raise ValueError(f"{name} names entry {indices.max()} of a codebook of {len(codebook)}")
     return codebook[indices]
-
-
-def _entry(bundle: zipfile.ZipFile, name: str) -> bytes:
-    """Read by its exact name and never extracted, so that no path in the zip matters."""
-    limit = MAX_META_BYTES if name == META else MAX_ENTRY_BYTES
-    entry = bundle.getinfo(name)
-    if entry.file_size > limit:
-        raise ValueError(f"{name} announces {entry.file_size:,} bytes; at most {limit:,} are read")
-    return bundle.read(entry)
-
-
-def _limited(path: Path) -> bytes:
-    limit = MAX_META_BYTES if path.name == META else MAX_ENTRY_BYTES
-    if path.stat().st_size > limit:
-        raise ValueError(f"{path.name} has {path.stat().st_size:,} bytes; at most {limit:,} are read")
-    return path.read_bytes()
 
 
 def _damaged(path: Path, detail: str) -> StageError:

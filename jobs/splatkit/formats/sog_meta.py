@@ -1,13 +1,15 @@
 """The meta.json of a SOG, checked."""
 
 from dataclasses import dataclass
+from reprlib import repr as shortened
 from typing import Any
 
 import numpy as np
 
+from splatkit.formats.limits import MAX_SPLATS
 from splatkit.splats import Floats
 
-MAX_SPLATS = 50_000_000
+MAX_PALETTE = 65536
 
 
 @dataclass(frozen=True)
@@ -33,12 +35,17 @@ class SogMeta:
     palette: Palette | None
     antialiased: bool
 
+    @property
+    def files(self) -> set[str]:
+        of_palette = {self.palette.centroids_file, self.palette.labels_file} if self.palette else set()
+        return {*self.means_files, self.scales_file, self.quats_file, self.sh0_file} | of_palette
+
 
 def parse_meta(meta: Any) -> SogMeta:
     """Raises ValueError naming the field, what was found and what is allowed."""
     version = _field(meta, "version")
     if version != 2:
-        raise ValueError(f"meta.json: version is {version!r}; only version 2 is read")
+        raise ValueError(f"meta.json: version is {shortened(version)}; only version 2 is read")
     means = _field(meta, "means")
     return SogMeta(
         count=_integer(meta, "count", 1, MAX_SPLATS),
@@ -57,7 +64,7 @@ def parse_meta(meta: Any) -> SogMeta:
 
 def _palette(shn: Any) -> Palette:
     centroids, labels = _files(shn, "shN.files", 2)
-    count, bands = _integer(shn, "shN.count", 1, 65536), _integer(shn, "shN.bands", 1, 3)
+    count, bands = _integer(shn, "shN.count", 1, MAX_PALETTE), _integer(shn, "shN.bands", 1, 3)
     return Palette(count, bands, _numbers(shn, "shN.codebook", 1, 256), centroids, labels)
 
 
@@ -71,7 +78,7 @@ def _field(holder: Any, name: str) -> Any:
 def _integer(holder: Any, name: str, least: int, most: int) -> int:
     value = _field(holder, name)
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-        raise ValueError(f"meta.json: {name} is {value!r}; it must be a whole number from {least} to {most:,}")
+        raise ValueError(f"meta.json: {name} is {shortened(value)}; it must be a whole number from {least} to {most:,}")
     return value
 
 
@@ -79,7 +86,7 @@ def _numbers(holder: Any, name: str, least: int, most: int) -> Floats:
     values = _field(holder, name)
     try:
         numbers = np.array(values, dtype=np.float32)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         numbers = np.empty(0, np.float32)
     if numbers.ndim != 1 or not least <= len(numbers) <= most or not np.isfinite(numbers).all():
         raise ValueError(f"meta.json: {name} must be a list of {least} to {most} finite numbers")
@@ -89,7 +96,7 @@ def _numbers(holder: Any, name: str, least: int, most: int) -> Floats:
 def _files(holder: Any, name: str, count: int) -> tuple[str, ...]:
     names = _field(holder, name)
     if not isinstance(names, list) or len(names) != count or not all(_plain(entry) for entry in names):
-        raise ValueError(f"meta.json: {name} is {names!r}; it must be a list of {count} plain file names")
+        raise ValueError(f"meta.json: {name} is {shortened(names)}; it must be a list of {count} plain file names")
     return tuple(names)
 
 

@@ -1,22 +1,31 @@
 """SOG: precision, size, order, the format's rules, and files from strangers."""
 
+import io
 import json
 import zipfile
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from splatkit.compress.codebook import best_codebook, indices_of
 from splatkit.compress.quality import attribute_errors, covariances
 from splatkit.compress.sog_encoder import Precision, encode_sog, log_means
 from splatkit.errors import INPUT_ERROR, StageError
-from splatkit.formats.sog import read_sog
+from splatkit.formats.limits import require_believable
+from splatkit.formats.sog import SogFiles, read_sog
 from splatkit.formats.splat_files import read_splats
 from splatkit.formats.webp import read_webp
 from splatkit.splats import Splats
+
+
+@pytest.fixture(scope="module")
+def files(scene: Splats) -> SogFiles:
+    return encode_sog(scene, Precision()).files
 
 
 def write(path: Path, splats: Splats) -> Path:
@@ -215,3 +224,139 @@ def test_a_description_that_unpacks_to_gigabytes_is_not_unpacked(tmp_path: Path)
         bundle.writestr("meta.json", b" " * 20_000_000)
     with pytest.raises(StageError, match="20,000,000 bytes"):
         read_sog(tmp_path / "bomb.sog")
+
+
+def bundle_of(
+    path: Path, files: SogFiles, changed: Mapping[str, bytes] | None = None, method: int = zipfile.ZIP_STORED
+) -> Path:
+    with zipfile.ZipFile(path, "w", method) as bundle:
+        for name, content in {"meta.json": files.meta_bytes, **files.pictures, **(changed or {})}.items():
+            bundle.writestr(name, content)
+    return path
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(StageError) as caught:
+        read_sog(path)
+    assert (caught.value.code, caught.value.exit_code, caught.value.retryable) == ("bad_sog", INPUT_ERROR, False)
+    return str(caught.value)
+
+
+def altered(path: Path, at: dict[bytes, int], value: Callable[[int], int]) -> Path:
+    """Sets the byte so far behind each signature in the zip."""
+    content = bytearray(path.read_bytes())
+    for signature, offset in at.items():
+        found = content.find(signature)
+        while found >= 0:
+            content[found + offset] = value(content[found + offset])
+            found = content.find(signature, found + 4)
+    path.write_bytes(content)
+    return path
+
+
+def test_an_encrypted_bundle_is_refused_as_such(tmp_path: Path, files: SogFiles) -> None:
+    path = bundle_of(tmp_path / "bad.sog", files)
+    altered(path, {b"PK\x01\x02": 8, b"PK\x03\x04": 6}, lambda flags: flags | 1)
+    assert "meta.json is encrypted" in refusal(path)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_bundle_that_no_viewer_could_unpack_is_refused(tmp_path: Path, files: SogFiles, method: int) -> None:
+    path = bundle_of(tmp_path / "bad.sog", files, method=method)
+    assert f"meta.json is compressed by method {method}" in refusal(path)
+
+
+def test_a_deflated_bundle_is_read_and_a_damaged_one_refused_by_entry(tmp_path: Path, files: SogFiles) -> None:
+    path = bundle_of(tmp_path / "scene.sog", files, method=zipfile.ZIP_DEFLATED)
+    np.testing.assert_array_equal(read_sog(path).means, files.decode().splats.means)
+    content = bytearray(path.read_bytes())
+    content[content.index(b"quats.webp") + len("quats.webp")] = 0xFF
+    path.write_bytes(content)
+    assert "quats.webp is damaged" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"[" * 500_000, "nested too deeply"),
+        (b"{", "meta.json cannot be parsed"),
+        (b'{"version": ' + b"9" * 5000 + b"}", "meta.json cannot be parsed"),
+        (b'{"version": 2, "count": 1, "means": {"mins": [%s]}}' % str(10**400).encode(), "means.mins"),
+        (json.dumps({"version": "x" * 10_000}).encode(), "version is 'xxxx"),
+    ],
+)  # fmt: skip
+def test_a_description_from_a_stranger_is_an_error_and_no_traceback(tmp_path: Path, content: bytes, words: str) -> None:
+    (tmp_path / "meta.json").write_bytes(content)
+    assert words in refusal(tmp_path / "meta.json")
+    assert len(refusal(tmp_path / "meta.json")) < 300
+
+
+def test_a_folder_in_the_place_of_a_picture_is_named(tmp_path: Path, files: SogFiles) -> None:
+    files.write_folder(tmp_path / "scene")
+    (tmp_path / "scene" / "quats.webp").unlink()
+    assert "quats.webp is missing" in refusal(tmp_path / "scene")
+    (tmp_path / "scene" / "quats.webp").mkdir()
+    assert "quats.webp is no file" in refusal(tmp_path / "scene")
+
+
+def test_a_zip_that_lost_its_beginning_is_refused(tmp_path: Path, files: SogFiles) -> None:
+    path = bundle_of(tmp_path / "bad.sog", files)
+    path.write_bytes(path.read_bytes()[1000:])
+    assert "cut off at its beginning" in refusal(path)
+
+
+def saved_again(content: bytes, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    with Image.open(io.BytesIO(content)) as picture:
+        picture.save(buffer, "WEBP", **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("name", ["means_l.webp", "means_u.webp", "scales.webp"])
+@pytest.mark.parametrize("options", [{"quality": 60}, {"quality": 60, "exif": b"Exif\0\0MM\0*\0\0\0\x08\0\0"}])
+def test_a_lossy_picture_is_refused_as_its_numbers_are_changed(
+    tmp_path: Path, files: SogFiles, name: str, options: dict[str, Any]
+) -> None:
+    lossy = saved_again(files.pictures[name], **options)
+    assert f"{name} is a lossy or animated WebP" in refusal(bundle_of(tmp_path / "bad.sog", files, {name: lossy}))
+
+
+def test_a_lossless_picture_with_metadata_is_read(tmp_path: Path, files: SogFiles) -> None:
+    content = saved_again(files.pictures["quats.webp"], lossless=True, exact=True, exif=b"Exif\0\0MM\0*\0\0\0\x08\0\0")
+    assert content[12:16] == b"VP8X"
+    path = bundle_of(tmp_path / "scene.sog", files, {"quats.webp": content})
+    np.testing.assert_array_equal(read_sog(path).quats, files.decode().splats.quats)
+    other_size = content[:24] + b"\1" + content[25:]
+    assert "of its size" in refusal(bundle_of(tmp_path / "bad.sog", files, {"quats.webp": other_size}))
+
+
+def test_no_picture_is_decoded_that_is_too_large_for_its_splats(tmp_path: Path, files: SogFiles) -> None:
+    width, height = 1000, 73  # for 6,000 splats: 6,600 and 65,536 to spare
+    header = b"RIFF\x14\0\0\0WEBPVP8L\x08\0\0\0\x2f" + (width - 1 | height - 1 << 14).to_bytes(4, "little") + b"\0\0\0"
+    path = bundle_of(tmp_path / "bad.sog", files, {"quats.webp": header})
+    assert "quats.webp is 1000x73; at most 72,136 pixels" in refusal(path)
+
+
+def test_an_entry_that_unpacks_to_more_than_a_picture_needs_is_not_unpacked(tmp_path: Path, files: SogFiles) -> None:
+    bomb = {"quats.webp": bytes(600_000)}
+    path = bundle_of(tmp_path / "bad.sog", files, bomb, zipfile.ZIP_DEFLATED)
+    assert "quats.webp announces 600,000 bytes; at most 577,088" in refusal(path)
+
+
+def test_a_count_that_the_bytes_cannot_hold_is_refused_before_memory_is_taken(tmp_path: Path, files: SogFiles) -> None:
+    huge = SogFiles({**files.meta, "count": 50_000_000}, files.pictures)
+    held = sum(map(len, files.pictures.values()))
+    words = f"50,000,000 splats are announced, which {held:,} bytes cannot hold"
+    assert words in refusal(bundle_of(tmp_path / "bad.sog", huge))
+    huge.write_folder(tmp_path / "bad")
+    assert words in refusal(tmp_path / "bad")
+
+
+def test_splats_that_are_all_alike_are_few_bytes_and_read_all_the_same(tmp_path: Path, scene: Splats) -> None:
+    alike = encode_sog(scene.take(np.zeros(60_000, int)), Precision()).files
+    assert alike.size < 60_000 / 8
+    assert len(read_sog(bundle_of(tmp_path / "alike.sog", alike))) == 60_000
+    require_believable(1_000_000, 1)
+    require_believable(4_000_000, 1_000_000)
+    with pytest.raises(ValueError, match="4,000,001 splats"):
+        require_believable(4_000_001, 1_000_000)
