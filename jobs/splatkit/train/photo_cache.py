@@ -15,6 +15,13 @@ from splatkit.errors import input_error
 from splatkit.train.scene import View, unreadable
 
 MEMORY_SHARE = 0.35  # of what is free when training starts
+LEAST_FREE = 1 << 28  # bytes; what is counted on in any case
+CGROUP = Path("/sys/fs/cgroup")
+# Of both versions: folder, limit, use, and what of the use the kernel gives back when it is needed.
+CGROUP_FILES = (
+    ("", "memory.max", "memory.current", ("inactive_file", "active_file", "slab_reclaimable")),
+    ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", ("total_inactive_file", "total_active_file")),
+)
 Image.MAX_IMAGE_PIXELS = (
     500_000_000  # aerial cameras have 150 megapixels; beyond this Pillow warns, at twice this it refuses
 )
@@ -115,20 +122,34 @@ def _open(path: Path, mode: str, expected: tuple[int, int], size: tuple[int, int
         raise unreadable(path, problem) from problem
 
 
-def free_memory() -> int:
+def free_memory(cgroup: Path = CGROUP) -> int:
     """Bytes that this process may still take: of the machine, and of its control group where that is less."""
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    for line in _lines("/proc/meminfo"):
-        if line.startswith("MemAvailable:"):
-            free = int(line.split()[1]) * 1024
-    limit, used = _lines("/sys/fs/cgroup/memory.max"), _lines("/sys/fs/cgroup/memory.current")
-    if limit and used and limit[0].isdigit():
-        free = min(free, int(limit[0]) - int(used[0]))
-    return max(free, 1 << 28)
+    if available := _numbers(Path("/proc/meminfo")).get("MemAvailable:"):
+        free = available * 1024
+    for folder, limit_file, used_file, reclaimable in CGROUP_FILES:
+        limit, used = _number(cgroup / folder / limit_file), _number(cgroup / folder / used_file)
+        if limit is not None and used is not None:
+            # The page cache counts as used, and a container that has downloaded its input is full of it.
+            parts = _numbers(cgroup / folder / "memory.stat")
+            cached = sum(parts.get(name, 0) for name in reclaimable)
+            free = min(free, limit - max(0, used - cached))
+    return max(free, LEAST_FREE)
 
 
-def _lines(path: str) -> list[str]:
+def _numbers(path: Path) -> dict[str, int]:
+    """Of a file of lines "name number"."""
     try:
-        return Path(path).read_text().splitlines()
+        lines = [line.split() for line in path.read_text().splitlines()]
     except OSError:
-        return []
+        return {}
+    return {line[0]: int(line[1]) for line in lines if len(line) > 1 and line[1].isdigit()}
+
+
+def _number(path: Path) -> int | None:
+    """None where there is no such file, or no limit."""
+    try:
+        text = path.read_text().strip()
+    except OSError:
+        return None
+    return int(text) if text.isdigit() else None
