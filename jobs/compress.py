@@ -30,10 +30,10 @@ from splatkit.compress.precision_steps import within_loss, within_size
 from splatkit.compress.quality import Judge, attribute_errors
 from splatkit.compress.sog_orders import OrderChoice, order_of
 from splatkit.errors import StageError
-from splatkit.formats.paletted import Paletted
+from splatkit.formats.paletted import Paletted, own_palette
 from splatkit.formats.sog import open_sog
 from splatkit.formats.splat_files import read_splats
-from splatkit.formats.spool import release, spooled
+from splatkit.formats.spool import release, spooled, taken
 from splatkit.options import read_options
 from splatkit.splats import Splats
 from splatkit.stage import Progress, run_stage, write_json
@@ -61,7 +61,7 @@ class CompressOptions:
     # how the splats are drawn; auto: with Mip-Splatting's filter where the file says that it was trained with it
     rasterize_mode: Literal["auto", "classic", "antialiased"] = "auto"
     prune: bool = False  # drop Gaussians that no picture shows: fainter than 1/255, or far outside the scene
-    sh_degree: int = 3  # leave out the bands of spherical harmonics above this
+    sh_degree: int = 3  # leave out the bands of spherical harmonics above this; what that costs counts as loss
     levels: int = 3  # of detail, each with half as many splats as the one before; 1: none but the whole
     views: int = 8  # compared before and after, at most: held-out photos, or a ring of cameras without photos
     view_size: int = 640  # longest side of these pictures in pixels
@@ -109,27 +109,36 @@ def compress(options: CompressOptions) -> dict[str, Any]:
     progress.finish()
     metrics = summary(report, time.monotonic() - started)
     if not report["held"] and not options.target_mb:
-        lost = f"{report['quality']['loss_db']:.3f} dB are lost at the finest precision"
-        fix = "scene.sog is there at its finest. Give a larger --max-loss-db to accept it."
-        raise StageError("quality_not_held", f"{lost}; {options.max_loss_db:g} are allowed", fix, metrics=metrics)
+        raise not_held(options, report, metrics)
     return metrics
+
+
+def not_held(options: CompressOptions, report: dict[str, Any], metrics: dict[str, Any]) -> StageError:
+    lost = f"{report['quality']['loss_db']:.3f} dB are lost at the {report['precision']} precision"
+    cut = f", {report['cut_db']:.3f} by sh_degree and prune alone" if report["cut_db"] else ""
+    fix = "scene.sog is there all the same. Give a larger --max-loss-db to accept it"
+    fix += ", or cut less away." if report["cut_db"] > options.max_loss_db else "."
+    return StageError("quality_not_held", f"{lost}{cut}; {options.max_loss_db:g} are allowed", fix, metrics=metrics)
 
 
 def encode(
     options: CompressOptions, path: Path, work: Path, progress: Progress
 ) -> tuple[dict[str, Any], Judge, Iterator[Splats]]:
     """Writes the scene; returns its report, its judge and its levels of detail, which alone still hold the splats."""
-    splats, facts = prepared(options, path, work, progress)
-    shots = find_shots(options, path, splats, np.array(facts["turn"]), work, progress)
+    whole, facts = prepared(options, path, work, progress)
+    shots = find_shots(options, path, whole, np.array(facts["turn"]), work, progress)
     progress.begin("views", "rendering the original", len(shots))
-    judge = Judge(splats, shots, lambda done, total: progress.update(done, total, "comparing pictures"))
-    release(splats.shN)
+    judge = Judge(whole, shots, lambda done, total: progress.update(done, total, "comparing pictures"))
+    release(whole.shN)
+    splats = cut(options, whole, facts, work, progress)
+    cut_db = 0.0 if splats is whole else judge.compare(own_palette(splats)).loss_db
+    del whole
     progress.begin("encoding", "encoding")
     order = partial(order_of, order=options.order, say=progress.say)
     if options.target_mb:
         attempt = within_size(splats, judge, round(options.target_mb * 1e6), order, progress.say)
     else:
-        attempt = within_loss(splats, judge, options.max_loss_db, order, progress.say)
+        attempt = within_loss(splats, judge, options.max_loss_db, order, progress.say, cut_db)
     held = attempt.quality.loss_db <= options.max_loss_db
     if attempt.step != "usual":
         progress.say(f"precision is {attempt.step}, to keep within the limit")
@@ -145,6 +154,7 @@ def encode(
         "bytes": {SCENE: (options.output_dir / SCENE).stat().st_size, **encoded.files.sizes},
         "precision": attempt.step,
         "held": held,  # max_loss_db
+        "cut_db": round(cut_db, 4),  # of the loss: what sh_degree and prune alone take
         "merged": attempt.merged,
         "quality": attempt.quality.as_json(),
         "invisible": len(encoded.order) - encoded.visible,  # in the file, but with nothing besides their place in it
@@ -157,30 +167,41 @@ def encode(
 
 
 def prepared(options: CompressOptions, path: Path, work: Path, progress: Progress) -> tuple[Splats, dict[str, Any]]:
-    """The splats to encode, and the report's facts about them."""
+    """The whole scene, which all results are judged by, and the report's facts about it."""
     source = read_splats(path)
     if options.rasterize_mode != "auto":
         source = replace(source, antialiased=options.rasterize_mode == "antialiased")
-    count, degree = len(source), source.sh_degree
-    source = spooled(source.with_sh_degree(min(degree, options.sh_degree)), work / "read")
+    source = spooled(source, work / "read")
     cleaned = without_broken(source)
     release(source.shN)
-    dropped = cleaned.dropped
-    if options.prune:
-        cleaned = without_invisible(cleaned.splats)
-        dropped = {**dropped, **cleaned.dropped}
-    for reason, gone in dropped.items():
-        progress.say(f"{gone:,} of {count:,} splats dropped: {reason}")
+    say_dropped(cleaned.dropped, len(source), progress)
     turn = UPRIGHT[find_up(options)]
     splats = spooled(turned(cleaned.splats, turn), work / "prepared")
     release(source.shN)
     return splats, {
         **MADE_BY,
-        "source": {"file": path.name, "bytes": size_of(path), "splats": count, "sh_degree": degree},
-        "dropped": dropped,
+        "source": {
+            "file": path.name, "bytes": size_of(path), "splats": len(source), "sh_degree": source.sh_degree
+        },
+        "dropped": cleaned.dropped,
         "rasterize_mode": "antialiased" if source.antialiased else "classic",
         "turn": turn.tolist(),  # scene.sog = turn * splat.ply
-    }
+    }  # fmt: skip
+
+
+def cut(options: CompressOptions, splats: Splats, facts: dict[str, Any], work: Path, progress: Progress) -> Splats:
+    """What the options leave of the scene; the very same where they leave all of it."""
+    rows, gone = without_invisible(splats) if options.prune else (np.arange(len(splats)), {})
+    say_dropped(gone, facts["source"]["splats"], progress)
+    facts["dropped"] |= gone
+    if len(rows) == len(splats) and splats.sh_degree <= options.sh_degree:
+        return splats
+    return spooled(taken(splats.with_sh_degree(min(splats.sh_degree, options.sh_degree)), rows), work / "cut")
+
+
+def say_dropped(dropped: dict[str, int], count: int, progress: Progress) -> None:
+    for reason, gone in dropped.items():
+        progress.say(f"{gone:,} of {count:,} splats dropped: {reason}")
 
 
 def find_up(options: CompressOptions) -> str:

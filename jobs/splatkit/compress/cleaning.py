@@ -45,8 +45,8 @@ def _not_finite(values: NDArray[np.float32]) -> NDArray[np.bool_]:
     return np.concatenate([~np.isfinite(part).all(axis=1) for part in parts])
 
 
-def without_invisible(splats: Splats) -> Cleaned:
-    """Drops what is fainter than 8 bits can show, and strays far outside the scene."""
+def without_invisible(splats: Splats) -> tuple[NDArray[np.int64], dict[str, int]]:
+    """(rows that stay, how many go by reason): what is fainter than 8 bits can show goes, and strays far outside."""
     faint = ~is_visible(splats)
     centre = np.median(splats.means, axis=0)
     distance = np.linalg.norm(splats.means - centre, axis=1)
@@ -55,4 +55,4 @@ def without_invisible(splats: Splats) -> Cleaned:
     if gone.all():
         raise input_error("no_splats", "not one splat is visible", "Look at the training's report and train again.")
     counts = {"faint": int(faint.sum()), "outside": int((far & ~faint).sum())}
-    return Cleaned(splats.take(~gone), {reason: count for reason, count in counts.items() if count})
+    return np.flatnonzero(~gone), {reason: count for reason, count in counts.items() if count}

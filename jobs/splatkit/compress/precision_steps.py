@@ -50,15 +50,20 @@ class Attempt:
     merged: int = 0  # splats fewer than the source has, to meet a size
 
 
-def within_loss(splats: Splats, judge: Judge, max_loss_db: float, order: Order, say: Callable[[str], None]) -> Attempt:
-    """The usual precision, and finer ones until the pictures lose no more than allowed."""
+def within_loss(
+    splats: Splats, judge: Judge, max_loss_db: float, order: Order, say: Callable[[str], None], cut_db: float = 0
+) -> Attempt:
+    """The usual precision, and finer ones until the pictures lose no more than allowed.
+
+    `cut_db` is what they lost before: none is finer than that.
+    """
     rows = order(splats)
     for step in ("usual", "fine", "finest"):
         encoded = encode_sog(splats, STEPS[step], rows)
         quality = judge.compare(encoded.files.decode())
         lost = f"{quality.loss_db:.3f} dB lost of {max_loss_db:g} allowed"
         say(f"precision {step}: {encoded.files.size / 1e6:.2f} MB, {lost}")
-        if quality.loss_db <= max_loss_db:
+        if quality.loss_db <= max_loss_db or cut_db > max_loss_db:
             break
     return Attempt(step, encoded, quality)
 
@@ -84,7 +89,7 @@ def within_size(splats: Splats, judge: Judge, most_bytes: int, order: Order, say
 
 
 def _merged_to_size(splats: Splats, size: int, most_bytes: int, order: Order, say: Callable[[str], None]) -> Encoded:
-    """As many splats as fit, from what all of them take: by secants between a number that fits and one that does not."""
+    """As many splats as fit, by secants between a number that fits and one that does not; `size` is that of all."""
     source = visible_part(splats.with_sh_degree(0))  # the coarsest precision has no harmonics
     few, many = (0, BYTES_OF_ZIP), (len(source), size)  # numbers of splats, and what they take
     best: Encoded | None = None

@@ -26,6 +26,8 @@ class ViewScore:
     ssim: float
     psnr_before: float | None  # against the photo
     psnr_after: float | None
+    ssim_before: float | None
+    ssim_after: float | None
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,10 @@ class Quality:
 
     @property
     def summary(self) -> dict[str, Any]:
-        photos = [view for view in self.views if view.psnr_before is not None]
         means = {"psnr": _mean([v.psnr for v in self.views]), "ssim": _mean([v.ssim for v in self.views])}
-        if photos:
-            means["photo_psnr_before"] = _mean([v.psnr_before or 0 for v in photos])
-            means["photo_psnr_after"] = _mean([v.psnr_after or 0 for v in photos])
+        for name in ("psnr_before", "psnr_after", "ssim_before", "ssim_after"):
+            against = [value for view in self.views if (value := getattr(view, name)) is not None]
+            means |= {f"photo_{name}": _mean(against)} if against else {}
         kind = "measured against photos" if self.measured else f"estimated for a training of {USUAL_PSNR:g} dB"
         return {**means, "loss_db": round(self.loss_db, 4), "loss_is": kind, "views": len(self.views)}
 
@@ -134,8 +135,11 @@ class _Error:
 
 
 def _score(name: str, before: Floats, after: Floats, photo: Floats | None) -> ViewScore:
-    against = (None, None) if photo is None else (round(psnr(before, photo), 4), round(psnr(after, photo), 4))
-    return ViewScore(name, round(psnr(after, before), 3), round(ssim(after, before), 5), *against)
+    between = round(psnr(after, before), 3), round(ssim(after, before), 5)
+    if photo is None:
+        return ViewScore(name, *between, None, None, None, None)
+    psnrs = round(psnr(before, photo), 4), round(psnr(after, photo), 4)
+    return ViewScore(name, *between, *psnrs, round(ssim(before, photo), 5), round(ssim(after, photo), 5))
 
 
 def _mean(values: list[float]) -> float:

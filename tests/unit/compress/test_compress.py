@@ -174,6 +174,31 @@ def test_invisible_splats_go_when_asked_and_only_then(tmp_path: Path, run: Run) 
     assert report["dropped"]["outside"] == 20
 
 
+def test_harmonics_that_are_left_out_count_as_loss_which_no_precision_mends(
+    tmp_path: Path, run: Run, shiny_scene: Splats
+) -> None:
+    write_ply(tmp_path / "in" / "splat.ply", shiny_scene)
+    code, result = run("--levels", "1", "--sh-degree", "0")
+    assert (code, result["error"]["code"]) == (FAILED, "quality_not_held")
+    assert result["metrics"]["loss_db"] > 0.3 and result["metrics"]["precision"] == "usual"
+    assert "by sh_degree and prune alone" in result["error"]["cause"] and "cut less" in result["error"]["fix"]
+    code, accepted = run("--levels", "1", "--sh-degree", "0", "--max-loss-db", "20")
+    assert (code, accepted["metrics"]["loss_db"]) == (DONE, result["metrics"]["loss_db"])
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["cut_db"] == pytest.approx(report["quality"]["loss_db"], rel=0.1)
+    assert report["source"]["sh_degree"] == 3 and read_sog(tmp_path / "out" / "scene.sog").sh_degree == 0
+    assert run("--levels", "1", "--sh-degree", "2")[1]["metrics"]["loss_db"] < report["cut_db"]
+
+
+def test_what_was_pruned_is_missed_where_pictures_showed_it(tmp_path: Path, run: Run) -> None:
+    seen, wall = ball(1500), ball(4, seed=3)
+    far = np.array([[0, 0, 150], [0, 0, -150], [150, 0, 0], [-150, 0, 0]], np.float32)
+    wall = replace(wall, means=far, scales=np.full((4, 3), 4, np.float32), opacities=np.full(4, 5, np.float32))
+    write_ply(tmp_path / "in" / "splat.ply", join([seen, wall]))
+    assert run("--levels", "1")[1]["metrics"]["psnr"] > 40
+    assert run("--levels", "1", "--prune", "--max-loss-db", "20")[1]["metrics"]["psnr"] < 30
+
+
 def test_no_splat_and_several_splats_say_what_to_give(tmp_path: Path, run: Run) -> None:
     code, result = run()
     assert (code, result["error"]["code"]) == (INPUT_ERROR, "no_splat")
@@ -208,6 +233,11 @@ def test_photos_that_training_held_out_are_the_judge_where_they_are(tmp_path: Pa
     # The photos are renders of the very splat with noise of 30 dB: less would mean that the cameras do not agree.
     assert 29 < result["metrics"]["photo_psnr_after"] <= result["metrics"]["photo_psnr_before"] < 32
     assert result["metrics"]["views"] == 3
+    assert 0.5 < result["metrics"]["photo_ssim_after"] <= result["metrics"]["photo_ssim_before"] < 0.999
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    for name in ("psnr_before", "psnr_after", "ssim_before", "ssim_after"):
+        mean = np.mean([view[name] for view in report["quality"]["by_view"]])
+        assert result["metrics"][f"photo_{name}"] == pytest.approx(mean, abs=1e-4)
 
 
 def test_the_outputs_of_both_earlier_stages_lie_beside_each_other(tmp_path: Path, run: Run) -> None:
