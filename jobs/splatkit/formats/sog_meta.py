@@ -10,6 +10,7 @@ from splatkit.formats.limits import MAX_SPLATS
 from splatkit.splats import Floats
 
 MAX_PALETTE = 65536
+CODES = 256  # most entries of a codebook
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,10 @@ def parse_meta(meta: Any) -> SogMeta:
         means_mins=_numbers(means, "means.mins", 3, 3),
         means_maxs=_numbers(means, "means.maxs", 3, 3),
         means_files=_files(means, "means.files", 2),  # type: ignore[arg-type]
-        scales_codebook=_numbers(_field(meta, "scales"), "scales.codebook", 1, 256),
+        scales_codebook=_codebook(_field(meta, "scales"), "scales.codebook"),
         scales_file=_files(meta["scales"], "scales.files", 1)[0],
         quats_file=_files(_field(meta, "quats"), "quats.files", 1)[0],
-        sh0_codebook=_numbers(_field(meta, "sh0"), "sh0.codebook", 1, 256),
+        sh0_codebook=_codebook(_field(meta, "sh0"), "sh0.codebook"),
         sh0_file=_files(meta["sh0"], "sh0.files", 1)[0],
         palette=_palette(meta["shN"]) if meta.get("shN") else None,
         antialiased=meta.get("antialias") is True,
@@ -65,7 +66,7 @@ def parse_meta(meta: Any) -> SogMeta:
 def _palette(shn: Any) -> Palette:
     centroids, labels = _files(shn, "shN.files", 2)
     count, bands = _integer(shn, "shN.count", 1, MAX_PALETTE), _integer(shn, "shN.bands", 1, 3)
-    return Palette(count, bands, _numbers(shn, "shN.codebook", 1, 256), centroids, labels)
+    return Palette(count, bands, _codebook(shn, "shN.codebook"), centroids, labels)
 
 
 def _field(holder: Any, name: str) -> Any:
@@ -82,14 +83,27 @@ def _integer(holder: Any, name: str, least: int, most: int) -> int:
     return value
 
 
-def _numbers(holder: Any, name: str, least: int, most: int) -> Floats:
+def _codebook(holder: Any, name: str) -> Floats:
     values = _field(holder, name)
+    if not isinstance(values, list) or len(values) != CODES or values[0] is not None:
+        return _finite(values, name, 1, CODES)
+    # Such files are about; PlayCanvas' engine puts the same value in its place.
+    rest = _finite(values[1:], name, CODES - 1, CODES - 1)
+    return np.concatenate([[rest[0] + (rest[0] - rest[-1]) / (CODES - 1)], rest]).astype(np.float32)
+
+
+def _numbers(holder: Any, name: str, least: int, most: int) -> Floats:
+    return _finite(_field(holder, name), name, least, most)
+
+
+def _finite(values: Any, name: str, least: int, most: int) -> Floats:
     try:
         numbers = np.array(values, dtype=np.float32)
     except (TypeError, ValueError, OverflowError):
         numbers = np.empty(0, np.float32)
     if numbers.ndim != 1 or not least <= len(numbers) <= most or not np.isfinite(numbers).all():
-        raise ValueError(f"meta.json: {name} must be a list of {least} to {most} finite numbers")
+        wanted = f"{least} to {most}" if least < most else f"{most}"
+        raise ValueError(f"meta.json: {name} must be a list of {wanted} finite numbers")
     return numbers
 
 

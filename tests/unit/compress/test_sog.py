@@ -360,3 +360,22 @@ def test_splats_that_are_all_alike_are_few_bytes_and_read_all_the_same(tmp_path:
     require_believable(4_000_000, 1_000_000)
     with pytest.raises(ValueError, match="4,000,001 splats"):
         require_believable(4_000_001, 1_000_000)
+
+
+def test_codebooks_that_begin_with_null_are_read_as_playcanvas_engine_reads_them(
+    tmp_path: Path, shiny_scene: Splats
+) -> None:
+    files = encode_sog(shiny_scene, Precision()).files
+    meta = json.loads(files.meta_bytes)
+    for name in ("scales", "sh0", "shN"):
+        codebook = meta[name]["codebook"]
+        codebook += codebook[-1:] * (256 - len(codebook))
+        codebook[0] = codebook[1] + (codebook[1] - codebook[255]) / 255
+    wanted = SogFiles(meta, files.pictures).decode().expanded
+    for name in ("scales", "sh0", "shN"):
+        meta[name]["codebook"][0] = None
+    found = read_sog(bundle_of(tmp_path / "null.sog", SogFiles(meta, files.pictures)))
+    for name in ("scales", "sh0", "shN"):
+        np.testing.assert_allclose(getattr(found, name), getattr(wanted, name), rtol=1e-6)
+    meta["sh0"]["codebook"][7] = None
+    assert "sh0.codebook must be" in refusal(bundle_of(tmp_path / "bad.sog", SogFiles(meta, files.pictures)))
