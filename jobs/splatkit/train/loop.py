@@ -16,6 +16,7 @@ from splatkit.train.outputs import emit_metrics, write_preview
 from splatkit.train.training import DivergedError, Training
 
 CHECKPOINT_SHARE = 0.02  # of the time may go into checkpoints
+BROKEN_SHARE = 0.01  # of the Gaussians may be left out at the end because they are not finite
 
 
 def optimise(training: Training, folder: Path, identity: str, progress: Progress) -> None:
@@ -26,12 +27,13 @@ def optimise(training: Training, folder: Path, identity: str, progress: Progress
     options, ranks, total = training.options, training.ranks, training.max_steps
     every = options.evaluate_every or max(1, total // 20)
     progress.begin("training", "training", total)
-    saver = Saver(training, folder, identity)
+    saver = Saver(training, folder, identity, progress)
     with stop_signal() as stop, stopwatch(training) as watch:
 
         def stop_if_asked() -> None:
             if ranks.any(bool(stop)):
-                saver.save()
+                with watch.paused():
+                    saver.save()
                 raise Interrupted
 
         evaluated_at = training.history[-1]["step"] if training.history else -every
@@ -41,13 +43,15 @@ def optimise(training: Training, folder: Path, identity: str, progress: Progress
                 if ranks.any(saver.due):
                     with watch.paused():
                         saver.save(preview=options.output_dir / "preview.jpg")
-            if training.step // every > evaluated_at // every or training.step >= total:
+            due = training.step // every > evaluated_at // every or training.step >= total
+            if due and training.step > evaluated_at:
                 with watch.paused():
                     evaluate(training, stop_if_asked)
                 evaluated_at = training.step
-                if ranks.any(plateau(training, options)):
-                    progress.say(f"held-out PSNR no longer rises: stopping at step {training.step} of {total}")
-                    break
+            # Also right after a restart: what had stopped for this must not go on.
+            if training.step == evaluated_at and ranks.any(plateau(training, options)):
+                progress.say(f"held-out PSNR no longer rises: stopping at step {training.step} of {total}")
+                break
             if training.step >= total:
                 break
             try:
@@ -55,22 +59,29 @@ def optimise(training: Training, folder: Path, identity: str, progress: Progress
             except DivergedError as problem:
                 raise diverged(training, problem, folder) from problem
             progress.update(min(training.step, total), total, progress_line(training))
-    saver.save()
+    if not saver.save() and training.broken() > BROKEN_SHARE * sum(ranks.sizes(training.count)):
+        cause = f"{training.broken()} Gaussians are not finite at step {training.step}"
+        raise diverged(training, DivergedError(cause), folder)
 
 
 class Saver:
     """Checkpoints at the set interval, or less often where they would take too much of the time."""
 
-    def __init__(self, training: Training, folder: Path, identity: str) -> None:
-        self._training, self._folder, self._identity = training, folder, identity
+    def __init__(self, training: Training, folder: Path, identity: str, progress: Progress) -> None:
+        self._training, self._folder, self._identity, self._progress = training, folder, identity, progress
         self._at = time.monotonic() + training.options.checkpoint_seconds
 
     @property
     def due(self) -> bool:
-        return time.monotonic() >= self._at
+        return time.monotonic() >= self._at and not self._training.suspect
 
-    def save(self, preview: Path | None = None) -> None:
+    def save(self, preview: Path | None = None) -> bool:
+        """False, and the checkpoints before are left as they are, where this one would be of no use."""
         begun = time.monotonic()
+        if broken := self._training.broken():
+            self._at = begun + self._training.options.checkpoint_seconds
+            self._progress.say(f"{broken} Gaussians are not finite: no checkpoint of step {self._training.step}")
+            return False
         state = {**self._training.state(), "fingerprint": self._identity}
         if self._training.ranks.first:
             save_checkpoint(self._folder, self._training.step, state)
@@ -79,19 +90,24 @@ class Saver:
         spent = time.monotonic() - begun
         self._training.saving += spent
         self._at = time.monotonic() + max(self._training.options.checkpoint_seconds, spent / CHECKPOINT_SHARE)
+        return True
 
 
 class Stopwatch:
     def __init__(self, training: Training) -> None:
         self._training, self._started = training, time.monotonic()
+        self._pauses = 0  # one within another: a checkpoint within an evaluation
 
     def stop(self) -> None:
         self._training.seconds += time.monotonic() - self._started
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        self.stop()
+        if not self._pauses:
+            self.stop()
+        self._pauses += 1
         yield
+        self._pauses -= 1
         self._started = time.monotonic()
 
 

@@ -37,8 +37,9 @@ EXPOSURE_RATE = 1e-3
 START = {"mcmc": (0.5, 1.0), "default": (0.1, 1.0)}  # opacity of the first Gaussians, and width in neighbour distances
 SKY_GAUSSIANS, SKY_DISTANCE = 4_000, 60.0  # units of the normalised scene
 SAMPLE = 1 << 14  # bytes of a photo
-CHECKPOINT_FORMAT = "2"  # of what state() returns
-DIVERGED = 6.0  # a loss so many times the recent one's, for a while, is no accident
+CHECKPOINT_FORMAT = "3"  # of what state() returns
+DIVERGED = 6.0  # a loss so many times the recent one's, look after look, is no accident
+FEWEST_HIGH, HIGH_ROUND = 5, 0.5  # so many looks, and so much of a round of the photos: one bad photo is no divergence
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class Training:
         self._sampler = torch.Generator().manual_seed(options.seed)
         self._order: list[int] = []
         self._recent = 0.0  # smoothed loss
+        self._high = 0  # looks in a row that found far more than that
         self.losses: list[float] = []  # one per look
         self.history: list[dict[str, float]] = []  # evaluations
         self.seconds = 0.0  # of training, over all attempts
@@ -203,12 +205,34 @@ class Training:
     def _watch(self, value: float) -> None:
         if not math.isfinite(value):
             raise DivergedError(f"the loss became {value} at step {self.step}")
-        if self.step > 50 and value > DIVERGED * max(self._recent, 0.02):
-            raise DivergedError(
-                f"the loss rose to {value:.3g} at step {self.step}, {value / self._recent:.0f} times what it was"
-            )
-        self._recent = value if self.step == 0 else 0.98 * self._recent + 0.02 * value
         self.losses.append(value)
+        high = self.step > 50 and value > DIVERGED * max(self._recent, 0.02)
+        self._high = self._high + 1 if high else 0
+        if not high:
+            self._recent = value if self.step == 0 else 0.98 * self._recent + 0.02 * value
+        elif self._high >= max(FEWEST_HIGH, HIGH_ROUND * self._looks_per_round):
+            raise DivergedError(
+                f"the loss rose to {value:.3g} at step {self.step}, {value / self._recent:.0f} times what it was, "
+                f"and stayed there for {self._high} looks at it"
+            )
+
+    @property
+    def _looks_per_round(self) -> float:
+        return len(self.train_views) / (self.ranks.count * self.backend.look_every)
+
+    @property
+    def suspect(self) -> bool:
+        """The loss is far above what it was, be it of one bad photo or the begin of a divergence."""
+        return self._high > 0
+
+    @torch.no_grad()
+    def broken(self) -> int:
+        """Gaussians of all ranks that are not finite; between two looks at the loss they can be any number."""
+        whole = torch.ones(self.count, dtype=torch.bool, device=self.backend.device)
+        for value in self.values.values():
+            if value.numel():
+                whole &= value.isfinite().reshape(self.count, -1).all(1)
+        return sum(self.ranks.sizes(int((~whole).sum())))
 
     def _next_view(self, shrink: int, blur: int) -> tuple[int, tuple[int, int]]:
         """This rank's photo, and the largest width and height of all ranks' photos, which gsplat wants to be alike.
@@ -243,6 +267,7 @@ class Training:
             "sampler": self._sampler.get_state(),
             "order": list(self._order),
             "recent": self._recent,
+            "high": self._high,
             "losses": list(self.losses),
             "history": [dict(row) for row in self.history],
             "seconds": self.seconds,
@@ -266,7 +291,7 @@ class Training:
         self._exposure_tool.load_state_dict(state["exposure_tool"])
         self._restore_dice(state)
         self._sampler.set_state(state["sampler"])
-        self._order, self._recent = list(state["order"]), state["recent"]
+        self._order, self._recent, self._high = list(state["order"]), state["recent"], state["high"]
         self.losses, self.history = list(state["losses"]), [dict(row) for row in state["history"]]
         self.step, self.seconds = state["step"], state["seconds"]
 

@@ -1,5 +1,6 @@
 """The stage as it is run: what it writes, what it refuses, and that it goes on where it was cut off."""
 
+import dataclasses
 import json
 import os
 import random
@@ -66,6 +67,14 @@ def undisturbed(scene: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
 
 def run(scene: Path, out: Path, *more: str) -> int:
     return train.main(["--input-dir", str(scene), "--output-dir", str(out), "--preset", "draft", *SMALL, *more])
+
+
+def newest(out: Path) -> Path:
+    return max(out.with_name(f"{out.name}.checkpoint").glob("step-*.pt"), key=lambda path: path.name)
+
+
+def saved_step(out: Path) -> int:
+    return int(newest(out).name.split("-")[1])
 
 
 def result(out: Path) -> dict[str, Any]:
@@ -187,6 +196,89 @@ def test_a_diverging_loss_stops_the_stage_and_keeps_the_last_good_checkpoint(
     assert error["code"] == "diverged" and "nan at step 60" in error["cause"]
     assert result(out)["metrics"]["step"] == 60
     assert max((tmp_path / "out.checkpoint").glob("step-*.pt")).name < "step-00000061"
+
+
+def test_a_loss_that_explodes_and_stays_high_stops_the_stage_with_a_checkpoint_of_before(
+    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Training._loss
+
+    def exploded(self: Training, *arguments: Any) -> torch.Tensor:
+        return original(self, *arguments) * (100 if self.step >= 60 else 1)
+
+    monkeypatch.setattr(Training, "_loss", exploded)
+    monkeypatch.setattr("splatkit.train.loop.CHECKPOINT_SHARE", 1e9)
+    out = tmp_path / "out"
+    assert run(scene, out, "--checkpoint-seconds", "0.0001") == FAILED
+    error = result(out)["error"]
+    assert error["code"] == "diverged" and "stayed there for 9 looks" in error["cause"], "half a round of 18 photos"
+    assert result(out)["metrics"]["step"] == 68
+    assert 0 < saved_step(out) <= 60
+
+
+def test_one_white_photo_among_forty_is_no_divergence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = write_scene(tmp_path / "scene", views=40)
+    Image.new("RGB", (96, 64), "white").save(scene / "images" / "view_03.png")
+    # So soon the other photos are not known so well that this one stands out as it will.
+    monkeypatch.setattr("splatkit.train.training.DIVERGED", 3.0)
+    more = ("--max-steps", "180", "--hold-out-every", "0", "--coarse-until", "0", "--dropout", "0")
+    assert run(scene, tmp_path / "out", *more, "--opacity-weight", "0") == 0, result(tmp_path / "out")
+
+
+def test_gaussians_that_are_no_numbers_are_never_saved(
+    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A GPU looks at the loss every 10 steps only."""
+    original, choose = Training._loss, train.choose_backend
+
+    def poisoned(self: Training, *arguments: Any) -> torch.Tensor:
+        return original(self, *arguments) * (float("nan") if self.step >= 52 else 1)
+
+    monkeypatch.setattr(Training, "_loss", poisoned)
+    monkeypatch.setattr("splatkit.train.loop.CHECKPOINT_SHARE", 1e9)
+    monkeypatch.setattr(train, "choose_backend", lambda *given: dataclasses.replace(choose(*given), look_every=10))
+    out = tmp_path / "out"
+    assert run(scene, out, "--checkpoint-seconds", "0.0001") == FAILED
+    assert result(out)["error"]["code"] == "diverged"
+    assert "not finite: no checkpoint of step 60" in capsys.readouterr().out
+    state = torch.load(newest(out), weights_only=True)
+    assert state["step"] == 50 and all(value.isfinite().all() for value in state["values"].values())
+    more = ("--max-steps", "57", "--plateau-gain", "0")
+    assert run(scene, tmp_path / "end", *more) == FAILED, "the last steps are looked at, too"
+    assert "not finite at step 57" in result(tmp_path / "end")["error"]["cause"]
+
+
+def test_a_run_that_had_ended_stays_as_it_is(scene: Path, tmp_path: Path) -> None:
+    """As after a kill while the results are written: on a plateau, and at the last step."""
+    plateau = ("--plateau-gain", "100", "--plateau-after", "0.3", "--plateau-window", "0.1")
+    for name, more, last in (("plateau", plateau, 36), ("whole", ("--plateau-gain", "0"), STEPS)):
+        out = tmp_path / name
+        found = []
+        for _ in range(2):
+            assert run(scene, out, *more) == 0
+            assert result(out)["metrics"]["steps"] == last
+            found.append([(out / file).read_bytes() for file in ("splat.ply", "metrics.csv")])
+        assert found[0] == found[1]
+        steps = [row.split(",")[0] for row in (out / "metrics.csv").read_text().splitlines()[1:]]
+        assert steps[-1] == str(last) and len(set(steps)) == len(steps)
+
+
+def test_the_time_of_a_training_that_is_told_to_stop_is_counted_whole(
+    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, spent = Training.train_step, []
+
+    def timed(self: Training) -> None:
+        begun = time.monotonic()
+        original(self)
+        spent.append(time.monotonic() - begun)
+        if self.step == 50:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Training, "train_step", timed)
+    assert run(scene, tmp_path / "out", "--evaluate-every", "1000") == INTERRUPTED
+    state = torch.load(newest(tmp_path / "out"), weights_only=True)
+    assert sum(spent) <= state["seconds"] < 2 * sum(spent) + 5
 
 
 def test_a_gpu_that_is_full_is_answered_by_fewer_gaussians(
