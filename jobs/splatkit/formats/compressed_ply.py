@@ -1,5 +1,6 @@
 """PlayCanvas' compressed PLY: chunks of 256 splats with their bounds, four 32-bit words per splat."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,9 @@ from splatkit.splats import SH_C0, SH_COEFFICIENTS, Floats, Splats, logit
 
 CHUNK = 256
 PACKED = ("packed_position", "packed_rotation", "packed_scale", "packed_color")
+PLACE, SIZE, COLOUR = ("x", "y", "z"), ("scale_x", "scale_y", "scale_z"), ("r", "g", "b")
+WORDS, BYTES = ("u4", "i4"), ("u1",)  # numpy's names of what a property may be
+NUMBERS = (*BYTES, *WORDS, "i1", "i2", "u2", "f4", "f8")
 Words = NDArray[np.uint32]
 
 
@@ -22,22 +26,22 @@ def is_compressed(ply: PlyData) -> bool:
 def read_compressed_ply(ply: PlyData, path: Path) -> Splats:
     """Raises StageError (input_error) for elements that do not fit each other."""
     vertex, chunk = ply["vertex"], ply["chunk"]
-    bounds = [f"{end}_{name}" for name in ("x", "y", "z", "scale_x", "scale_y", "scale_z") for end in ("min", "max")]
-    _require(vertex, PACKED, path)
-    _require(chunk, bounds, path)
+    _require(vertex, PACKED, WORDS, path)
+    _require(chunk, _bounds(*PLACE, *SIZE), NUMBERS, path)
     if len(chunk.data) * CHUNK < len(vertex.data):
         cause = f"{path.name} has {len(chunk.data)} chunks of {CHUNK} for {len(vertex.data)} splats"
         raise input_error("bad_ply", cause, "Export the scene again.")
     chunk_of = np.arange(len(vertex.data)) // CHUNK
     colour = _bytes(vertex["packed_color"])
     rgb = colour[:, :3]
-    if "min_r" in chunk.data.dtype.names:
-        rgb = _between(chunk, ("r", "g", "b"), chunk_of, rgb)
+    if {*_bounds(*COLOUR)} & {*chunk.data.dtype.names}:  # without them colours lie between 0 and 1
+        _require(chunk, _bounds(*COLOUR), NUMBERS, path)
+        rgb = _between(chunk, COLOUR, chunk_of, rgb)
     rotation = np.asarray(vertex["packed_rotation"], np.uint32)
     three = np.stack([_fraction(rotation, shift, 10) for shift in (20, 10, 0)], axis=1)
     return Splats(
-        means=_between(chunk, ("x", "y", "z"), chunk_of, _thirds(vertex["packed_position"])),
-        scales=_between(chunk, ("scale_x", "scale_y", "scale_z"), chunk_of, _thirds(vertex["packed_scale"])),
+        means=_between(chunk, PLACE, chunk_of, _thirds(vertex["packed_position"])),
+        scales=_between(chunk, SIZE, chunk_of, _thirds(vertex["packed_scale"])),
         quats=smallest_three((three - 0.5) * np.sqrt(2.0), rotation >> 30),
         opacities=logit(colour[:, 3]),
         sh0=((rgb - 0.5) / SH_C0).astype(np.float32),
@@ -52,7 +56,9 @@ def _harmonics(ply: PlyData, count: int, path: Path) -> Floats:
     if columns not in [3 * k for k in SH_COEFFICIENTS] or len(ply["sh"].data) != count:
         cause = f"{path.name} has {columns} harmonics for {len(ply['sh'].data)} of {count} splats"
         raise input_error("odd_harmonics", cause, "Export the scene again.")
-    codes = np.stack([np.asarray(ply["sh"][f"f_rest_{i}"]) for i in range(columns)], axis=1).astype(np.float32)
+    names = [f"f_rest_{i}" for i in range(columns)]
+    _require(ply["sh"], names, BYTES, path)
+    codes = np.stack([np.asarray(ply["sh"][name]) for name in names], axis=1).astype(np.float32)
     values = np.where(codes == 0, 0, np.where(codes == 255, 1, (codes + 0.5) / 256))
     return np.ascontiguousarray(((values - 0.5) * 8).astype(np.float32).reshape(count, 3, -1).transpose(0, 2, 1))
 
@@ -78,8 +84,22 @@ def _fraction(words: Words, shift: int, bits: int) -> Floats:
     return ((words >> np.uint32(shift)) & np.uint32(most)).astype(np.float32) / np.float32(most)
 
 
-def _require(element: PlyElement, names: tuple[str, ...] | list[str], path: Path) -> None:
+def _bounds(*names: str) -> list[str]:
+    return [f"{end}_{name}" for name in names for end in ("min", "max")]
+
+
+def _require(element: PlyElement, names: Sequence[str], kinds: tuple[str, ...], path: Path) -> None:
     missing = [name for name in names if name not in element.data.dtype.names]
     if missing:
         cause = f"{path.name} lacks {', '.join(missing)} in its element {element.name!r}"
         raise input_error("missing_properties", cause, "Export the scene again.")
+    for name in names:
+        kind = element.data.dtype[name]
+        if kind.str[1:] not in kinds:
+            found = "a list" if kind.hasobject else kind.name
+            cause = f"{path.name}: {name} of its element {element.name!r} is {found}; it must be {_in_words(kinds)}"
+            raise input_error("bad_ply", cause, "Export the scene again.")
+
+
+def _in_words(kinds: tuple[str, ...]) -> str:
+    return "a number" if kinds == NUMBERS else " or ".join(np.dtype(kind).name for kind in kinds)
