@@ -24,8 +24,8 @@ test: need-terraform  ## unit tests, then the whole platform on the embedded AWS
 	@scripts/setup.sh test
 	@$(PY) modules/lambda/build.py
 	@$(PY) jobs/viewer/vendor.py || echo "[test] without the web viewer: the tests of its pages are skipped"
-	@echo "[test] unit tests, then one embedded AWS with Terraform applied to it (about 13 minutes on 2 cores)"
-	$(PY) -m pytest $(ARGS)
+	@echo "[test] unit tests, beside one embedded AWS with Terraform applied to it"
+	$(PY) -m pytest $(or $(ARGS),-n auto)
 
 check: need-terraform  ## format, lint, types, Terraform validate and test, checkov, shell and Dockerfile lint
 	@scripts/setup.sh check

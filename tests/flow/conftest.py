@@ -17,17 +17,13 @@ HURRY = 20  # an attempt timeout of a minute is over in three seconds
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Unit tests first: some use moto in this process, whose state is global. What looks back on all comes last."""
-    folder = Path(__file__).parent
+    """What looks back on all comes last."""
     last = ("test_roles_allow", "test_destroy")
-
-    def order(item: pytest.Item) -> tuple[bool, int]:
-        return folder in item.path.parents, max(item.name.startswith(name) * (1 + last.index(name)) for name in last)
-
-    items.sort(key=order)
+    items.sort(key=lambda item: max(item.name.startswith(name) * (1 + last.index(name)) for name in last))
 
 
-@pytest.fixture(scope="session")
+# Of the package, for which this folder has an __init__.py: gone before the next unit test begins in this process.
+@pytest.fixture(scope="package")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedAWS]:
     subprocess.run([sys.executable, ROOT / "modules" / "lambda" / "build.py"], cwd=ROOT, check=True)
     # Kept where SPLATWORKS_FLOW_FOLDER says, to look at e-mails and state after a failure.

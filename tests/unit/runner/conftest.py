@@ -9,6 +9,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,17 @@ class Job:
         self.wait_until(ready)
         process.send_signal(signal.SIGTERM)
         return self.finish(process)
+
+    def lose_host(self, process: subprocess.Popen[str]) -> None:
+        """Runner and script are gone at once, and nothing is told."""
+        scripts = [
+            int(pid) for of in Path(f"/proc/{process.pid}/task").glob("*/children") for pid in of.read_text().split()
+        ]
+        process.kill()
+        for pid in scripts:
+            with suppress(ProcessLookupError):  # one of the runner's own, which has no group, or one that ended by itself
+                os.killpg(pid, signal.SIGKILL)
+        self.finish(process)
 
     def wait_until(self, ready: Callable[[], object]) -> None:
         deadline = time.monotonic() + 30

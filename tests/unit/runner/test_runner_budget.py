@@ -153,8 +153,7 @@ def test_an_attempt_whose_host_went_without_notice_counts_as_far_as_it_is_known(
     priced.at(8)
     running = lambda: json.loads(priced.job.read("_RUNNING") or "{}").get("cost")  # noqa: E731
     priced.job.wait_until(lambda: (running() or {}).get("usd") == 8)
-    process.kill()
-    priced.job.finish(process)
+    priced.job.lose_host(process)
     priced.at(2)
     assert priced.run(attempt=2)[1]["ended"] == "cost_limit"
     assert priced.job.report["interruptions"][0]["usd"] == 8

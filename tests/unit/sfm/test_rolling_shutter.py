@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pycolmap
 import pytest
-from conftest import Run, run_sfm
 from PIL import ExifTags, Image
+from sfm_runs import Run, run_sfm
 
 from local.survey import FOCAL_35MM, Survey
 from splatkit.sfm.shutter import row_disagreement

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SFM, Run, run_sfm
 from PIL import Image
+from sfm_runs import SFM, Run, run_sfm
 
 from local.survey import Survey
 from local.town import build_town

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pycolmap
 import pytest
-from conftest import REPOSITORY, Run, run_sfm
 from PIL import ExifTags, Image
+from sfm_runs import REPOSITORY, Run, run_sfm
 
 from local.survey import ALTITUDE, Survey
 from splatkit.sfm.georeference import robust_similarity
