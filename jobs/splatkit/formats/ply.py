@@ -1,10 +1,12 @@
 """splat.ply as trainers write it: one `vertex` element, one property per number, any degree of spherical harmonics."""
 
+import io
 import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from reprlib import repr as shortened
 from typing import Any
 
 import numpy as np
@@ -13,10 +15,11 @@ from plyfile import PlyData, PlyElement, PlyElementParseError, PlyParseError
 
 from splatkit.errors import StageError, input_error
 from splatkit.formats.compressed_ply import is_compressed, read_compressed_ply
+from splatkit.formats.limits import MAX_SPLATS
 from splatkit.splats import SH_COEFFICIENTS, Floats, Splats
 
-MAX_SPLATS = 50_000_000
 ROWS_AT_ONCE = 1 << 15
+OTHERS_ASKED = bytes(code if code < 128 else ord("?") for code in range(256))
 POSITION, COLOUR = ("x", "y", "z"), ("f_dc_0", "f_dc_1", "f_dc_2")
 SHAPE = ("opacity", "scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3")
 WANTED: tuple[str, ...] = POSITION + COLOUR + SHAPE
@@ -67,9 +70,10 @@ def write_ply(path: Path, splats: Splats) -> None:
 
 def open_ply(path: Path) -> PlyData:
     """Maps the file into memory instead of reading it where it is binary."""
-    _refuse_oversized(path)
+    end = _checked_header(path)
     try:
-        return PlyData.read(path, mmap="r")
+        with _AsciiHeader(path, end) as file:
+            return PlyData.read(file, mmap="r")
     except PlyElementParseError as problem:
         if "early end-of-file" in str(problem):
             raise _truncated(path, str(problem)) from problem
@@ -91,21 +95,54 @@ def vertex_element(ply: PlyData, path: Path) -> PlyElement:
     return ply["vertex"]
 
 
-def _refuse_oversized(path: Path) -> None:
-    """Looks at the header alone, because plyfile would first allocate what it promises."""
+class _AsciiHeader(io.BufferedReader):
+    """For plyfile, which refuses comments in any other encoding though nothing depends on what they say."""
+
+    def __init__(self, path: Path, end: int) -> None:
+        super().__init__(io.FileIO(path))
+        self._end = end
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        in_header = self.tell() < self._end
+        content = super().read(size)
+        return content.translate(OTHERS_ASKED) if in_header else content
+
+
+def _checked_header(path: Path) -> int:
+    """Where the header ends. Looked at before plyfile does, which would first allocate what it promises."""
     with path.open("rb") as file:
         head = file.read(1 << 16)
-    if not head.startswith(b"ply"):
+    if not head.startswith((b"ply\n", b"ply\r")):
         raise input_error("bad_ply", f"{path.name} is not a PLY file: it begins with {head[:8]!r}", TRAINED)
-    if b"end_header" not in head:
+    newline = b"\r\n" if head[3:5] == b"\r\n" else head[3:4]
+    header, found, _ = head.partition(newline + b"end_header" + newline)
+    if not found:
         raise _truncated(path, "the header does not end")
-    counts = re.findall(rb"element\s+(\w+)\s+(\d+)", head.split(b"end_header")[0])
-    for name, count in counts:
-        if int(count) > MAX_SPLATS:
-            cause = f"{path.name} announces {int(count):,} of {name.decode()}; at most {MAX_SPLATS:,} are read"
-            raise input_error("too_many_splats", cause, "Split the scene, or prune it before this stage.")
-        if int(count) > path.stat().st_size:
-            raise _truncated(path, f"{int(count):,} of {name.decode()} in {path.stat().st_size:,} bytes")
+    element, names = "", {""}
+    for line in header.split(newline):
+        words = line.decode("ascii", "replace").split()
+        if words[:1] == ["element"] and len(words) == 3:
+            element = words[1]
+            _require_count(path, element, words[2])
+        elif words[:1] != ["property"]:
+            continue
+        name = f"element {element}" if words[0] == "element" else f"property {words[-1]} of element {element}"
+        if name in names:
+            raise input_error("bad_ply", f"{path.name} announces {name} twice", "Export it again, by another program.")
+        names.add(name)
+    return len(header) + len(found)
+
+
+def _require_count(path: Path, element: str, count: str) -> None:
+    if not re.fullmatch(r"[0-9]+", count):
+        raise input_error("bad_ply", f"{path.name} announces {shortened(count)} of {element}: no count", TRAINED)
+    digits = count.lstrip("0") or "0"
+    if len(digits) > 18 or int(digits) > MAX_SPLATS:  # Python reads no number of any length
+        number = f"a number of {len(digits)} digits" if len(digits) > 18 else f"{int(digits):,}"
+        cause = f"{path.name} announces {number} of {element}; at most {MAX_SPLATS:,} are read"
+        raise input_error("too_many_splats", cause, "Split the scene, or prune it before this stage.")
+    if int(digits) > path.stat().st_size:
+        raise _truncated(path, f"{int(digits):,} of {element} in {path.stat().st_size:,} bytes")
 
 
 def _truncated(path: Path, detail: str) -> StageError:

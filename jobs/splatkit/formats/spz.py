@@ -15,8 +15,8 @@ import zstandard
 from numpy.typing import NDArray
 
 from splatkit.errors import input_error
+from splatkit.formats.limits import MAX_SPLATS
 from splatkit.formats.packing import smallest_three
-from splatkit.formats.ply import MAX_SPLATS
 from splatkit.splats import SH_COEFFICIENTS, Floats, Splats, logit
 
 HEADER = struct.Struct("<4sIIBBBB")  # magic, version, splats, degree, fractional bits, flags, streams (version 4)

@@ -125,3 +125,66 @@ def test_a_list_where_a_number_belongs_is_refused(tmp_path: Path) -> None:
     whole = (tmp_path / "splat.ply").read_bytes().replace(b"property float x", b"property list uchar float x")
     (tmp_path / "splat.ply").write_bytes(whole)
     assert refusal(tmp_path / "splat.ply").code in ("bad_ply", "truncated_ply")
+
+
+def with_header(path: Path, old: bytes, new: bytes) -> Path:
+    write_ply(path, random_splats(10, 0))
+    whole = path.read_bytes()
+    assert old in whole
+    path.write_bytes(whole.replace(old, new, 1))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("count", "code", "words"),
+    [
+        (b"9" * 5000, "too_many_splats", "a number of 5000 digits of vertex"),
+        (b"1_000_000_000", "bad_ply", "'1_000_000_000' of vertex"),
+        (b"+1000000000", "bad_ply", "'+1000000000' of vertex"),
+        (b"-10", "bad_ply", "'-10' of vertex"),
+    ],
+)
+def test_a_count_that_is_none_is_refused_as_such(tmp_path: Path, count: bytes, code: str, words: str) -> None:
+    problem = refusal(with_header(tmp_path / "splat.ply", b"vertex 10", b"vertex " + count))
+    assert problem.code == code and words in str(problem)
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [b"element face 99999999999", b"end_header", "aufgenommen in Łódź".encode(), b"caf\xe9 \x85", b"property float x"],
+)
+def test_what_a_comment_says_changes_nothing(tmp_path: Path, comment: bytes) -> None:
+    path = with_header(tmp_path / "splat.ply", b"element vertex", b"comment " + comment + b"\nelement vertex")
+    assert_same(read_ply(path), random_splats(10, 0))
+
+
+def test_a_strange_comment_does_not_hide_that_the_filter_was_used(tmp_path: Path) -> None:
+    comments = "comment Łódź\ncomment rasterize_mode antialiased\nelement vertex".encode()
+    assert read_ply(with_header(tmp_path / "splat.ply", b"element vertex", comments)).antialiased
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (b"property float nx", b"property float x", "property x of element vertex twice"),
+        (b"end_header", b"element vertex 3\nproperty float x\nend_header", "element vertex twice"),
+    ],
+)
+def test_what_is_announced_twice_is_named_and_not_called_truncated(
+    tmp_path: Path, old: bytes, new: bytes, words: str
+) -> None:
+    problem = refusal(with_header(tmp_path / "splat.ply", old, new))
+    assert problem.code == "bad_ply" and words in str(problem)
+
+
+def test_a_property_of_the_same_name_in_another_element_is_none_of_our_business(tmp_path: Path) -> None:
+    more = b"element camera 0\nproperty float x\nproperty float y\nend_header"
+    assert_same(read_ply(with_header(tmp_path / "splat.ply", b"end_header", more)), random_splats(10, 0))
+
+
+@pytest.mark.parametrize("newline", [b"\r\n", b"\r"])
+def test_lines_may_end_in_other_ways(tmp_path: Path, newline: bytes) -> None:
+    write_ply(tmp_path / "splat.ply", random_splats(10, 0))
+    header, end, data = (tmp_path / "splat.ply").read_bytes().partition(b"end_header\n")
+    (tmp_path / "splat.ply").write_bytes((header + end).replace(b"\n", newline) + data)
+    assert_same(read_ply(tmp_path / "splat.ply"), random_splats(10, 0))
