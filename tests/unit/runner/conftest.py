@@ -126,7 +126,7 @@ class Job:
         ]
         process.kill()
         for pid in scripts:
-            with suppress(ProcessLookupError):  # one of the runner's own, which has no group, or one that ended by itself
+            with suppress(ProcessLookupError):  # one that has no group or has just ended
                 os.killpg(pid, signal.SIGKILL)
         self.finish(process)
 
