@@ -15,7 +15,7 @@ import zstandard
 from numpy.typing import NDArray
 
 from splatkit.errors import input_error
-from splatkit.formats.limits import MAX_SPLATS
+from splatkit.formats.limits import MAX_SPLATS, require_believable
 from splatkit.formats.packing import smallest_three
 from splatkit.splats import SH_COEFFICIENTS, Floats, Splats, logit
 
@@ -27,15 +27,18 @@ AXES = np.array([1, -1, -1], np.float32)
 HARMONICS = np.array([-1, -1, 1, -1, 1, 1, -1, 1, -1, 1, -1, -1, 1, -1, 1], np.float32)
 COLOUR_SCALE = 0.15
 ANTIALIASED = 1  # of the flags
+POSITION_BITS = 24
+MOST_EXTENSIONS = 1 << 20  # bytes that may follow the splats
 
 Bytes = NDArray[np.uint8]
 
 
 def read_spz(path: Path) -> Splats:
     """Raises StageError (input_error) when the file is damaged or of another version."""
+    content = path.read_bytes()
     try:
-        return _read(path.read_bytes())
-    except (ValueError, OSError, EOFError, struct.error, zlib.error, zstandard.ZstdError) as problem:
+        return _read(content)
+    except (ValueError, gzip.BadGzipFile, EOFError, zlib.error, zstandard.ZstdError) as problem:
         cause = f"{path.name} cannot be read as SPZ: {problem}"
         raise input_error("bad_spz", cause, "Give an SPZ of version 2 to 4, whole.") from problem
 
@@ -43,11 +46,14 @@ def read_spz(path: Path) -> Splats:
 def _read(content: bytes) -> Splats:
     packed = content[:2] == b"\x1f\x8b"
     head = gzip.GzipFile(fileobj=io.BytesIO(content)).read(HEADER.size) if packed else content[: HEADER.size]
-    magic, version, count, degree, fraction_bits, flags, _ = HEADER.unpack(head)
+    magic, version, count, degree, fraction_bits, flags, _ = HEADER.unpack(_whole(head, HEADER.size))
     if magic != b"NGSP" or version not in ((2, 3) if packed else (4,)):
         raise ValueError(f"its header says {magic!r}, version {version}; versions 2, 3 (gzip) and 4 are read")
     if not 0 < count <= MAX_SPLATS or degree >= len(SH_COEFFICIENTS):
         raise ValueError(f"{count:,} splats of degree {degree}; allowed are 1 to {MAX_SPLATS:,} and degree 0 to 3")
+    if fraction_bits > POSITION_BITS:
+        raise ValueError(f"positions of {fraction_bits} fractional bits; they have {POSITION_BITS} bits in all")
+    require_believable(count, len(content))
     rotation_bytes = 3 if version == 2 else 4
     widths = [9, 1, 3, 3, rotation_bytes, 3 * SH_COEFFICIENTS[degree]]
     sizes = [count * width for width in widths if width]
@@ -68,29 +74,39 @@ def _read(content: bytes) -> Splats:
 def _gzip_streams(content: bytes, sizes: list[int]) -> list[bytes]:
     with gzip.GzipFile(fileobj=io.BytesIO(content)) as source:
         source.read(HEADER.size)
-        return [_whole(source.read(size), size) for size in sizes]
+        streams = [_whole(source.read(size), size) for size in sizes]
+        if len(source.read(MOST_EXTENSIONS + 1)) > MOST_EXTENSIONS:  # at its end the checksum is compared as well
+            raise ValueError(f"more than {MOST_EXTENSIONS:,} bytes follow the splats")
+    return streams
 
 
 def _zstd_streams(content: bytes, sizes: list[int]) -> list[bytes]:
     streams = []
-    (entry,) = TABLE_OFFSET.unpack_from(content, HEADER.size)
     announced = content[HEADER.size - 1]
     if announced < len(sizes):
         raise ValueError(f"it has {announced} streams; {len(sizes)} are needed")
+    (entry,) = TABLE_OFFSET.unpack(_whole(content[HEADER.size :][: TABLE_OFFSET.size], TABLE_OFFSET.size))
     start = entry + announced * TABLE_ENTRY.size
     for size in sizes:
-        packed, unpacked = TABLE_ENTRY.unpack_from(content, entry)
+        table = content[entry : entry + TABLE_ENTRY.size]
+        packed, unpacked = TABLE_ENTRY.unpack(_whole(table, TABLE_ENTRY.size))
         if unpacked != size:
             raise ValueError(f"a stream announces {unpacked:,} bytes; {size:,} are needed")
-        reader = zstandard.ZstdDecompressor().stream_reader(content[start : start + packed])
-        streams.append(_whole(reader.read(size), size))
+        streams.append(_unpacked(_whole(content[start : start + packed], packed), size))
         entry, start = entry + TABLE_ENTRY.size, start + packed
     return streams
 
 
+def _unpacked(frame: bytes, size: int) -> bytes:
+    announced = zstandard.frame_content_size(frame)
+    if announced not in (-1, size):  # -1: it does not say. What it says would be allocated.
+        raise ValueError(f"a stream unpacks to {announced:,} bytes; {size:,} are needed")
+    return _whole(zstandard.ZstdDecompressor().decompress(frame, max_output_size=size), size)
+
+
 def _whole(stream: bytes, size: int) -> bytes:
     if len(stream) != size:
-        raise ValueError(f"a stream ends after {len(stream):,} of {size:,} bytes")
+        raise ValueError(f"a part of it ends after {len(stream):,} of {size:,} bytes")
     return stream
 
 
