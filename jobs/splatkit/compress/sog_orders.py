@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from splatkit.compress.plas import plas_order
+from splatkit.compress.plas import package_device, plas_order
 from splatkit.compress.sog_encoder import ORDERS as CURVES
 from splatkit.compress.sog_encoder import Precision, encode_sog
 from splatkit.formats.webp import QUICK
@@ -17,6 +17,7 @@ OrderChoice = Literal["auto", "hilbert", "morton", "plas"]
 Rows = NDArray[np.int64]
 ORDERS: dict[str, Callable[[Splats], Rows]] = {**CURVES, "plas": plas_order}
 PLAS_SPLATS = 300_000  # sorting more takes longer than it can be worth
+PLAS_SPLATS_ON_GPU = 2_000_000  # its arrays then take about 2 GB of the GPU
 
 
 def order_of(splats: Splats, order: OrderChoice, say: Callable[[str], None]) -> Rows:
@@ -25,7 +26,7 @@ def order_of(splats: Splats, order: OrderChoice, say: Callable[[str], None]) -> 
     if order != "auto":
         return ORDERS[order](splats)
     best, least, sizes = np.arange(len(splats)), 0, []
-    for name in ORDERS if len(splats) <= PLAS_SPLATS else CURVES:
+    for name in orders_worth_trying(len(splats)):
         rows = ORDERS[name](splats)
         size = encode_sog(splats, Precision(), rows, QUICK).files.size
         sizes.append((size, name))
@@ -33,3 +34,8 @@ def order_of(splats: Splats, order: OrderChoice, say: Callable[[str], None]) -> 
             best, least = rows, size
     say(f"order {min(sizes)[1]}: " + ", ".join(f"{name} {size / 1e6:.3f} MB" for size, name in sizes))
     return best
+
+
+def orders_worth_trying(count: int) -> list[str]:
+    most = PLAS_SPLATS_ON_GPU if package_device() else PLAS_SPLATS
+    return list(ORDERS if count <= most else CURVES)
