@@ -44,16 +44,18 @@ def earlier_output(settings: Settings, store: Store) -> frozenset[RemoteFile]:
 def remove_stale(earlier: frozenset[RemoteFile], delivered: Delivered, settings: Settings, store: Store) -> None:
     """Removes what an earlier attempt delivered and this one did not: a retry must end with the same result.
 
-    What is not as it was in `earlier` (ETag and time: the same bytes may be written again) the script itself wrote.
+    What scripts wrote there themselves stays, whichever attempt's: it is not as it was in `earlier` (ETag and time:
+    the same bytes may be written again), or it is no upload of the runner's.
     """
     bucket, prefix = settings.output_bucket, settings.output_prefix
     keep = delivered.keys | {prefix + name for name in RESERVED}
     try:
-        stale = [file.key for file in store.list(bucket, prefix) if file in earlier and file.key not in keep]
+        left = [file for file in store.list(bucket, prefix) if file in earlier and file.key not in keep]
+        stale = store.uploaded_by_runner(left)
     except AWS_FAULTS as error:
         _stays(settings, error)
     else:
-        discard(stale, settings, store)
+        discard([file.key for file in stale], settings, store)
 
 
 def _stays(settings: Settings, error: Exception) -> None:

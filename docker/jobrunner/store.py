@@ -1,5 +1,6 @@
 """Everything that the runner asks of S3, many files at a time."""
 
+import hashlib
 import os
 import stat
 import threading
@@ -28,6 +29,10 @@ SMALL = 8 * MIB
 READ_SIZE = 1 * MIB
 COPIED_WHOLE = 128 * MIB  # S3 copies larger objects in parts, faster; above 5 GB it must
 DELETE_AT_ONCE = 1000  # the most that DeleteObjects takes
+
+# Metadata that tells the runner's uploads from what scripts write themselves. It comes with the object, so that no
+# interruption parts the two, and names the key, so that a copy elsewhere, which takes it along, is not taken for one.
+PLACE = "splatworks-place"
 
 STREAM_TRIES = 3  # the SDK retries a request, not a body that breaks off
 
@@ -90,7 +95,7 @@ class Store:
             raise
 
     def write(self, bucket: str, key: str, body: bytes) -> None:
-        self._client.put_object(Bucket=bucket, Key=key, Body=body, ContentType=content_type(key))
+        self._client.put_object(Bucket=bucket, Key=key, Body=body, **_properties(key))
 
     def find(self, bucket: str, key: str) -> RemoteFile | None:
         try:
@@ -110,6 +115,20 @@ class Store:
             for page in pages
             for found in page.get("Contents", [])
         ]
+
+    def uploaded_by_runner(self, files: Sequence[RemoteFile]) -> Sequence[RemoteFile]:
+        """Those that this or an earlier attempt's runner uploaded to where they lie."""
+        with ThreadPoolExecutor(WORKERS, thread_name_prefix="looking") as pool:
+            return [file for file, is_ours in zip(files, pool.map(self._has_place, files), strict=True) if is_ours]
+
+    def _has_place(self, file: RemoteFile) -> bool:
+        try:
+            head = self._client.head_object(Bucket=file.bucket, Key=file.key)
+        except ClientError as error:
+            if error_code(error) in ("NoSuchKey", "404"):
+                return False
+            raise
+        return bool(head["Metadata"].get(PLACE) == _place(file.key))
 
     def delete(self, bucket: str, keys: Sequence[str]) -> None:
         for start in range(0, len(keys), DELETE_AT_ONCE):
@@ -204,11 +223,9 @@ class _Transfers:
         with open_regular(file.path) as content:
             state = os.fstat(content.fileno())
             if state.st_size > SMALL:
-                extra = {"ContentType": content_type(file.key)}
-                self._manager.upload(content, bucket, file.key, extra).result()
+                self._manager.upload(content, bucket, file.key, _properties(file.key)).result()
             else:
-                body = content.read()
-                self._client.put_object(Bucket=bucket, Key=file.key, Body=body, ContentType=content_type(file.key))
+                self._client.put_object(Bucket=bucket, Key=file.key, Body=content.read(), **_properties(file.key))
         return state
 
     def copy(self, file: Copy) -> None:
@@ -252,6 +269,15 @@ def regular_files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
                 continue
             if stat.S_ISREG(state.st_mode):
                 yield path, state
+
+
+def _properties(key: str) -> dict[str, Any]:
+    return {"ContentType": content_type(key), "Metadata": {PLACE: _place(key)}}
+
+
+def _place(key: str) -> str:
+    """Metadata holds ASCII only, keys hold anything."""
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _raise_first(verb: str, failures: list[tuple[str, BaseException]]) -> None:
