@@ -9,7 +9,10 @@ import argparse
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -48,6 +51,23 @@ def check_page(page: Path, like: Path, screenshot: Path) -> float:
 
 def open_page(page: Path, size: tuple[int, int], screenshot: Path) -> tuple[list[str], list[str]]:
     """All URLs that the page asked for, and the errors of its scripts."""
+    requests: list[str] = []
+    problems: list[str] = []
+    with browser_page(size) as view:
+        view.on("request", lambda request: requests.append(request.url))
+        view.on("pageerror", lambda error: problems.append(str(error)))
+        view.goto(f"{page.resolve().as_uri()}?webgl&noui&noanim")
+        view.wait_for_selector("html[data-scene]", state="attached", timeout=LOADED)
+        if view.get_attribute("html", "data-scene") != "loaded":
+            problems.append(view.locator("#problem").inner_text())
+        view.wait_for_timeout(1000)
+        view.screenshot(path=screenshot)
+    return requests, problems
+
+
+@contextmanager
+def browser_page(size: tuple[int, int], arguments: Sequence[str] = SOFTWARE) -> Iterator[Any]:
+    """Playwright's page of a headless Chromium; NoBrowserError where one of the two is missing."""
     try:
         from playwright.sync_api import sync_playwright
     except ImportError as error:
@@ -55,23 +75,12 @@ def open_page(page: Path, size: tuple[int, int], screenshot: Path) -> tuple[list
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
         raise NoBrowserError("there is no browser: apt-get install chromium")
-    requests: list[str] = []
-    problems: list[str] = []
     with sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=chromium, args=list(SOFTWARE))
+        browser = started.chromium.launch(executable_path=chromium, args=list(arguments))
         try:
-            view = browser.new_context(viewport={"width": size[0], "height": size[1]}).new_page()
-            view.on("request", lambda request: requests.append(request.url))
-            view.on("pageerror", lambda error: problems.append(str(error)))
-            view.goto(f"{page.resolve().as_uri()}?webgl&noui&noanim")
-            view.wait_for_selector("html[data-scene]", state="attached", timeout=LOADED)
-            if view.get_attribute("html", "data-scene") != "loaded":
-                problems.append(view.locator("#problem").inner_text())
-            view.wait_for_timeout(1000)
-            view.screenshot(path=screenshot)
+            yield browser.new_context(viewport={"width": size[0], "height": size[1]}).new_page()
         finally:
             browser.close()
-    return requests, problems
 
 
 def psnr(one: Image.Image, other: Image.Image) -> float:

@@ -5,23 +5,23 @@ from typing import Any
 
 import pytest
 
-# Tests of one folder run in one process, one after the other: they share what is dear to make (a reconstruction, an
-# embedded AWS), and moto's state is global to a process. Longest first; what is not named comes last.
+# Folders whose tests run in one process, one after the other; of the others, the tests of a file do. Longest first:
+# what is not named comes last.
 TOGETHER = {
-    "tests/flow": "flow",
+    "tests/flow": "flow",  # one embedded AWS
     # Both compile splatkit's kernels. Numba replaces the files of its cache at once, but not index and code together:
     # of two processes that add variants of a kernel at the same moment one may get the other's code.
     "tests/unit/train": "kernels",
     "tests/unit/compress": "kernels",
-    "tests/unit/sfm": "sfm",
+    "tests/unit/sfm": "sfm",  # one reconstruction
 }
 LONGEST_FIRST = tuple(dict.fromkeys(TOGETHER.values()))
 MOST = 4  # processes: with more, all wait for the flow tests
 
 
 def group_of(nodeid: str) -> str:
-    folder = nodeid.partition("::")[0].rpartition("/")[0]
-    return TOGETHER.get(folder, folder)
+    file = nodeid.partition("::")[0]
+    return TOGETHER.get(file.rpartition("/")[0], file)
 
 
 @pytest.hookimpl(optionalhook=True)  # so that pytest also runs without xdist

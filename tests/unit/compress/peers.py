@@ -3,7 +3,7 @@
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from scripts import check_page
+from scripts.check_page import SOFTWARE
 from splatkit.splats import Floats
 
 ROOT = Path(__file__).parents[3]
 MODULES = ROOT / "build" / "peers" / "node_modules"
-SWIFTSHADER = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-sandbox")
 SIZE = {"width": 640, "height": 480}
 
 
@@ -36,18 +37,13 @@ def need(path: Path, how: str = "make peers") -> Path:
 
 
 @contextmanager
-def browser_page(arguments: Sequence[str] = SWIFTSHADER) -> Iterator[Any]:
-    """A page of a headless Chromium that renders in software."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no browser: apt-get install chromium")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=chromium, args=list(arguments))
+def browser_page(arguments: Sequence[str] = SOFTWARE) -> Iterator[Any]:
+    with ExitStack() as stack:
         try:
-            yield browser.new_context(viewport=SIZE).new_page()
-        finally:
-            browser.close()
+            page = stack.enter_context(check_page.browser_page((SIZE["width"], SIZE["height"]), arguments))
+        except check_page.NoBrowserError as error:
+            pytest.skip(str(error))
+        yield page
 
 
 @contextmanager

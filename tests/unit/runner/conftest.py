@@ -131,9 +131,9 @@ class Job:
         self.finish(process)
 
     def wait_until(self, ready: Callable[[], object]) -> None:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not ready():
-            assert time.monotonic() < deadline, "waited 30 seconds in vain"
+            assert time.monotonic() < deadline, "waited a minute in vain"
             time.sleep(0.05)
 
     def objects(self, prefix: str | None = None) -> dict[str, Any]:
