@@ -58,16 +58,10 @@ def _locate(text: str, name: str | None, several: bool) -> Location:
         label = f"{name}-{own}" if name and several and own else name or own
         if not label:
             raise Problem(f"{text} has no name that a key can have.", "Give one with --name.")
-        return Location(f"{upload_folder(resolved)}/{label}/", resolved)
+        return Location(f"photos/{label}/", resolved)
     if text.startswith(("/", "~", ".")):
         raise Problem(f"There is no folder or file {text}.", "Give one that is there, an s3:// URI, or a key.")
     return Location(text)
-
-
-def upload_folder(path: Path) -> str:
-    """A zip that arrives below photos/ would start a run of its own, where the platform starts runs on upload."""
-    files = path.rglob("*") if path.is_dir() else [path]
-    return "uploads" if any(file.suffix.lower() == ".zip" for file in files) else "photos"
 
 
 def _manifest(location: Location) -> str:

@@ -141,8 +141,13 @@ def test_a_local_folder_becomes_a_key_and_the_command_that_uploads_it(splatworks
 
 
 def test_a_zip_is_not_uploaded_where_its_arrival_starts_a_run(splatworks: Splatworks, tmp_path: Path) -> None:
-    (tmp_path / "scene.ZIP").write_bytes(b"x")
-    assert data_of(splatworks("message", tmp_path / "scene.ZIP"))["input"] == "uploads/scene/"
+    from upload_events import started_location
+
+    (tmp_path / "scene.zip").write_bytes(b"x")
+    for local in (tmp_path / "scene.zip", tmp_path):
+        given = data_of(splatworks("message", local))["input"]
+        assert given.startswith("photos/") and started_location(f"{given}scene.zip") is None
+    assert started_location("photos/scene.zip")
 
 
 def test_a_local_list_of_scenes_is_named_as_the_object_that_it_becomes(splatworks: Splatworks, tmp_path: Path) -> None:
