@@ -11,6 +11,12 @@ from splatkit.splats import Splats
 
 MOST_BROKEN = 0.05  # of all splats; beyond, the training is at fault
 OPAQUE_LOGIT = 13.8  # what +infinity, an opacity of exactly one, becomes
+# What is finite and yet broken, by magnitude. One splat that far out takes so much of the 16 bits that SOG has for the
+# logarithm of positions that all others move by a tenth of a pixel.
+FARTHEST = 1e12
+SMALLEST, LARGEST = -85.0, 27.6  # logarithms: what float32's exp still holds; what would fill that space
+LONGEST_QUAT = 1e12  # and its inverse: float32 holds the squares, by which they are normalised
+BRIGHTEST = 1000.0  # sh0 and shN: 255 times white, so that even the faintest splat would be a white one
 ROWS_AT_ONCE = 1 << 16
 FAR = 100  # times the median distance from the median centre: a splat there is a training's stray
 
@@ -24,12 +30,7 @@ class Cleaned:
 def without_broken(splats: Splats) -> Cleaned:
     """Raises StageError (input_error) when more than 5 % have NaN, infinite or impossible values, or none is left."""
     splats = replace(splats, opacities=np.minimum(splats.opacities, np.float32(OPAQUE_LOGIT)))
-    broken: dict[str, NDArray[np.bool_]] = {}
-    for name in ("means", "scales", "quats", "opacities", "sh0", "shN"):
-        broken[name] = _not_finite(getattr(splats, name).reshape(len(splats), -1))
-    # -infinity is an honest opacity of zero, but nothing can be stored of it.
-    broken["quats"] |= ~(np.abs(splats.quats).max(axis=1) > 1e-12)
-    broken["scales"] |= (splats.scales > 40).any(axis=1)  # e^40: no scene is so large
+    broken = _broken_by_attribute(splats)
     any_broken = np.logical_or.reduce(list(broken.values()))
     counts = {name: int(rows.sum()) for name, rows in broken.items() if rows.any()}
     if any_broken.sum() > MOST_BROKEN * len(splats):
@@ -40,9 +41,22 @@ def without_broken(splats: Splats) -> Cleaned:
     return Cleaned(splats.take(~any_broken) if dropped else splats, dropped)
 
 
-def _not_finite(values: NDArray[np.float32]) -> NDArray[np.bool_]:
+def _broken_by_attribute(splats: Splats) -> dict[str, NDArray[np.bool_]]:
+    """-infinity is an honest opacity of zero, but nothing can be stored of it."""
+    most = float(np.finfo(np.float32).max)
+    limits: dict[str, tuple[float, float]] = {
+        "means": (-FARTHEST, FARTHEST), "scales": (SMALLEST, LARGEST), "quats": (-LONGEST_QUAT, LONGEST_QUAT),
+        "opacities": (-most, most), "sh0": (-BRIGHTEST, BRIGHTEST), "shN": (-BRIGHTEST, BRIGHTEST),
+    }  # fmt: skip
+    broken = {name: _outside(getattr(splats, name).reshape(len(splats), -1), *limits[name]) for name in limits}
+    broken["quats"] |= np.abs(splats.quats).max(axis=1) < 1 / LONGEST_QUAT
+    return broken
+
+
+def _outside(values: NDArray[np.float32], low: float, high: float) -> NDArray[np.bool_]:
+    """[N] rows with a value that is not from `low` to `high`, or no number."""
     parts = (values[start : start + ROWS_AT_ONCE] for start in range(0, len(values), ROWS_AT_ONCE))
-    return np.concatenate([~np.isfinite(part).all(axis=1) for part in parts])
+    return np.concatenate([~((part >= low) & (part <= high)).all(axis=1) for part in parts])
 
 
 def without_invisible(splats: Splats) -> tuple[NDArray[np.int64], dict[str, int]]:

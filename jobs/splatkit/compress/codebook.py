@@ -11,6 +11,7 @@ from splatkit.splats import Floats
 ENTRIES = 256
 BINS = 4096
 LLOYD_STEPS = 20
+MOST_CELLS = 1 << 22
 SAMPLE = 1 << 17  # values that tell how well the best would do
 
 
@@ -36,9 +37,10 @@ def stepped_codebook(values: Floats, step: float) -> Floats:
     Cells of one width are the best choice for indices that are entropy coded afterwards (Gish and Pierce, 1968).
     """
     flat = values.ravel()
-    cells = np.floor((flat - flat.min()) / step).astype(np.int64)
-    if cells.max() >= 1 << 22:  # the step is far too fine to be counted in cells
+    low, step = float(flat.min()), max(step, float(np.finfo(np.float32).tiny))
+    if float(flat.max()) - low >= MOST_CELLS * step:  # the step is far too fine to be counted in cells
         return best_codebook(values, ENTRIES)
+    cells = np.floor((flat - np.float32(low)) / step).astype(np.int64)
     counts = np.bincount(cells)
     occupied = np.flatnonzero(counts)
     if len(occupied) > ENTRIES:

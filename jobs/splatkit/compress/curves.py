@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from splatkit.splats import Floats
 
 BITS = 16  # per axis
+LEAST_EXTENT = 1e-30  # of a scene that is one point, whose inverse float32 can hold
 
 
 def morton_order(points: Floats) -> NDArray[np.int64]:
@@ -23,7 +24,7 @@ def hilbert_order(points: Floats) -> NDArray[np.int64]:
 
 def _grid(points: Floats) -> NDArray[np.uint64]:
     low = points.min(axis=0)
-    extent = float((points.max(axis=0) - low).max()) or 1.0
+    extent = max(float((points.max(axis=0) - low).max()), LEAST_EXTENT)
     return ((points - low) * ((2**BITS - 1) / extent)).astype(np.uint64)
 
 

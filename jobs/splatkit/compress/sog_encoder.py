@@ -27,6 +27,8 @@ THREADS = 2
 PIXELS_PER_THREAD = 1 << 19  # of larger pictures one is encoded at a time: libwebp takes 100 bytes per pixel
 LEAST_ALPHA = 0.999 / 255  # a little less, as what was decoded has gone through a logarithm and back
 ROWS_AT_ONCE = 1 << 16
+SAMPLE, VALUES_AT_ONCE = 1 << 17, 1 << 20
+FAR_OUT = 10.0  # times the range of 99 % of the values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,9 +210,8 @@ def _harmonics(
     palette, labels = palette_of(vectors, min(max(entries, 64), MAX_ENTRIES), weights)
     named, labels = by_first_appearance(labels[at], len(palette))
     palette = palette[named]
-    flat = vectors.ravel()
-    variance = float(flat @ flat) / flat.size - float(flat.mean()) ** 2  # var() would copy all of it
-    codebook = stepped_codebook(palette, float(np.sqrt(12 * precision.palette_noise * variance)) or 1.0)
+    noise = precision.palette_noise * bulk_variance(vectors)
+    codebook = stepped_codebook(palette, float(np.sqrt(12 * noise)) or 1.0)
     coefficients = splats.shN.shape[1]
     height = -(-len(palette) // PALETTE_COLUMNS)
     picture = np.zeros((height * PALETTE_COLUMNS, coefficients, 4), np.uint8)
@@ -225,6 +226,19 @@ def _harmonics(
     label_columns = np.column_stack([labels & 255, labels >> 8, np.zeros_like(labels)])
     centroids = picture.reshape(height, PALETTE_COLUMNS * coefficients, 4)
     return meta, {"shN_centroids.webp": centroids, "shN_labels.webp": _picture(label_columns, len(splats))}
+
+
+def bulk_variance(values: Floats) -> float:
+    """Variance of all but what is far out: a single value there must not coarsen the steps of all the others."""
+    flat = values.ravel()
+    low, high = np.quantile(flat[:: max(1, flat.size // SAMPLE)].astype(np.float64), [0.005, 0.995])
+    reach = FAR_OUT * (high - low) or np.inf  # where nearly all values are one, the others are what is to be kept
+    count, total, squares = 0, 0.0, 0.0
+    for start in range(0, flat.size, VALUES_AT_ONCE):  # var() would copy all of it
+        part = flat[start : start + VALUES_AT_ONCE].astype(np.float64)
+        part = part[(part >= low - reach) & (part <= high + reach)]
+        count, total, squares = count + part.size, total + part.sum(), squares + part @ part
+    return float(max(squares / count - (total / count) ** 2, 0.0))
 
 
 def _importance(splats: Splats) -> Floats:

@@ -21,3 +21,11 @@ def test_points_in_one_place_keep_their_order() -> None:
     points = np.ones((10, 3), np.float32)
     for order in (hilbert_order(points), morton_order(points)):
         assert order.tolist() == list(range(10))
+
+
+def test_points_that_differ_by_less_than_an_inverse_can_hold_are_one_place() -> None:
+    points = np.zeros((10, 3), np.float32)
+    points[::2] = 1e-40
+    with np.errstate(all="raise", under="ignore"):
+        for order in (hilbert_order(points), morton_order(points)):
+            assert order.tolist() == list(range(10))
