@@ -10,7 +10,7 @@ from typing import IO, Any, cast
 import torch
 
 KEEP = 2
-NAME = re.compile(r"step-(\d{8})-([0-9a-f]{16})\.pt")
+NAME = re.compile(r"step-(\d{8})-([0-9a-f]{16})-([0-9a-f]{16})\.pt")  # step, training, content
 
 
 class _Hashing:
@@ -34,34 +34,46 @@ class _Hashing:
 
 
 def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
-    """The hash is in the name, so that no second file can be lost or stale."""
+    """The hash is in the name: no second file can be lost or stale. Other trainings' go with the first of this."""
+    mark = _mark(state["fingerprint"])
     folder.mkdir(parents=True, exist_ok=True)
     beside = folder / f".writing-{os.getpid()}"
     try:
         file = _Hashing(beside)
         torch.save(state, cast(IO[bytes], file))
-        path = folder / f"step-{step:08d}-{file.finish()}.pt"
+        path = folder / f"step-{step:08d}-{mark}-{file.finish()}.pt"
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
-    for old in _by_age(folder)[KEEP:]:
+    kept = [own for own in _by_age(folder) if f"-{mark}-" in own.name][:KEEP]
+    for old in {*_by_age(folder)} - {*kept}:
         old.unlink(missing_ok=True)
     return path
 
 
 def load_checkpoint(folder: Path, fingerprint: str, say: Callable[[str], None]) -> dict[str, Any] | None:
-    """The newest that is whole and of this training. Says why it passes over one."""
+    """The newest that is whole and of this training, its tensors mapped from the file. Says why it passes over one.
+
+    Damaged ones are removed: each would take the place of a good one.
+    """
+    for path in folder.glob(".writing-*"):  # of a process that was killed
+        path.unlink(missing_ok=True)
     for path in _by_age(folder):
         match = NAME.fullmatch(path.name)
-        if not match or _hash(path) != match[2]:
-            say(f"{path.name} is damaged or was cut off; trying the one before")
-            continue
-        # weights_only: a checkpoint comes from a bucket, and unpickling must not run code.
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        if state.get("fingerprint") == fingerprint:
+        if not match or match[2] != _mark(fingerprint):
+            say(f"{path.name} is of other photos or options and is not used")
+        elif _hash(path) != match[3]:
+            say(f"{path.name} is damaged or was cut off, and is removed; trying the one before")
+            path.unlink(missing_ok=True)
+        else:
+            # weights_only: a checkpoint comes from a bucket, and unpickling must not run code.
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
             return state
-        say(f"{path.name} is of other photos or options and is not used")
     return None
+
+
+def _mark(fingerprint: str) -> str:
+    return hashlib.sha256(fingerprint.encode()).hexdigest()[:16]
 
 
 def _by_age(folder: Path) -> list[Path]:
@@ -70,5 +82,8 @@ def _by_age(folder: Path) -> list[Path]:
 
 
 def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    except FileNotFoundError:  # another rank has removed it
+        return ""

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from PIL import Image
 
 from splatkit.errors import FAILED, INPUT_ERROR, INTERRUPTED
 from splatkit.formats.ply import read_ply
+from splatkit.train import loop
 from splatkit.train.launch import GpuFullError
 from splatkit.train.training import Training
 
@@ -155,6 +157,27 @@ def test_a_killed_run_goes_on_bit_for_bit_even_from_the_checkpoint_before(
     assert run(scene, out, *often) == 0
     said = capsys.readouterr().out
     assert f"{newest.name} is damaged" in said and "going on from step" in said
+    assert (out / "splat.ply").read_bytes() == undisturbed["mcmc"]
+
+
+def test_a_stopped_run_goes_on_even_where_others_came_further(
+    scene: Path, undisturbed: dict[str, bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, kept = tmp_path / "out", tmp_path / "kept"
+    for seed in ("1", "2"):  # finished, in the same folder, and 30 steps longer
+        assert run(scene, out, "--checkpoint-dir", str(kept), "--max-steps", "150", "--seed", seed) == 0
+    command = [sys.executable, str(TRAIN), "--input-dir", str(scene), "--output-dir", str(out), "--preset", "draft"]
+    often = ("--checkpoint-dir", str(kept), "--checkpoint-seconds", "0.01")
+    child = subprocess.Popen([*command, *SMALL, *often], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not any(0 < int(path.name[5:13]) < STEPS for path in kept.glob("step-*.pt")) and child.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    child.terminate()
+    assert child.wait(60) == INTERRUPTED
+    capsys.readouterr()
+    assert run(scene, out, *often) == 0
+    assert re.search(r"going on from step [1-9]", capsys.readouterr().out)
     assert (out / "splat.ply").read_bytes() == undisturbed["mcmc"]
 
 
@@ -295,7 +318,152 @@ def test_a_gpu_that_is_full_is_answered_by_fewer_gaussians(
     out = tmp_path / "out"
     assert run(scene, out, "--checkpoint-seconds", "0.05") == 0
     assert result(out)["metrics"]["gaussians"] <= 330
-    assert "trying again with at most" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "trying again with at most" in said
+    begun = [int(step) for step in re.findall(r"going on from step (\d+) with", said)]
+    assert begun and min(begun) > 0, "from the checkpoint, not anew"
+
+
+FULL = "CUDA out of memory. Tried to allocate 2.00 GiB"
+
+
+def full_once(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, problem: RuntimeError) -> None:
+    original, asked = getattr(owner, name), []
+
+    def full(*arguments: Any, **more: Any) -> Any:
+        if not asked:
+            asked.append(name)
+            raise problem
+        return original(*arguments, **more)
+
+    monkeypatch.setattr(owner, name, full)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [(train, "warm_up"), (Training, "__init__"), (Training, "restore"), (Training, "state"), (Training, "gather")],
+)
+def test_a_gpu_may_be_full_at_any_time(
+    owner: Any,
+    name: str,
+    scene: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "out"
+    if name == "restore":
+        assert run(scene, out, "--max-steps", "20") == 0
+    full_once(monkeypatch, owner, name, torch.OutOfMemoryError(FULL))
+    assert run(scene, out, "--max-steps", "20") == 0, result(out)
+    limit = {"warm_up": 420, "__init__": 420}.get(name, 210)  # 70 % of the cap, or of the Gaussians that there were
+    assert f"trying again with at most {limit}" in capsys.readouterr().out
+    assert len(read_ply(out / "splat.ply")) <= limit
+
+
+@pytest.mark.parametrize(
+    "problem", [torch.OutOfMemoryError(FULL), RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED")]
+)
+@pytest.mark.parametrize(
+    ("owner", "name", "said"),
+    [
+        (train, "write_preview", "the preview is left out"),
+        (train, "write_flythrough", "the fly-through is left out"),
+        (loop, "write_preview", "no preview this time"),
+    ],
+)
+def test_what_a_full_gpu_cannot_draw_costs_nothing_else(
+    owner: Any, name: str, said: str, problem: RuntimeError, scene: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    full_once(monkeypatch, owner, name, problem)
+    out = tmp_path / "out"
+    more = ("--max-steps", "20", "--flythrough-seconds", "0.1", "--checkpoint-seconds", "0.01")
+    assert run(scene, out, *more) == 0, result(out)
+    assert said in capsys.readouterr().out and (out / "splat.ply").is_file() and result(out)["metrics"]["psnr"] > 10
+
+
+def test_evaluation_on_a_full_gpu_goes_without_lpips_or_says_so(
+    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.jit.script(Distance()).save(str(tmp_path / "lpips.pt"))
+    more = ("--max-steps", "5", "--models-dir", str(tmp_path))
+    assert run(scene, tmp_path / "measured", *more) == 0
+    assert result(tmp_path / "measured")["metrics"]["lpips"] > 0
+    full_once(monkeypatch, train, "score_views", torch.OutOfMemoryError(FULL))
+    assert run(scene, tmp_path / "without", *more) == 0
+    metrics = result(tmp_path / "without")["metrics"]
+    assert "LPIPS is left out" in capsys.readouterr().out and "lpips" not in metrics and metrics["psnr"] > 5
+    full_once(monkeypatch, train, "score_views", torch.OutOfMemoryError(FULL))
+    assert run(scene, tmp_path / "none", "--max-steps", "5") == FAILED
+    assert result(tmp_path / "none")["error"]["code"] == "out_of_memory"
+    assert (tmp_path / "none" / "splat.ply").is_file()
+
+
+class Distance(torch.nn.Module):
+    def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return (a - b).abs().mean()
+
+
+class OfOne(torch.nn.Module):
+    def forward(self, a: torch.Tensor) -> torch.Tensor:
+        return a.mean()
+
+
+@pytest.mark.parametrize("broken", ["cut off", "of one image"])
+def test_a_broken_lpips_is_refused_before_the_training(broken: str, scene: Path, tmp_path: Path) -> None:
+    file = tmp_path / "lpips.pt"
+    torch.jit.script(OfOne()).save(str(file))
+    if broken == "cut off":
+        file.write_bytes(file.read_bytes()[:100])
+    assert run(scene, tmp_path / "out", "--models-dir", str(tmp_path)) == INPUT_ERROR
+    error = result(tmp_path / "out")["error"]
+    assert error["code"] == "bad_lpips" and "lpips.pt" in error["cause"] and "remove it" in error["fix"]
+
+
+def test_the_folder_where_it_is_started_can_be_the_output(
+    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert run(scene, Path(), "--max-steps", "5") == 0
+    assert list((tmp_path / "here.checkpoint").glob("step-*.pt"))
+
+
+def test_after_the_last_step_nothing_of_the_optimizers_is_held(
+    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[Any] = []
+    original = train.score_views
+
+    def spy(run: Training, *arguments: Any, **more: Any) -> Any:
+        held.append((run.tools, run.refinement.state, [value.grad for value in run.values.values()]))
+        return original(run, *arguments, **more)
+
+    monkeypatch.setattr(train, "score_views", spy)
+    assert run(scene, tmp_path / "out", "--max-steps", "5") == 0
+    assert held == [({}, {}, [None] * 6)]
+
+
+def test_a_stopped_run_has_a_preview_and_the_platform_its_metrics(
+    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    original = Training.train_step
+
+    def interrupted(self: Training) -> None:
+        original(self)
+        if self.step == 60:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Training, "train_step", interrupted)
+    monkeypatch.setenv("RUN_ID", "run")
+    out = tmp_path / "out"
+    assert run(scene, out, "--checkpoint-seconds", "0.01", "--evaluate-every", "20") == INTERRUPTED
+    with Image.open(out / "preview.jpg") as image:
+        assert image.size == (96, 64)
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
+    assert [line["Step"] for line in lines] == [20, 40]
+    assert all(line["PSNR"] > 5 and line["StepsPerSecond"] > 0 and line["Stage"] == "train" for line in lines)
 
 
 def test_a_gpu_that_stays_full_ends_with_advice(scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

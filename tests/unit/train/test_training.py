@@ -180,8 +180,25 @@ def test_two_checkpoints_are_kept_and_a_damaged_one_is_passed_over(tmp_path: Pat
     state = load_checkpoint(tmp_path, "a", said.append)
     assert state is not None and state["step"] == 2
     assert "damaged" in said[0]
-    assert load_checkpoint(tmp_path, "b", said.append) is None
+    assert not files[1].exists(), "it would take the place of a good one"
+    assert load_checkpoint(tmp_path, "b", said.append) is None and files[0].exists()
+    assert "other photos or options" in said[-1]
     assert load_checkpoint(tmp_path / "none", "a", said.append) is None
+
+
+def test_checkpoints_of_another_training_give_way_to_the_first_of_this_one(tmp_path: Path) -> None:
+    for step in (144, 200):
+        save_checkpoint(tmp_path, step, {"fingerprint": "a", "step": step})
+    (tmp_path / ".writing-4711").write_bytes(b"half of one")
+    assert load_checkpoint(tmp_path, "b", print) is None
+    assert len(list(tmp_path.iterdir())) == 2, (
+        "until there is one of this training, and but for what a killed process left"
+    )
+    for step in (20, 40, 60):
+        save_checkpoint(tmp_path, step, {"fingerprint": "b", "step": step})
+    assert sorted(int(path.name[5:13]) for path in tmp_path.iterdir()) == [40, 60]
+    state = load_checkpoint(tmp_path, "b", print)
+    assert state is not None and state["step"] == 60
 
 
 def test_a_checkpoint_that_holds_code_is_not_run(tmp_path: Path) -> None:
@@ -190,18 +207,29 @@ def test_a_checkpoint_that_holds_code_is_not_run(tmp_path: Path) -> None:
         load_checkpoint(tmp_path, "a", print)
 
 
-def test_fewer_gaussians_are_the_most_opaque_ones_with_their_moments(scene: Scene) -> None:
-    run = training(scene)
+def test_a_lower_cap_keeps_the_most_opaque_gaussians_with_their_moments(scene: Scene) -> None:
+    whole, run = training(scene), training(scene, cap_max=50)
     for _ in range(3):
-        run.train_step()
-    before = run.values["opacities"].detach().clone()
-    moments = run.tools["means"].state[run.values["means"]]["exp_avg"].clone()
-    run.shrink_to(50)
-    kept = before.topk(50).indices.sort().values
-    assert run.count == 50 and torch.equal(run.values["opacities"].detach(), before[kept])
+        whole.train_step()
+    saved = whole.state()
+    run.restore(saved)
+    kept = saved["values"]["opacities"].topk(50).indices.sort().values
+    assert run.count == 50 and torch.equal(run.values["means"].detach(), saved["values"]["means"][kept])
+    moments = saved["tools"]["means"]["state"][0]["exp_avg"]
     assert torch.equal(run.tools["means"].state[run.values["means"]]["exp_avg"], moments[kept])
-    run.train_step()
-    assert run.refinement.strategy.cap_max == 50
+    for _ in range(20):
+        run.train_step()
+    assert run.count == 50
+
+
+@pytest.mark.parametrize("strategy", ["mcmc", "default"])
+def test_a_sky_is_within_the_cap(strategy: str, scene: Scene) -> None:
+    run = training(scene, sky=True, strategy=strategy, cap_max=320, grow_gradient=1e-9)
+    far = lambda: int((run.values["means"].norm(dim=1) > 30).sum())  # noqa: E731
+    assert run.count == 320 and far() == 80, "a quarter of them, at most"
+    for _ in range(60):
+        run.train_step()
+    assert 240 < run.count <= 320 and far() > 40
 
 
 def test_the_first_gaussians_are_as_wide_as_their_neighbours_are_far() -> None:
@@ -238,6 +266,28 @@ def test_memory_bounds_the_number_of_gaussians(scene: Scene) -> None:
     small = type(backend)(**{**vars(backend), "free_bytes": lambda: 1 << 28})
     assert 50_000 < largest_cap(options, small) < 200_000
     assert largest_cap(options, type(backend)(**{**vars(backend), "free_bytes": lambda: 1 << 40})) == 4_000_000
+    assert largest_cap(dataclasses.replace(options, cap_max=320), small) == 320
+    assert largest_cap(options, dataclasses.replace(backend, free_bytes=lambda: 0)) == 1_000
+
+
+def test_degrees_of_harmonics_sizes_of_photos_and_the_filter_reach_the_rasterizer(scene: Scene) -> None:
+    run = training(scene, max_steps=60, sh_degree=3, coarse_until=0.5, antialiased=True)
+    seen: list[tuple[int, int, str]] = []
+    original = run.backend.rasterize
+
+    def spy(**arguments: Any) -> Any:
+        seen.append((arguments["sh_degree"], arguments["width"], arguments["rasterize_mode"]))
+        return original(**arguments)
+
+    run.backend = dataclasses.replace(run.backend, rasterize=spy)
+    for _ in range(60):
+        run.train_step()
+    assert [seen[step][0] for step in (0, 1, 2, 3, 4, 5, 6, 59)] == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert list(dict.fromkeys(width for _, width, _ in seen)) == [24, 48, 96]
+    assert seen[12][1] == 48 and seen[30][1] == 96, "a quarter until 20 % of the steps"
+    assert {mode for *_, mode in seen} == {"antialiased"}
+    score_views(run, [0], photos=run.photos)
+    assert seen[-1] == (3, 96, "antialiased")
 
 
 def test_the_fingerprint_knows_another_scene_and_another_option(scene: Scene, folder: Path, tmp_path: Path) -> None:
