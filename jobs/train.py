@@ -10,7 +10,8 @@ import gc
 import math
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,9 @@ from splatkit.errors import StageError, input_error
 from splatkit.formats.ply import write_ply
 from splatkit.options import read_options
 from splatkit.stage import Progress, run_stage
-from splatkit.train.backend import choose_backend, require_device
+from splatkit.train.backend import Backend, choose_backend, out_of_memory, require_device
 from splatkit.train.checkpoint import load_checkpoint
-from splatkit.train.evaluation import load_lpips, mean_scores, score_views
+from splatkit.train.evaluation import LPIPS_FILE, Score, load_lpips, mean_scores, score_views
 from splatkit.train.gaussians import to_splats
 from splatkit.train.launch import GpuFullError, gpus_to_use, in_ranks
 from splatkit.train.loop import diverged, optimise
@@ -53,6 +54,7 @@ def train(options: TrainOptions) -> dict[str, Any]:
     progress = Progress("train", options.output_dir, STEPS)
     progress.begin("reading", "reading the scene")
     require_device(options.device)
+    require_lpips(options)
     gpus = gpus_to_use(options)
     with tempfile.TemporaryDirectory(prefix="train-") as work:
         scene = read_scene(options.input_dir, Path(work), options.output_dir / "logs" / "colmap.log")
@@ -116,27 +118,57 @@ def train_in_rank(
     photos = PhotoCache(scene.views, options.of_preset("max_size"), sharers=ranks.count)
     ranks.join(rendezvous, backend.device)
     try:
-        warm_up(backend)
-        training = Training(scene, options, backend, photos, largest_cap(options, backend, ranks), ranks)
-        if len(training.train_views) < 2:
-            fix = "Give --hold-out-every 0 to train on all photos, or take more of them."
-            raise input_error("too_few_views", f"{len(training.train_views)} photos are left to train on", fix)
-        folder, identity = checkpoint_folder(options), fingerprint(scene, options)
-        if saved := load_checkpoint(folder, identity, progress.say):
-            training.restore(saved)
-            progress.say(f"going on from step {training.step} with {sum(saved['sizes'])} Gaussians")
-        if limit:
-            training.shrink_to(limit)
-        try:
-            optimise(training, folder, identity, progress)
-        except torch.OutOfMemoryError:
-            # from None: the cause holds on to what must be freed
-            raise GpuFullError(training.count * ranks.count) from None
-        training.gather(lambda: choose_backend(options.device, options.threads))
+        cap = largest_cap(options, backend, ranks)
+        training = trained(scene, options, backend, photos, min(cap, limit or cap), ranks, progress)
         ranks.leave()  # not after a failure: it would wait for ranks that are gone, or that wait for this one
         return conclude(training, options, photos, progress) if ranks.first else {}
     finally:
         photos.close()
+
+
+def trained(
+    scene: Scene,
+    options: TrainOptions,
+    backend: Backend,
+    photos: PhotoCache,
+    cap: int,
+    ranks: Ranks,
+    progress: Progress,
+) -> Training:
+    """From the start or the checkpoint to the end, with all Gaussians on the first rank."""
+    with full_gpu(lambda: cap):
+        warm_up(backend)
+        training = Training(scene, options, backend, photos, cap, ranks)
+    if len(training.train_views) < 2:
+        fix = "Give --hold-out-every 0 to train on all photos, or take more of them."
+        raise input_error("too_few_views", f"{len(training.train_views)} photos are left to train on", fix)
+    folder, identity = checkpoint_folder(options), fingerprint(scene, options)
+    resume(training, folder, identity, progress)
+    with full_gpu(lambda: training.count * ranks.count):
+        optimise(training, folder, identity, progress)
+        training.gather(lambda: choose_backend(options.device, options.threads))
+    return training
+
+
+def resume(training: Training, folder: Path, identity: str, progress: Progress) -> None:
+    """A function of its own, so that what was loaded does not stay in memory."""
+    if not (saved := load_checkpoint(folder, identity, progress.say)):
+        return
+    gaussians = min(sum(saved["sizes"]), training.cap * training.ranks.count)
+    with full_gpu(lambda: gaussians):
+        training.restore(saved)
+    progress.say(f"going on from step {training.step} with {gaussians} Gaussians")
+
+
+@contextmanager
+def full_gpu(gaussians: Callable[[], int]) -> Iterator[None]:
+    """What runs out of memory within is answered by fewer than so many Gaussians."""
+    try:
+        yield
+    except RuntimeError as problem:
+        if not out_of_memory(problem):
+            raise
+        raise GpuFullError(gaussians()) from None
 
 
 class Silence(Progress):
@@ -150,13 +182,14 @@ class Silence(Progress):
 
 
 def checkpoint_folder(options: TrainOptions) -> Path:
-    beside = options.output_dir.with_name(f"{options.output_dir.resolve().name}.checkpoint")
-    return options.checkpoint_dir or beside
+    out = options.output_dir.resolve()  # --output-dir . has no name
+    return options.checkpoint_dir or out.parent / f"{out.name}.checkpoint"
 
 
 def conclude(training: Training, options: TrainOptions, photos: PhotoCache, progress: Progress) -> dict[str, Any]:
-    """Writes everything, then judges it."""
+    """Writes everything, then judges it. A full GPU costs what it was full for, not the splat."""
     folder = options.output_dir
+    training.release()
     splats = to_splats(training.values, training.scene.frame, options.antialiased)
     if not len(splats):
         raise diverged(training, DivergedError("no Gaussian is left"), checkpoint_folder(options))
@@ -164,21 +197,15 @@ def conclude(training: Training, options: TrainOptions, photos: PhotoCache, prog
     if warning := too_coarse(splats):
         progress.say(f"{warning}: see Limits in docs/guides/train.md")
     progress.begin("evaluating", "rendering held-out photos", len(training.held_out))
-    lpips = load_lpips(options.models_dir, training.backend.device)
-    shown: list[int] = []
-
-    def keep(index: int, render: torch.Tensor, photo: torch.Tensor) -> None:
-        save_beside(folder / "held_out", training.scene.views[index].name, render, photo)
-        shown.append(index)
-        progress.update(len(shown), len(training.held_out), "rendering held-out photos")
-
-    scores = score_views(training, training.held_out, photos=photos, lpips=lpips, on_image=keep)
+    scores = scores_of(training, options, photos, progress)
     write_history(folder, training)
-    write_preview(folder / "preview.jpg", training)
+    with left_out_if_full("the preview", progress):
+        write_preview(folder / "preview.jpg", training)
     if options.flythrough_seconds:
         progress.begin("flythrough", "rendering the fly-through")
         on_frame = lambda done, total: progress.update(done, total, "rendering the fly-through")  # noqa: E731
-        write_flythrough(folder / "flythrough.mp4", training, options.flythrough_seconds, on_frame)
+        with left_out_if_full("the fly-through", progress):
+            write_flythrough(folder / "flythrough.mp4", training, options.flythrough_seconds, on_frame)
     progress.finish()
     metrics = {
         **{name: round(value, 4) for name, value in mean_scores(scores).items()},
@@ -192,6 +219,50 @@ def conclude(training: Training, options: TrainOptions, photos: PhotoCache, prog
     per_photo = [{name: value for name, value in vars(score).items() if value is not None} for score in scores]
     write_metrics(folder, {**metrics, "per_photo": per_photo, "seconds_per_step": progress.seconds})
     return judged(metrics, options)
+
+
+def scores_of(training: Training, options: TrainOptions, photos: PhotoCache, progress: Progress) -> list[Score]:
+    """Of the held-out photos, each saved beside its render."""
+    shown: set[int] = set()
+
+    def keep(index: int, render: torch.Tensor, photo: torch.Tensor) -> None:
+        save_beside(options.output_dir / "held_out", training.scene.views[index].name, render, photo)
+        shown.add(index)
+        progress.update(len(shown), len(training.held_out), "rendering held-out photos")
+
+    if lpips := load_lpips(options.models_dir, training.backend.device):
+        with left_out_if_full("LPIPS", progress):
+            return score_views(training, training.held_out, photos=photos, lpips=lpips, on_image=keep)
+    try:
+        return score_views(training, training.held_out, photos=photos, on_image=keep)
+    except RuntimeError as problem:
+        if not out_of_memory(problem):
+            raise
+        fix = "splat.ply is there. To have it measured, give a smaller max_size, or a machine with a larger GPU."
+        raise StageError(
+            "out_of_memory", "the GPU's memory is too small to render the held-out photos", fix
+        ) from problem
+
+
+@contextmanager
+def left_out_if_full(what: str, progress: Progress) -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as problem:
+        if not out_of_memory(problem):
+            raise
+        progress.say(f"the GPU's memory is full: {what} is left out")
+
+
+def require_lpips(options: TrainOptions) -> None:
+    """A broken file would otherwise be found after hours of training."""
+    try:
+        if lpips := load_lpips(options.models_dir, torch.device("cpu")):
+            float(lpips(torch.zeros(1, 3, 64, 64), torch.zeros(1, 3, 64, 64)).mean())
+    except (RuntimeError, ValueError, TypeError) as problem:
+        first = next(iter(str(problem).strip().splitlines()), problem.__class__.__name__)
+        cause = f"{LPIPS_FILE} in {options.models_dir} is no TorchScript module of two images: {first}"
+        raise input_error("bad_lpips", cause, "Copy or export it again, or remove it to go without LPIPS.") from problem
 
 
 def judged(metrics: dict[str, Any], options: TrainOptions) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from splatkit.errors import input_error
 from splatkit.train.photo_cache import free_memory
 from splatkit.train.ranks import ALONE, Ranks, rasterization_of_all
-from splatkit.train.strategy import use_cpu_operations
+from splatkit.train.strategy import use_cpu_operations, use_cuda_operations
 
 DeviceName = Literal["auto", "cpu", "cuda"]
 Rasterize = Callable[..., tuple[Tensor, Tensor, dict[str, Any]]]
@@ -54,6 +54,12 @@ def require_device(wanted: DeviceName, environment: Mapping[str, str] = os.envir
         raise input_error("no_gpu", f"a GPU is asked for, but {built}", fix)
 
 
+def out_of_memory(problem: RuntimeError) -> bool:
+    """torch's own, and what CUDA's libraries make of it."""
+    said = str(problem)
+    return isinstance(problem, torch.OutOfMemoryError) or "out of memory" in said or "ALLOC_FAILED" in said
+
+
 def _cpu(threads: int, ranks: Ranks) -> Backend:
     from splatkit.rasterizer.rasterize import rasterization
     from splatkit.threads import cores, limit_cores
@@ -76,6 +82,11 @@ def _cuda(ranks: Ranks) -> Backend:
 
     from splatkit.train.ssim import ssim_torch
 
+    use_cuda_operations()
+    torch.use_deterministic_algorithms(False)
+    # TF32 has 10 bits: variances, the differences of two means of squares, then lose all theirs in smooth places.
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
     device = torch.device("cuda", ranks.rank)
     torch.cuda.set_device(device)
     times = f"{ranks.count} x " if ranks.count > 1 else ""

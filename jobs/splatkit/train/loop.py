@@ -9,6 +9,7 @@ from pathlib import Path
 
 from splatkit.errors import Interrupted, StageError
 from splatkit.stage import Progress
+from splatkit.train.backend import out_of_memory
 from splatkit.train.checkpoint import save_checkpoint
 from splatkit.train.evaluation import mean_scores, score_views
 from splatkit.train.options import TrainOptions
@@ -86,11 +87,19 @@ class Saver:
         if self._training.ranks.first:
             save_checkpoint(self._folder, self._training.step, state)
         if preview:
-            write_preview(preview, self._training)
+            self._show(preview)
         spent = time.monotonic() - begun
         self._training.saving += spent
         self._at = time.monotonic() + max(self._training.options.checkpoint_seconds, spent / CHECKPOINT_SHARE)
         return True
+
+    def _show(self, preview: Path) -> None:
+        try:
+            write_preview(preview, self._training)
+        except RuntimeError as problem:
+            if not out_of_memory(problem) or self._training.ranks.count > 1:  # the others wait for this one
+                raise
+            self._progress.say("the GPU's memory is full: no preview this time")
 
 
 class Stopwatch:

@@ -32,10 +32,10 @@ from splatkit.train.strategy import refinement
 # Share of coarse_until up to which photos are shrunk so much and blurred by so many tenths of a pixel (Trick-GS).
 COARSE = ((0.4, 4, 5), (0.75, 2, 5), (1.0, 1, 10))
 SH_STEP = 1 / 30  # share of the steps after which one more degree of spherical harmonics is used
-MEMORY_SHARE = 0.6  # of what is free, for Gaussians
+MEMORY_SHARE, FEWEST_GAUSSIANS = 0.6, 1_000  # of what is free, for Gaussians, and so many even in less
 EXPOSURE_RATE = 1e-3
 START = {"mcmc": (0.5, 1.0), "default": (0.1, 1.0)}  # opacity of the first Gaussians, and width in neighbour distances
-SKY_GAUSSIANS, SKY_DISTANCE = 4_000, 60.0  # units of the normalised scene
+SKY_GAUSSIANS, SKY_SHARE, SKY_DISTANCE = 4_000, 0.25, 60.0  # at most, of the cap; units of the normalised scene
 SAMPLE = 1 << 14  # bytes of a photo
 CHECKPOINT_FORMAT = "3"  # of what state() returns
 DIVERGED = 6.0  # a loss so many times the recent one's, look after look, is no accident
@@ -76,21 +76,23 @@ class Training:
         self.seconds = 0.0  # of training, over all attempts
         self.saving = 0.0  # of writing checkpoints, in this attempt
         opacity, scale = START[options.strategy]
+        sky = min(SKY_GAUSSIANS, int(SKY_SHARE * cap)) if options.sky else 0
         start = from_points(
             scene.points,
             scene.colors,
             sh_degree=self.sh_degree,
             opacity=opacity,
             scale=scale,
-            cap=cap,
+            cap=cap - sky,
             seed=options.seed,
         )
-        if options.sky:
-            start = _with_sky(start, self.sh_degree)
+        if sky:
+            start = _with_sky(start, self.sh_degree, sky)
         self._take({name: value[ranks.rank :: ranks.count] for name, value in start.items()})
         self.refinement = refinement(
             options.strategy, steps=-(-self.max_steps // ranks.count), cap=self.cap, refine_every=options.refine_every,
             grow_gradient=options.grow_gradient, absgrad=options.absgrad, min_opacity=options.min_opacity,
+            sky=SKY_DISTANCE / 2 if sky else math.inf,
         )  # fmt: skip
         self.exposures = torch.zeros(len(scene.views), 2, 3, device=backend.device, requires_grad=True)
         self._exposure_tool = torch.optim.Adam([self.exposures], lr=EXPOSURE_RATE)
@@ -274,8 +276,9 @@ class Training:
         }
 
     def restore(self, saved: Mapping[str, Any]) -> None:
-        """Also what another number of ranks saved: the Gaussians are dealt anew."""
+        """Also what another number of ranks saved: Gaussians are dealt anew. The most opaque, if the cap is lower."""
         rows = self.ranks.rows(saved["sizes"])
+        rows = rows[keep_most_opaque({"opacities": saved["values"]["opacities"][rows]}, self.cap)]
         own = {part: saved[part] for part in ("values", "tools", "strategy")}
         # Copies, or the training would go on in the caller's tensors.
         own = copy.deepcopy(map_rows(own, sum(saved["sizes"]), lambda tensor: tensor[rows]))
@@ -314,19 +317,13 @@ class Training:
             self.ranks, self.backend, self.tools = ALONE, alone(), {}
             self.values = parameters(whole, self.backend.device)
 
-    def shrink_to(self, cap: int) -> None:
-        """Keeps the most opaque Gaussians: the answer to a GPU that ran out of memory. cap: of all ranks together."""
-        self.cap = max(1, cap // self.ranks.count)
-        self.refinement.limit(self.cap)
-        if self.count <= self.cap:
-            return
-        kept = keep_most_opaque(self.values, self.cap)
-        states = {name: tool.state_dict() for name, tool in self.tools.items()}
-        states, strategy = map_rows([states, self.refinement.state], self.count, lambda tensor: tensor[kept])
-        self._take({name: value.detach()[kept] for name, value in self.values.items()})
-        for name, tool in self.tools.items():
-            tool.load_state_dict(states[name])
-        self.refinement.state.update(strategy)
+    def release(self) -> None:
+        """Frees what only training needs: rendering is all that can follow."""
+        self.tools, self.refinement.state = {}, {}
+        for value in self.values.values():
+            value.grad = None
+        if self.backend.device.type == "cuda":
+            torch.cuda.empty_cache()
 
 
 def coarseness(progress: float, until: float) -> tuple[int, int]:
@@ -342,7 +339,7 @@ def largest_cap(options: TrainOptions, backend: Backend, ranks: Ranks = ALONE) -
     holds = min(ranks.sizes(int(backend.free_bytes() * MEMORY_SHARE / BYTES_PER_GAUSSIAN)))
     if backend.device.type == "cuda":
         holds *= ranks.count
-    return max(1_000, min(options.of_preset("cap_max"), holds))
+    return min(options.of_preset("cap_max"), max(FEWEST_GAUSSIANS, holds))
 
 
 def fingerprint(scene: Scene, options: TrainOptions) -> str:
@@ -373,12 +370,12 @@ def _sample(photo: Path) -> bytes:
     return b"".join(parts)
 
 
-def _with_sky(start: dict[str, Tensor], sh_degree: int) -> dict[str, Tensor]:
+def _with_sky(start: dict[str, Tensor], sh_degree: int, count: int) -> dict[str, Tensor]:
     """Gaussians on a far sphere, light blue: training colours them, and removes those that are not seen."""
-    index = np.arange(SKY_GAUSSIANS) + 0.5
-    height, turn = index / SKY_GAUSSIANS * 2 - 1, index * math.pi * (3 - math.sqrt(5))
+    index = np.arange(count) + 0.5
+    height, turn = index / count * 2 - 1, index * math.pi * (3 - math.sqrt(5))
     across = np.sqrt(1 - height**2)
     points = SKY_DISTANCE * np.stack([across * np.cos(turn), across * np.sin(turn), height], 1)
     colors = np.broadcast_to([0.65, 0.75, 0.9], points.shape)
-    sky = from_points(points, colors, sh_degree=sh_degree, opacity=0.3, scale=1.0, cap=SKY_GAUSSIANS, seed=0)
+    sky = from_points(points, colors, sh_degree=sh_degree, opacity=0.3, scale=1.0, cap=count, seed=0)
     return {name: torch.cat([value, sky[name]]) for name, value in start.items()}
