@@ -1,13 +1,15 @@
-"""Tables in the documents that repeat what the code says: fields of a message, settings, causes, exit codes."""
+"""What the documents repeat of the code (fields of a message, settings, causes, exit codes), and where they lead."""
 
 import json
 import re
 from pathlib import Path
 
+import pytest
 from failure_causes import RULES
 from jobrunner.failures import ExitCode
 
 ROOT = Path(__file__).parents[3]
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("modules/*/README.md")]
 SCHEMA = json.loads((ROOT / "modules" / "lambda" / "functions" / "message.schema.json").read_text())
 
 
@@ -45,3 +47,29 @@ def test_the_contracts_list_the_exit_codes() -> None:
     (codes,) = tables("docs/contracts.md", "code")
     own = {str(int(code)) for code in ExitCode}
     assert {code for cell in codes for code in re.findall(r"\d+", cell)} == own
+
+
+def anchors_of(page: Path) -> set[str]:
+    """As GitHub makes them of headings."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
+def test_links_lead_to_files_and_headings_that_are_there(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if "://" in link:
+            continue
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        assert target.exists(), f"{link} leads nowhere"
+        assert not anchor or anchor in anchors_of(target), f"{link}: no such heading"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
+def test_files_that_a_page_names_are_there(page: Path) -> None:
+    named = re.findall(
+        r"`((?:modules|docker|jobs|splatworks|local|examples|tests|scripts|docs|bench)/[\w./-]+)`", page.read_text()
+    )
+    missing = [name for name in named if not (ROOT / name).exists() and not name.startswith("jobs/")]
+    assert missing == []
