@@ -9,7 +9,7 @@ from failure_causes import RULES
 from jobrunner.failures import ExitCode
 
 ROOT = Path(__file__).parents[3]
-PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("modules/*/README.md")]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("modules/*/README.md")])
 SCHEMA = json.loads((ROOT / "modules" / "lambda" / "functions" / "message.schema.json").read_text())
 
 
