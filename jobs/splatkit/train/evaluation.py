@@ -31,8 +31,10 @@ def score_views(
 ) -> list[Score]:  # fmt: skip
     """on_image gets the index, the render and the photo, both [H, W, 3] in 0..1. between may raise, to stop."""
     scores = []
-    for index in indices:
+    for number, index in enumerate(indices):
         between()
+        for coming in indices[number + 1 : number + 1 + photos.ahead]:
+            photos.prefetch(coming)
         shot = photos.get(index)
         image = training.render(index, shot, background=training.backdrop).image.clamp(0, 1)
         target = torch.tensor(shot.pixels, device=image.device).float() / 255

@@ -1,4 +1,4 @@
-"""Photos as training wants them: scaled, perhaps blurred, kept within a memory budget, loaded one step ahead."""
+"""Photos as training wants them: scaled, perhaps blurred, kept within a memory budget, loaded ahead."""
 
 import os
 import threading
@@ -12,9 +12,14 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from splatkit.errors import input_error
+from splatkit.threads import cores
 from splatkit.train.scene import View, unreadable
 
 MEMORY_SHARE = 0.35  # of what is free when training starts
+SCALES = (1, 2)  # beside the coarsest, that training takes one after the other
+ALL_SCALES = 1 + 1 / 4 + 1 / 16 + 1  # the memory of all of them and of one that is blurred, in photos at scale 1
+MOST_LOADERS = 8
+LOADERS_SHARE, DECODED_BYTES = 0.25, 2 * 3  # of the budget, for photos being decoded; per pixel, converted as well
 LEAST_FREE = 1 << 28  # bytes; what is counted on in any case
 CGROUP = Path("/sys/fs/cgroup")
 # Of both versions: folder, limit, use, and what of the use the kernel gives back when it is needed.
@@ -40,7 +45,7 @@ class Shot:
         return self.pixels.nbytes + (self.mask.nbytes if self.mask is not None else 0)
 
 
-Key = tuple[int, int, int]
+Key = tuple[int, int, int]  # index, shrink, blur
 
 
 class PhotoCache:
@@ -51,10 +56,16 @@ class PhotoCache:
         """
         self._views, self._max_size = views, max_size
         self._budget = free_memory() * MEMORY_SHARE / sharers if budget is None else budget
+        # From the first on those that go next: sharp ones that were made on the way, then what was used longest ago.
         self._kept: OrderedDict[Key, Shot] = OrderedDict()
         self._coming: dict[Key, Future[Shot]] = {}
+        self._level = (0, 0)
         self._lock = threading.Lock()
-        self._loader = ThreadPoolExecutor(1, thread_name_prefix="photos")
+        pixels = [(self.size(index), view.mask) for index, view in enumerate(views)]
+        whole = sum(width * height * (4 if mask else 3) for (width, height), mask in pixels)
+        self._roomy = ALL_SCALES * whole <= self._budget
+        self.ahead = self._affordable(sharers)  # photos that are loaded at a time, and so many in advance
+        self._loaders = ThreadPoolExecutor(self.ahead, thread_name_prefix="photos")
 
     def get(self, index: int, shrink: int = 1, blur: int = 0) -> Shot:
         """The photo at 1/shrink of the scale, blurred by so many of its pixels (standard deviation, in tenths)."""
@@ -72,7 +83,18 @@ class PhotoCache:
         key = (index, shrink, blur)
         with self._lock:
             if key not in self._kept and key not in self._coming:
-                self._coming[key] = self._loader.submit(self._load, key)
+                self._coming[key] = self._loaders.submit(self._load, key)
+
+    def enter(self, shrink: int, blur: int) -> None:
+        """Training goes on at this scale and blur, and never back: what only earlier ones needed is dropped."""
+        if (shrink, blur) == self._level:
+            return
+        self._level = (shrink, blur)
+        with self._lock:
+            for key in [key for key in self._coming if key[1:] != self._level]:
+                self._coming.pop(key).cancel()
+            for key in [key for key in self._kept if key[1] > shrink or (key[2] and key[1:] != self._level)]:
+                del self._kept[key]
 
     def size(self, index: int, shrink: int = 1) -> tuple[int, int]:
         """(width, height) at that scale."""
@@ -81,32 +103,55 @@ class PhotoCache:
         return max(1, round(view.width * scale / shrink)), max(1, round(view.height * scale / shrink))
 
     def close(self) -> None:
-        self._loader.shutdown(cancel_futures=True)
+        self._loaders.shutdown(cancel_futures=True)
+
+    def _affordable(self, sharers: int) -> int:
+        """Loaders: no more than there are cores, nor than a part of the budget holds decoded photos of."""
+        largest = max((view.width * view.height for view in self._views), default=1)
+        held = int(self._budget * LOADERS_SHARE / (DECODED_BYTES * largest))
+        return max(1, min(MOST_LOADERS, cores() // sharers, held))
 
     def _load(self, key: Key) -> Shot:
         index, shrink, blur = key
-        view, size = self._views[index], self.size(index, shrink)
-        scale = np.array([[size[0] / view.width], [size[1] / view.height], [1.0]])
-        if blur:
-            sharp = self._kept.get((index, shrink, 0)) or self._load((index, shrink, 0))
-            image = Image.fromarray(sharp.pixels).filter(ImageFilter.GaussianBlur(blur / 10))
-            return Shot(np.asarray(image), sharp.mask, sharp.intrinsics)
-        pixels = np.asarray(_open(view.photo, "RGB", (view.width, view.height), size))
-        mask = None
-        if view.mask:
-            grey = np.asarray(_open(view.mask, "L", (view.width, view.height), size))
-            half = 127 if grey.max() > 1 else 0  # masks come as 0 and 255, and as 0 and 1
-            mask = np.where(grey > half, 255, 0).astype(np.uint8)
-        return Shot(pixels, mask, (view.intrinsics * scale).astype(np.float32))
+        if not blur:
+            return self._load_sharp(index, shrink)
+        sharp = self._kept.get((index, shrink, 0))
+        if sharp is None:
+            sharp = self._load_sharp(index, shrink)
+            self._keep((index, shrink, 0), sharp, spare=True)
+        image = Image.fromarray(sharp.pixels).filter(ImageFilter.GaussianBlur(blur / 10))
+        return Shot(np.asarray(image), sharp.mask, sharp.intrinsics)
 
-    def _keep(self, key: Key, shot: Shot) -> None:
+    def _load_sharp(self, index: int, shrink: int) -> Shot:
+        """Decodes the photo, and keeps it at the finer scales as well where that costs nothing but room."""
+        view = self._views[index]
+        finer = [s for s in SCALES if s < shrink and (index, s, 0) not in self._kept] if self._roomy else []
+        scales = [shrink, *finer]
+        sizes = [self.size(index, s) for s in scales]
+        pixels = _open(view.photo, "RGB", (view.width, view.height), sizes)
+        masks = (
+            _open(view.mask, "L", (view.width, view.height), sizes[: len(pixels)]) if view.mask else [None] * len(sizes)
+        )
+        shots = []
+        for size, image, grey in zip(sizes, pixels, masks, strict=False):
+            scale = np.array([[size[0] / view.width], [size[1] / view.height], [1.0]])
+            mask = None if grey is None else _used(np.asarray(grey))
+            shots.append(Shot(np.asarray(image), mask, (view.intrinsics * scale).astype(np.float32)))
+        for s, shot in zip(scales[1:], shots[1:], strict=False):
+            self._keep((index, s, 0), shot, spare=True)
+        return shots[0]
+
+    def _keep(self, key: Key, shot: Shot, spare: bool = False) -> None:
+        """spare: to be the first that goes."""
         with self._lock:
             self._kept[key] = shot
+            self._kept.move_to_end(key, last=not spare)
             while len(self._kept) > 1 and sum(s.bytes for s in self._kept.values()) > self._budget:
                 self._kept.popitem(last=False)
 
 
-def _open(path: Path, mode: str, expected: tuple[int, int], size: tuple[int, int]) -> Image.Image:
+def _open(path: Path, mode: str, expected: tuple[int, int], sizes: Sequence[tuple[int, int]]) -> list[Image.Image]:
+    """The picture at the first of the sizes, and at the others too where one decoding serves all."""
     try:
         with Image.open(path) as image:
             if abs(image.width / image.height - expected[0] / expected[1]) > 0.01 * expected[0] / expected[1]:
@@ -114,12 +159,19 @@ def _open(path: Path, mode: str, expected: tuple[int, int], size: tuple[int, int
                 raise input_error(
                     "wrong_size", cause, "Give the photos that the model was made of, unturned and uncropped."
                 )
-            image.draft(mode, size)  # JPEGs are decoded at a fraction of their size where that is enough
-            return image.convert(mode).resize(
-                size, Image.Resampling.BOX if image.width > size[0] else Image.Resampling.BICUBIC
-            )
+            drafted = image.draft(mode, sizes[0])  # JPEGs are decoded at a fraction of their size where that is enough
+            decoded = image.convert(mode)
+            return [
+                decoded.resize(size, Image.Resampling.BOX if decoded.width > size[0] else Image.Resampling.BICUBIC)
+                for size in (sizes[:1] if drafted else sizes)
+            ]
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as problem:
         raise unreadable(path, problem) from problem
+
+
+def _used(grey: np.ndarray) -> np.ndarray:
+    half = 127 if grey.max() > 1 else 0  # masks come as 0 and 255, and as 0 and 1
+    return np.where(grey > half, 255, 0).astype(np.uint8)
 
 
 def free_memory(cgroup: Path = CGROUP) -> int:

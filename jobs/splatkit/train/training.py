@@ -239,13 +239,15 @@ class Training:
     def _next_view(self, shrink: int, blur: int) -> tuple[int, tuple[int, int]]:
         """This rank's photo, and the largest width and height of all ranks' photos, which gsplat wants to be alike.
 
-        Each photo comes once per round, in a new order each round; the one after is loaded meanwhile.
+        Each photo comes once per round, in a new order each round; those after it are loaded meanwhile.
         """
-        rank, count = self.ranks.rank, self.ranks.count
-        while len(self._order) < 2 * count:
+        rank, count, ahead = self.ranks.rank, self.ranks.count, self.photos.ahead
+        while len(self._order) < (1 + ahead) * count:
             round_ = torch.randperm(len(self.train_views), generator=self._sampler).tolist()
             self._order += [self.train_views[i] for i in round_]
-        self.photos.prefetch(self._order[count + rank], shrink, blur)
+        self.photos.enter(shrink, blur)
+        for coming in self._order[count + rank : (1 + ahead) * count : count]:
+            self.photos.prefetch(coming, shrink, blur)
         now, self._order = self._order[:count], self._order[count:]
         widths, heights = zip(*(self.photos.size(index, shrink) for index in now), strict=True)
         return now[rank], (max(widths), max(heights))
