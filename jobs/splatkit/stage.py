@@ -127,8 +127,11 @@ def run_stage(stage: str, output_dir: Path, work: Callable[[], dict[str, Any]]) 
 def write_json(path: Path, content: Any) -> None:
     """Written beside and renamed, so that a reader never sees half a file."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-    beside.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
-    beside.replace(path)
+    try:
+        beside.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def _interruption() -> dict[str, str | bool]:

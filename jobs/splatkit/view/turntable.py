@@ -19,8 +19,11 @@ QUALITY = "23"  # constant rate factor of H.264
 
 def write_thumbnail(path: Path, renderer: Renderer, shot: Shot) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    Image.fromarray(to_bytes(renderer.render(shot))).save(beside, "PNG", optimize=True)
-    beside.replace(path)
+    try:
+        Image.fromarray(to_bytes(renderer.render(shot))).save(beside, "PNG", optimize=True)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def write_turntable(

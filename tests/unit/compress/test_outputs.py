@@ -12,7 +12,12 @@ from sample_splats import ball
 from splatkit.compress.outputs import FILES, FOLDERS, MADE_BY, NAMES, REPORT, clear_output
 from splatkit.compress.sog_encoder import Precision, encode_sog
 from splatkit.errors import DONE, INPUT_ERROR, StageError
+from splatkit.formats.paletted import own_palette
 from splatkit.formats.ply import write_ply
+from splatkit.stage import write_json
+from splatkit.view.rendering import Renderer
+from splatkit.view.shots import framing, ring
+from splatkit.view.turntable import write_thumbnail, write_turntable
 
 Run = Callable[..., tuple[int, dict[str, Any]]]
 
@@ -142,3 +147,31 @@ def test_what_a_killed_run_wrote_is_known_as_ours(run: Run, tmp_path: Path, monk
         assert run()[1]["error"]["code"] == "file_error"
     assert (tmp_path / "out" / "scene.sog").is_file()
     assert run()[0] == DONE
+
+
+class DiskFullError(OSError):
+    pass
+
+
+def half_written(path: Path, *_: Any, **__: Any) -> None:
+    path.write_bytes(b"half")
+    raise DiskFullError(28, "No space left on device")
+
+
+def test_on_a_full_disk_no_half_of_a_file_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    splats = ball(100)
+    renderer, frame = Renderer(own_palette(splats)), framing(splats)
+    shot = ring(frame, 1, 64, 48)[0]
+    monkeypatch.setattr("PIL.Image.Image.save", lambda _, path, *__, **___: half_written(path))
+    with pytest.raises(DiskFullError):
+        write_thumbnail(tmp_path / "thumbnail.png", renderer, shot)
+    monkeypatch.setattr("splatkit.view.turntable.ring", lambda *_: [shot])
+    monkeypatch.setattr("av.open", lambda path, *_, **__: half_written(Path(path)))
+    with pytest.raises(DiskFullError):
+        write_turntable(tmp_path / "turntable.mp4", renderer, frame, 1, 0.0, lambda done, total: None)
+    monkeypatch.setattr(Path, "write_text", half_written)
+    (tmp_path / "result.json").touch()
+    with pytest.raises(DiskFullError):
+        write_json(tmp_path / "result.json", {"status": "done"})
+    assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
+    assert (tmp_path / "result.json").read_bytes() == b""  # as it was
