@@ -21,7 +21,7 @@ import numpy as np
 
 from splatkit.compress.allocator import return_large_blocks
 from splatkit.compress.cleaning import without_broken, without_invisible
-from splatkit.compress.inputs import find_dataset, find_splat, held_out_by_training, is_z_up, size_of
+from splatkit.compress.inputs import find_splat, held_out_by_training, is_z_up, size_of
 from splatkit.compress.levels import levels_of_detail, visible_part
 from splatkit.compress.lod_files import INDEX_FILE, read_level, write_levels
 from splatkit.compress.outputs import MADE_BY, REPORT, clear_output
@@ -30,6 +30,7 @@ from splatkit.compress.precision_steps import within_loss, within_size
 from splatkit.compress.quality import Judge, attribute_errors
 from splatkit.compress.sog_orders import OrderChoice, order_of
 from splatkit.errors import StageError
+from splatkit.formats.colmap_dataset import dataset_in
 from splatkit.formats.paletted import Paletted, own_palette
 from splatkit.formats.sog import open_sog
 from splatkit.formats.splat_files import read_splats
@@ -44,6 +45,7 @@ from splatkit.view.turntable import HEIGHT, WIDTH, write_thumbnail, write_turnta
 from splatkit.view.viewer_page import About, first_look, require_viewer, write_standalone_page, write_streaming_page
 
 STEPS = {"reading": 5, "views": 15, "encoding": 35, "levels": 20, "page": 5, "turntable": 20}
+EVERY = 8  # so many-th of the photos is compared where none was held out
 SCENE, PAGE, THUMBNAIL, TURNTABLE = "scene.sog", "viewer/index.html", "thumbnail.png", "turntable.mp4"
 
 
@@ -65,7 +67,7 @@ class CompressOptions:
     levels: int = 3  # of detail, each with half as many splats as the one before; 1: none but the whole
     views: int = 8  # compared before and after, at most: held-out photos, or a ring of cameras without photos
     view_size: int = 640  # longest side of these pictures in pixels
-    # which photos training held out, as in train.py; of no account where its metrics.json lies beside the splat
+    # which photos training held out (0: none), as in train.py; of no account where its metrics.json is beside the splat
     hold_out_every: int = 8
     hold_out_first: int = -1  # index of the first of them; -1: half of hold_out_every
     turntable_frames: int = 60  # of turntable.mp4; 0: none
@@ -73,7 +75,7 @@ class CompressOptions:
     def __post_init__(self) -> None:
         ranges = {
             "max_loss_db": (0.001, 20), "target_mb": (0, 100_000), "sh_degree": (0, 3), "levels": (1, 8),
-            "views": (1, 200), "view_size": (64, 4096), "hold_out_every": (1, 1000),
+            "views": (1, 200), "view_size": (64, 4096), "hold_out_every": (0, 1000),
             "hold_out_first": (-1, 100_000), "turntable_frames": (0, 2000),
         }  # fmt: skip
         for name, (least, most) in ranges.items():
@@ -126,9 +128,9 @@ def encode(
 ) -> tuple[dict[str, Any], Judge, Iterator[Splats]]:
     """Writes the scene; returns its report, its judge and its levels of detail, which alone still hold the splats."""
     whole, facts = prepared(options, path, work, progress)
-    shots = find_shots(options, path, whole, np.array(facts["turn"]), work, progress)
+    shots, photos = find_shots(options, path, whole, np.array(facts["turn"]), work, progress)
     progress.begin("views", "rendering the original", len(shots))
-    judge = Judge(whole, shots, lambda done, total: progress.update(done, total, "comparing pictures"))
+    judge = Judge(whole, shots, lambda done, total: progress.update(done, total, "comparing pictures"), photos)
     release(whole.shN)
     splats = cut(options, whole, facts, work, progress)
     cut_db = 0.0 if splats is whole else judge.compare(own_palette(splats)).loss_db
@@ -212,17 +214,22 @@ def find_up(options: CompressOptions) -> str:
 
 def find_shots(
     options: CompressOptions, path: Path, splats: Splats, turn: Any, work: Path, progress: Progress
-) -> list[Shot]:
-    """Held-out photos where the input has a COLMAP dataset, else cameras around the scene."""
-    dataset = find_dataset(options.input_dir)
+) -> tuple[list[Shot], str]:
+    """Photos where the input has a COLMAP dataset, and what they are; else cameras around the scene."""
+    dataset = dataset_in(options.input_dir)
     if dataset is None:
         progress.say(f"judged by {options.views} views around the scene, as the input has no photos")
-        return ring(framing(splats), options.views, options.view_size, options.view_size * 3 // 4)
-    every, first = options.hold_out_every, options.hold_out_first
-    held_out = HoldOut(tuple(held_out_by_training(path)), every, every // 2 if first < 0 else first)
+        return ring(framing(splats), options.views, options.view_size, options.view_size * 3 // 4), ""
+    every, first = options.hold_out_every or EVERY, options.hold_out_first
+    names = held_out_by_training(path)
+    trained_on = not names and (names is not None or not options.hold_out_every)
+    held_out = HoldOut(tuple(names or ()), every, every // 2 if first < 0 else first)
     shots = held_out_shots(dataset, work, held_out, options.view_size, options.views)
-    progress.say(f"judged by {len(shots)} held-out photos of {dataset.name}")
-    return [turned_shot(shot, turn) for shot in shots]
+    if trained_on:
+        progress.say(f"judged by {len(shots)} training photos of {dataset.name}, as training held none out")
+    else:
+        progress.say(f"judged by {len(shots)} held-out photos of {dataset.name}")
+    return [turned_shot(shot, turn) for shot in shots], "training photos" if trained_on else "photos"
 
 
 def write_detail(

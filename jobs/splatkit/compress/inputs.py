@@ -13,7 +13,6 @@ from splatkit.formats.splat_files import READERS
 SPLAT = "splat.ply"  # of train.py
 METRICS = "metrics.json"  # of train.py, beside the splat: which photos it held out
 GEOREFERENCE = "georeference.json"  # of sfm.py, where z is up
-MODEL = "sparse"  # of a COLMAP dataset
 
 
 def find_splat(folder: Path, chosen: str) -> Path:
@@ -37,25 +36,24 @@ def find_splat(folder: Path, chosen: str) -> Path:
     raise input_error("several_splats", f"{folder} holds {len(found)} splats: {names}", "Choose one with --splat.")
 
 
-def find_dataset(folder: Path) -> Path | None:
-    """The folder of photos and COLMAP model."""
-    models = [path for path in _in_or_below(folder, MODEL) if path.is_dir()]
-    return models[0].parent if models else None
-
-
 def is_z_up(folder: Path) -> bool:
     return bool(_in_or_below(folder, GEOREFERENCE))
 
 
-def held_out_by_training(splat: Path) -> list[str]:
-    """Names of the photos that train.py measured itself by; none where other programs trained."""
+def held_out_by_training(splat: Path) -> list[str] | None:
+    """Names of the photos that train.py measured itself by, none where it trained on all; None where it does not tell.
+
+    Other programs write files of that name too.
+    """
     path = splat.with_name(METRICS)
     if not path.is_file():
-        return []
+        return None
     try:
-        return [str(photo["name"]) for photo in json.loads(path.read_text())["per_photo"]]
-    except (ValueError, KeyError, TypeError):  # another program's file of that name
-        return []
+        metrics = json.loads(path.read_text())
+        names = [str(photo["name"]) for photo in metrics["per_photo"]]
+        return names if names or metrics["held_out"] == 0 else None
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def size_of(splat: Path) -> int:

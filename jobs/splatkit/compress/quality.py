@@ -34,7 +34,7 @@ class ViewScore:
 class Quality:
     views: tuple[ViewScore, ...]
     loss_db: float  # what the pictures lost against reality
-    measured: bool  # against photos; else estimated from the renders before and after, for a usual training
+    measured: str  # against which photos; "" where estimated from the renders before and after, for a usual training
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -42,7 +42,9 @@ class Quality:
         for name in ("psnr_before", "psnr_after", "ssim_before", "ssim_after"):
             against = [value for view in self.views if (value := getattr(view, name)) is not None]
             means |= {f"photo_{name}": _mean(against)} if against else {}
-        kind = "measured against photos" if self.measured else f"estimated for a training of {USUAL_PSNR:g} dB"
+        kind = (
+            f"measured against {self.measured}" if self.measured else f"estimated for a training of {USUAL_PSNR:g} dB"
+        )
         return {**means, "loss_db": round(self.loss_db, 4), "loss_is": kind, "views": len(self.views)}
 
     def as_json(self) -> dict[str, Any]:
@@ -52,9 +54,12 @@ class Quality:
 class Judge:
     """Renders the original once and compares any number of results with it."""
 
-    def __init__(self, source: Splats, shots: Sequence[Shot], between: Callable[[int, int], None]) -> None:
+    def __init__(
+        self, source: Splats, shots: Sequence[Shot], between: Callable[[int, int], None], photos: str = "photos"
+    ) -> None:
+        """`photos` names those of the shots: what was trained on is another judge than what was held out."""
         renderer = Renderer(own_palette(source))
-        self.shots, self._between, self._before = shots, between, []
+        self.shots, self._between, self._kind, self._before = shots, between, photos, []
         for i, shot in enumerate(shots):
             between(i, len(shots))
             self._before.append(renderer.render(shot))
@@ -71,7 +76,7 @@ class Judge:
             loss = _mean([(v.psnr_before or 0) - (v.psnr_after or 0) for v in with_photo])
         else:
             loss = estimated_loss(_mean([view.psnr for view in views]))
-        return Quality(tuple(views), loss, bool(with_photo))
+        return Quality(tuple(views), loss, self._kind if with_photo else "")
 
 
 def estimated_loss(between: float, training: float = USUAL_PSNR) -> float:

@@ -273,10 +273,29 @@ def test_photos_of_another_training_are_refused(tmp_path: Path, run: Run) -> Non
     assert left_behind(tmp_path / "out") == set()
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"per_photo": 3}', '{"psnr": 1}', '{"per_photo": [{"psnr": 1}]}'])
+@pytest.mark.parametrize(
+    "content", ["{", "[]", '{"per_photo": 3}', '{"per_photo": []}', '{"psnr": 1}', '{"per_photo": [{"psnr": 1}]}']
+)
 def test_another_programs_metrics_name_no_photos(tmp_path: Path, content: str) -> None:
     (tmp_path / "metrics.json").write_text(content)
-    assert held_out_by_training(tmp_path / "splat.ply") == []
+    assert held_out_by_training(tmp_path / "splat.ply") is None
+
+
+def test_photos_that_the_splat_was_trained_on_are_not_called_held_out(
+    tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import pycolmap
+
+    splats = ball(1200)
+    write_ply(tmp_path / "in" / "splat.ply", splats)
+    write_dataset(tmp_path / "in", splats, pycolmap)
+    (tmp_path / "in" / "metrics.json").write_text('{"photos": 6, "held_out": 0, "per_photo": []}')
+    code, result = run("--levels", "1", "--hold-out-every", "3")
+    assert (code, result["metrics"]["loss_is"]) == (DONE, "measured against training photos")
+    (tmp_path / "in" / "metrics.json").unlink()
+    assert run("--levels", "1", "--hold-out-every", "0")[1]["metrics"]["loss_is"] == "measured against training photos"
+    said = capsys.readouterr().out
+    assert "2 training photos" in said and "held-out" not in said
 
 
 def test_the_metrics_hold_what_an_email_tells(tmp_path: Path, run: Run) -> None:
