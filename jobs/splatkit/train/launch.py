@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from splatkit.errors import Interrupted, StageError, input_error
+from splatkit.errors import INTERRUPTED, Interrupted, StageError, input_error
 from splatkit.train.backend import choose_device
 from splatkit.train.options import TrainOptions
 from splatkit.train.ranks import Ranks
@@ -144,8 +144,13 @@ def _outcome(children: list[_Child]) -> dict[str, Any]:
 
 def _died(rank: int, count: int, code: int) -> StageError:
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-    fix = "Run the same command again: it goes on from the last checkpoint. After a SIGKILL, give the job more memory."
-    return StageError("rank_died", f"process {rank + 1} of {count}, one per GPU, {how}", fix, retryable=True)
+    cause = f"process {rank + 1} of {count}, one per GPU, {how}"
+    if code == -signal.SIGKILL:  # by the kernel, for want of memory: the next attempt would have no more of it
+        return StageError(
+            "rank_died", cause, "Give the job more memory, then run it again: it goes on from the checkpoint."
+        )
+    fix = "Run the same command again: it goes on from the last checkpoint."
+    return StageError("rank_died", cause, fix, exit_code=INTERRUPTED, retryable=True)
 
 
 def _be_rank(

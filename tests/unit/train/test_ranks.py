@@ -17,7 +17,7 @@ from gsplat_on_cpu import put_torch_in
 from little_scene import write_scene
 from torch import Tensor
 
-from splatkit.errors import INPUT_ERROR, INTERRUPTED, StageError
+from splatkit.errors import FAILED, INPUT_ERROR, INTERRUPTED, StageError
 from splatkit.formats.ply import read_ply
 from splatkit.rasterizer.rasterize import rasterization
 from splatkit.train.backend import gsplat_rasterizer
@@ -149,6 +149,8 @@ def fail(ranks: Ranks, rendezvous: str, how: str) -> dict[str, Any]:
     if ranks.rank == 1:
         if how == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
+        if how == "crashed":
+            os._exit(9)
         if how == "input":
             raise StageError("bad_photo", "view_01.png cannot be read", "Copy it again.", exit_code=INPUT_ERROR)
         if how == "memory":
@@ -162,6 +164,7 @@ def fail(ranks: Ranks, rendezvous: str, how: str) -> dict[str, Any]:
     ("how", "expected", "said"),
     [
         ("killed", StageError, r"process 2 of 2, one per GPU, was killed by SIGKILL"),
+        ("crashed", StageError, r"process 2 of 2, one per GPU, ended with exit code 9"),
         ("input", StageError, r"view_01.png cannot be read"),
         ("memory", GpuFullError, r"full with 1234 Gaussians"),
         ("bug", RuntimeError, r"(?s)in process 2 of 2.*ZeroDivisionError: a bug"),
@@ -173,7 +176,10 @@ def test_a_rank_that_fails_ends_all_and_its_reason_is_told(how: str, expected: A
         in_ranks(2, fail, how)
     assert time.monotonic() - started < 60
     if how == "killed":
+        assert not caught.value.retryable and caught.value.exit_code == FAILED and "more memory" in caught.value.fix
+    if how == "crashed":
         assert caught.value.retryable and "checkpoint" in caught.value.fix
+        assert caught.value.exit_code == INTERRUPTED, "which is what the platform runs again"
     if how == "input":
         assert caught.value.exit_code == INPUT_ERROR and caught.value.fix == "Copy it again."
 

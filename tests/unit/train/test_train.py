@@ -499,7 +499,7 @@ def test_a_sky_fills_what_lies_behind_the_points_and_antialiasing_does_no_harm(s
     assert abs(psnr["antialiased"] - psnr["plain"]) < 2, psnr
     assert [read_ply(tmp_path / name / "splat.ply").antialiased for name in psnr] == [False, False, True]
     distance = np.linalg.norm(read_ply(tmp_path / "sky" / "splat.ply").means - OFFSET, axis=1) / UNIT
-    assert (distance > 30).sum() > 100
+    assert (distance > 30).sum() > 50, "of the 1,250 that it began with"
 
 
 def test_a_psnr_under_the_gate_fails_with_advice(scene: Path, tmp_path: Path) -> None:
@@ -576,7 +576,7 @@ def test_what_cannot_be_trained_is_refused_with_the_fix(
     assert error["code"] == code and said in error["cause"] and error["fix"]
 
 
-def test_poses_of_nan_are_refused(tmp_path: Path) -> None:
+def test_poses_of_nan_in_a_text_model_are_refused(tmp_path: Path) -> None:
     scene = write_scene(tmp_path / "in", points=50)
     path = scene / "sparse" / "0" / "images.txt"
     lines = path.read_text().split("\n")
@@ -584,7 +584,8 @@ def test_poses_of_nan_are_refused(tmp_path: Path) -> None:
     lines[2] = " ".join([*fields[:5], "nan", *fields[6:]])
     path.write_text("\n".join(lines))
     assert run(scene, tmp_path / "out") == INPUT_ERROR
-    assert result(tmp_path / "out")["error"]["code"] in ("bad_poses", "bad_model")
+    error = result(tmp_path / "out")["error"]  # pycolmap's word; it reads those of a binary model, and we refuse them
+    assert error["code"] == "bad_model" and "cam_from_world.translation().x()" in error["cause"]
 
 
 def test_a_gpu_job_without_a_gpu_is_refused(scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -604,6 +605,8 @@ def test_a_gpu_job_without_a_gpu_is_refused(scene: Path, tmp_path: Path, monkeyp
         ("--hold-out-every", "1", "leaves nothing to train on"),
         ("--preset", "best", "allowed is one of draft, standard, high"),
         ("--ssim-weight", "1.5", "allowed is 0 to 1"),
+        ("--seed", "99999999999999999999", "allowed is 0 to 4294967295"),
+        ("--cap-max", "7", "allowed is 0 or 100 and more"),
     ],
 )
 def test_an_impossible_option_is_named(
