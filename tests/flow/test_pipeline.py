@@ -185,7 +185,8 @@ def test_a_training_that_is_reclaimed_twice_ends_with_the_result_of_an_undisturb
     assert re.search(r"train was interrupted 2 times, with \d+ s .*lost", email.body), email.body
 
 
-def test_several_scenes_are_arrays_and_one_email(full_run: Run, survey: Survey) -> None:
+@pytest.fixture(scope="module")
+def two_scenes(full_run: Run, survey: Survey) -> Run:
     """The first scene is one that the platform has seen; the second is new."""
     aws = full_run.aws
     taken = sorted(survey.photos.iterdir())
@@ -194,6 +195,11 @@ def test_several_scenes_are_arrays_and_one_email(full_run: Run, survey: Survey) 
     run = publish(aws, "two", {"inputs": "photos/two/"})
     email = run.email()
     assert "FAILED" not in email.subject, email.body
+    return run
+
+
+def test_several_scenes_are_arrays_and_one_email(full_run: Run, two_scenes: Run) -> None:
+    run, email = two_scenes, two_scenes.email()
     assert [run.job(stage)["arrayProperties"]["size"] for stage in STAGES] == [2, 2, 2]
     assert [scene["name"] for scene in run.read_json("scenes.json")] == ["known", "new"]
     for stage in STAGES:
@@ -206,6 +212,21 @@ def test_several_scenes_are_arrays_and_one_email(full_run: Run, survey: Survey) 
     assert {"0/viewer/index.html", "1/viewer/index.html"} <= run.keys("compress/")
     assert "known" in email.body and "new" in email.body
     assert len(run.emails()) == 1
+
+
+def test_several_scenes_go_on_from_their_models_as_the_full_run_would(two_scenes: Run) -> None:
+    aws = two_scenes.aws
+    models = f"s3://{aws.outputs['ml_output_bucket']}/{two_scenes.folder}sfm/"
+    run = publish(aws, "on", {"inputs": models, "steps": "train"})
+    email = run.email()
+    assert "FAILED" not in email.subject, email.body
+    for index in (0, 1):
+        for stage in ("train", "compress"):
+            report = run.read_json(f"{stage}/{index}/job.json")
+            assert report["content_key"] == two_scenes.read_json(f"{stage}/{index}/job.json")["content_key"]
+            assert report["reused_from"]
+        # Its photos judge the splat, and their georeference.json says what is up.
+        assert report["inputs"][0]["uri"] == f"{models}{index}/"
 
 
 def test_a_sweep_trains_its_variants_from_one_model_and_ranks_them(full_run: Run, photos: str) -> None:
