@@ -10,6 +10,7 @@ import numpy as np
 import pycolmap
 
 from splatkit.errors import StageError, input_error
+from splatkit.formats.colmap_dataset import MODEL_FOLDERS, model_in, photos_in
 from splatkit.formats.colmap_model import bad_model, check_model
 from splatkit.mask_names import FOLDER as MASKS
 from splatkit.mask_names import match_masks
@@ -17,8 +18,6 @@ from splatkit.sfm.colmap import run_step, usable_threads
 
 MIN_VIEWS, MIN_POINTS = 3, 8
 PINHOLE = ("PINHOLE", "SIMPLE_PINHOLE")
-MODEL_FOLDERS = ("sparse/0", "sparse", "0", ".")
-PHOTO_FOLDERS = ("images", "photos", ".")
 RUN_SFM = "Run sfm.py on the photos first and give its output folder."
 
 
@@ -68,7 +67,7 @@ class Scene:
 
 def read_scene(folder: Path, work: Path, log: Path) -> Scene:
     """Undistorts into `work` where cameras are not pinhole. Raises StageError for what cannot be trained."""
-    model_folder, photos = find_model(folder), find_photos(folder)
+    model_folder, photos = find_model(folder), photos_in(folder)
     model = read_model(model_folder)
     if not all(camera.model.name in PINHOLE for camera in model.cameras.values()):
         if mask_folder(folder):
@@ -91,18 +90,10 @@ def read_scene(folder: Path, work: Path, log: Path) -> Scene:
 def find_model(folder: Path) -> Path:
     if not folder.is_dir():
         raise input_error("no_input", f"{folder} is not a folder", "Give the folder that sfm.py wrote.")
-    for place in MODEL_FOLDERS:
-        if any((folder / place / f"images{ending}").is_file() for ending in (".bin", ".txt")):
-            return folder / place
-    looked = ", ".join(MODEL_FOLDERS[:3])
+    if model := model_in(folder):
+        return model
+    looked = ", ".join(MODEL_FOLDERS[:-1])
     raise input_error("no_model", f"no COLMAP model (images.bin or images.txt) in {looked} of {folder}", RUN_SFM)
-
-
-def find_photos(folder: Path) -> Path:
-    for place in PHOTO_FOLDERS[:2]:
-        if (folder / place).is_dir():
-            return folder / place
-    return folder
 
 
 def mask_folder(folder: Path) -> Path | None:

@@ -2,6 +2,7 @@
 
 import os
 import random
+import struct
 import subprocess
 import sys
 import time
@@ -12,9 +13,12 @@ import numpy as np
 import pycolmap
 import pytest
 import train
-from little_scene import write_scene
+from little_scene import FOCAL, HEIGHT, WIDTH, write_scene
+from PIL import Image
+from scipy.ndimage import map_coordinates
 
 from splatkit.errors import StageError
+from splatkit.formats.colmap_dataset import dataset_in
 from splatkit.formats.colmap_model import PARAMETERS, check_model
 from splatkit.train.scene import Scene, read_scene
 
@@ -180,3 +184,56 @@ def test_a_large_model_is_looked_through_in_a_moment(dataset: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(StageError, match="end in number 200000 of 200000 points3D"):
         check_model(path.parent)
+
+
+@pytest.mark.parametrize("place", ["sparse/0", "sparse", "0", "."])
+@pytest.mark.parametrize("outer", [".", "sfm"])
+def test_training_and_compression_find_the_model_in_the_same_places(outer: str, place: str, tmp_path: Path) -> None:
+    folder = write_scene(tmp_path / "all" / outer, views=3, points=20)
+    written = folder / "sparse" / "0"
+    moved = tmp_path / "moved"
+    written.rename(moved)
+    written.parent.rmdir()
+    (folder / place).mkdir(parents=True, exist_ok=True)
+    for path in moved.iterdir():
+        path.rename(folder / place / path.name)
+    (tmp_path / "all" / "train").mkdir()
+    assert dataset_in(tmp_path / "all") == folder.resolve()
+    assert len(read(folder, tmp_path).views) == 3
+
+
+def test_a_folder_without_a_model_is_no_dataset(tmp_path: Path) -> None:
+    (tmp_path / "sparse" / "0").mkdir(parents=True)
+    assert dataset_in(tmp_path) is None and dataset_in(tmp_path / "splat.ply") is None
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_pose_that_is_no_number_is_refused_with_the_photo(value: float, dataset: Path, tmp_path: Path) -> None:
+    frames = dataset / "sparse" / "0" / "frames.bin"
+    content = bytearray(frames.read_bytes())
+    content[8 + 8 + 32 : 8 + 8 + 40] = struct.pack("<d", value)  # x of the first frame, behind ids and quaternion
+    frames.write_bytes(content)
+    with pytest.raises(StageError, match=r"1 photos have a pose with NaN or infinity, for example view_0\d.png") as it:
+        read(dataset, tmp_path)
+    assert it.value.code == "bad_poses"
+
+
+def test_photos_through_a_distorting_lens_come_out_straight(tmp_path: Path) -> None:
+    k1 = 0.2
+    folder = write_scene(tmp_path / "in", views=4, points=60, k1=k1)
+    view = read(folder, tmp_path / "work").views[0]
+    assert view.photo.parent != folder / "images"
+    straight = np.asarray(Image.open(view.photo).convert("RGB"), float)
+    assert straight.shape[:2] == (view.height, view.width)
+    # Where each of its pixels lies in the photo as it was taken, by the definition of SIMPLE_RADIAL.
+    v, u = np.mgrid[: view.height, : view.width] + 0.5
+    x = (u - view.intrinsics[0, 2]) / view.intrinsics[0, 0]
+    y = (v - view.intrinsics[1, 2]) / view.intrinsics[1, 1]
+    bent = 1 + k1 * (x * x + y * y)
+    taken = np.asarray(Image.open(folder / "images" / view.name).convert("RGB"), float)
+    at = [y * bent * FOCAL + HEIGHT / 2 - 0.5, x * bent * FOCAL + WIDTH / 2 - 0.5]
+    expected = np.stack([map_coordinates(taken[..., c], at, order=1) for c in range(3)], -1)
+    inside = (at[0] > 1) & (at[0] < HEIGHT - 2) & (at[1] > 1) & (at[1] < WIDTH - 2)
+    assert inside.mean() > 0.8
+    assert np.abs(straight - expected)[inside].mean() < 2
+    assert np.abs(straight[:HEIGHT, :WIDTH] - taken[: view.height, : view.width]).mean() > 8, "else nothing was bent"
