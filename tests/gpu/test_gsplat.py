@@ -15,6 +15,8 @@ from gsplat_scene import FIXTURE, MODES, assert_alike, outputs, scene
 
 from splatkit.errors import INTERRUPTED
 from splatkit.rasterizer.rasterize import rasterization
+from splatkit.train.backend import choose_backend
+from splatkit.train.ssim import ssim_torch
 from splatkit.train.training import Training
 
 sys.path.append(str(Path(__file__).parents[1] / "unit" / "train"))
@@ -89,6 +91,26 @@ def test_a_training_on_a_gpu_is_stopped_goes_on_and_ends_as_well(
 
 
 @on_gpu
+@pytest.mark.parametrize("noise", [0.005, 0.02, 0.08])
+def test_ssim_on_a_gpu_is_that_of_double_precision(noise: float) -> None:
+    """Of a smooth photo and a render that is almost the same, where TF32 would leave nothing of the variances."""
+    backend = choose_backend("cuda")
+    dice = torch.Generator().manual_seed(0)
+    down, across = torch.meshgrid(torch.linspace(0, 1, 120), torch.linspace(0, 1, 160), indexing="ij")
+    target = torch.stack([down, across, (down + across) / 2], -1) * 0.5 + 0.25
+    image = target + noise * torch.randn(target.shape, generator=dice)
+    exact = image.double().requires_grad_()
+    wanted = ssim_torch(exact, target.double())
+    wanted.backward()
+    shown = image.to(backend.device).requires_grad_()
+    found = backend.ssim(shown, target.to(backend.device))
+    found.backward()
+    assert exact.grad is not None and shown.grad is not None
+    assert found.item() == pytest.approx(wanted.item(), abs=1e-3)
+    assert torch.cosine_similarity(shown.grad.cpu().double().flatten(), exact.grad.flatten(), dim=0) > 0.999
+
+
+@on_gpu
 def test_a_gpu_trains_as_well_as_a_cpu(tmp_path: Path) -> None:
     folder = write_scene(tmp_path / "scene")
     found = [stage(folder, tmp_path / device, "--device", device)["metrics"]["psnr"] for device in ("cpu", "cuda")]
@@ -100,5 +122,7 @@ def test_two_gpus_train_together_and_one_goes_on_from_their_checkpoint(tmp_path:
     folder, out = write_scene(tmp_path / "scene"), tmp_path / "out"
     both = stage(folder, out, "--gpus", "2")
     assert both["code"] == 0 and both["metrics"]["processes"] == 2 and both["metrics"]["psnr"] > 18, both
+    white = stage(folder, tmp_path / "white", "--gpus", "2", "--background", "white", "--strategy", "default")
+    assert white["code"] == 0 and white["metrics"]["gaussians"] <= 2000, "which gsplat's packed mode refuses"
     alone = stage(folder, out, "--gpus", "1")
     assert alone["metrics"]["gaussians"] == both["metrics"]["gaussians"]
