@@ -113,12 +113,13 @@ def train_in_rank(
     """One GPU's part, or all of it. The metrics, on the first rank."""
     if not ranks.first:
         progress = Silence("train", options.output_dir, STEPS)
-    backend = choose_backend(options.device, options.threads, ranks)
+    with full_gpu(lambda: options.of_preset("cap_max")):
+        backend = choose_backend(options.device, options.threads, ranks)
+        ranks.join(rendezvous, backend.device)
+        cap = largest_cap(options, backend, ranks)
     progress.say(f"rendering with {backend.name}")
     photos = PhotoCache(scene.views, options.of_preset("max_size"), sharers=ranks.count)
-    ranks.join(rendezvous, backend.device)
     try:
-        cap = largest_cap(options, backend, ranks)
         training = trained(scene, options, backend, photos, min(cap, limit or cap), ranks, progress)
         ranks.leave()  # not after a failure: it would wait for ranks that are gone, or that wait for this one
         return conclude(training, options, photos, progress) if ranks.first else {}
