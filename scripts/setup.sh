@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes .venv and installs one of pyproject's extras into it: scripts/setup.sh demo | all | test | check
-# Does nothing when that extra is installed for the pyproject.toml and constraints.txt at hand.
+# Does nothing when that extra, or one that holds it, is installed for the pyproject.toml and constraints.txt at hand.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -46,11 +46,16 @@ make_venv() {
   fail "could not make $folder; on Debian and Ubuntu: apt-get install python3-venv"
 }
 
-stamp=.venv/.installed-$extra
 wanted=$(cat pyproject.toml constraints.txt scripts/setup.sh | cksum)
-if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then
-  exit 0
-fi
+enough=
+for each in demo all test check; do # each holds those before it
+  if [ "$each" = "$extra" ]; then enough=yes; fi
+  stamp=.venv/.installed-$each
+  if [ -n "$enough" ] && [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then
+    exit 0
+  fi
+done
+[ -n "$enough" ] || fail "'$extra' is none of demo, all, test and check"
 
 python=$(find_python)
 make_venv .venv
@@ -59,6 +64,7 @@ if [ "$extra" != demo ]; then
   say "installing $torch, the build for CPUs"
   install_cpu_torch
 fi
+rm -f .venv/.installed-* # what they tell of may change now
 say "installing the packages for '$extra' into .venv (the first time takes a minute or two)"
 .venv/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[$extra]"
 if [ "$extra" = check ] && [ ! -x .venv-checkov/bin/checkov ]; then
@@ -67,5 +73,5 @@ if [ "$extra" = check ] && [ ! -x .venv-checkov/bin/checkov ]; then
   make_venv .venv-checkov
   .venv-checkov/bin/python -m pip install -q --disable-pip-version-check checkov==3.3.30
 fi
-echo "$wanted" > "$stamp"
+echo "$wanted" > ".venv/.installed-$extra"
 say "ready"

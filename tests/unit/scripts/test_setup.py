@@ -1,4 +1,4 @@
-"""scripts/setup.sh where Python cannot make a virtual environment, as on Debian without python3-venv."""
+"""scripts/setup.sh: when it installs, and where Python cannot make a virtual environment, as Debian's often cannot."""
 
 import shutil
 import subprocess
@@ -65,3 +65,23 @@ def test_an_environment_of_the_users_own_is_not_removed(checkout: Path) -> None:
     (checkout / "broken").write_text(".venv")
     assert setup(checkout, "demo").returncode == 1
     assert (checkout / ".venv" / "mine").exists()
+
+
+def test_nothing_is_installed_where_a_larger_extra_is(checkout: Path) -> None:
+    def installs(extra: str) -> bool:
+        ended = setup(checkout, extra)
+        assert ended.returncode == 0, ended.stderr
+        return "installing the packages" in ended.stdout
+
+    asked = ("demo", "test", "all", "test", "check", "demo", "test")
+    assert [installs(extra) for extra in asked] == [True, True, False, False, True, False, False]
+    (checkout / "constraints.txt").write_text("changed")
+    assert [installs(extra) for extra in ("demo", "check")] == [True, True]
+    (checkout / "constraints.txt").write_text("")
+    assert installs("demo"), "other versions have been installed since"
+
+
+def test_an_unknown_extra_is_refused_with_the_known_ones(checkout: Path) -> None:
+    ended = setup(checkout, "tests")
+    assert ended.returncode == 1 and "'tests' is none of demo, all, test and check" in ended.stderr
+    assert not (checkout / ".venv").exists()
