@@ -28,7 +28,15 @@ from splatkit.train.gaussians import to_splats
 from splatkit.train.launch import GpuFullError, gpus_to_use, in_ranks
 from splatkit.train.loop import diverged, optimise
 from splatkit.train.options import TrainOptions
-from splatkit.train.outputs import save_beside, write_flythrough, write_history, write_metrics, write_preview
+from splatkit.train.outputs import (
+    clear_beside,
+    names_beside,
+    save_beside,
+    write_flythrough,
+    write_history,
+    write_metrics,
+    write_preview,
+)
 from splatkit.train.photo_cache import PhotoCache
 from splatkit.train.precision import require_precision, too_coarse
 from splatkit.train.ranks import ALONE, Ranks
@@ -225,9 +233,12 @@ def conclude(training: Training, options: TrainOptions, photos: PhotoCache, prog
 def scores_of(training: Training, options: TrainOptions, photos: PhotoCache, progress: Progress) -> list[Score]:
     """Of the held-out photos, each saved beside its render."""
     shown: set[int] = set()
+    folder = options.output_dir / "held_out"
+    clear_beside(folder)
+    files = names_beside([view.name for view in training.scene.views])
 
     def keep(index: int, render: torch.Tensor, photo: torch.Tensor) -> None:
-        save_beside(options.output_dir / "held_out", training.scene.views[index].name, render, photo)
+        save_beside(folder / files[index], render, photo)
         shown.add(index)
         progress.update(len(shown), len(training.held_out), "rendering held-out photos")
 

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 from collections.abc import Callable, Sequence
+from itertools import chain, count
 from pathlib import Path
 
 import av
@@ -17,6 +18,7 @@ from torch import Tensor
 from splatkit.stage import write_json
 from splatkit.train.training import Training
 
+BESIDE = b"splatworks: photo, render"  # the mark of such pictures
 FRAMES_PER_SECOND, FLYTHROUGH_WIDTH, STOPS = 24, 960, 12
 CSV_COLUMNS = ("step", "seconds", "psnr", "psnr_corrected", "ssim", "lpips", "loss", "gaussians")
 
@@ -41,7 +43,7 @@ def write_plots(folder: Path, training: Training) -> None:
             "loss.png",
             "step",
             "loss",
-            np.arange(len(training.losses)) * training.backend.look_every,
+            np.array(training.looks),
             np.asarray(training.losses),
             True,
         )
@@ -89,11 +91,35 @@ def emit_metrics(values: dict[str, float], dimensions: dict[str, str]) -> None:
     print(json.dumps(record), flush=True)
 
 
-def save_beside(folder: Path, name: str, render: Tensor, photo: Tensor) -> None:
+def save_beside(path: Path, render: Tensor, photo: Tensor) -> None:
     """Photo on the left, render on the right."""
-    path = folder / f"{Path(name).with_suffix('').as_posix().replace('/', '__')}.jpg"
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(to_bytes(torch.cat([photo, render], 1))).save(path, quality=90)
+    Image.fromarray(to_bytes(torch.cat([photo, render], 1))).save(path, quality=90, comment=BESIDE)
+
+
+def names_beside(photos: Sequence[str]) -> list[str]:
+    """A file name for each photo: a__1.jpg for a/1.jpg, and a__1.png.jpg for a/1.png where both are there."""
+    names: list[str] = []
+    taken: set[str] = set()  # in lower case: not all file systems tell a.jpg from A.jpg
+    for photo in photos:
+        flat = photo.replace("/", "__")
+        candidates = chain((Path(flat).stem, flat), (f"{flat}_{number}" for number in count(2)))
+        name = next(candidate for candidate in candidates if candidate.lower() not in taken)
+        taken.add(name.lower())
+        names.append(f"{name}.jpg")
+    return names
+
+
+def clear_beside(folder: Path) -> None:
+    """Removes what an earlier training has left in its output, and nothing else."""
+    for path in folder.glob("*.jpg"):
+        try:
+            with Image.open(path) as image:
+                ours = image.info.get("comment") == BESIDE
+        except OSError:  # no picture
+            continue
+        if ours:
+            path.unlink()
 
 
 def to_bytes(image: Tensor) -> np.ndarray:

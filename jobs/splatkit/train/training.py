@@ -37,7 +37,7 @@ EXPOSURE_RATE = 1e-3
 START = {"mcmc": (0.5, 1.0), "default": (0.1, 1.0)}  # opacity of the first Gaussians, and width in neighbour distances
 SKY_GAUSSIANS, SKY_SHARE, SKY_DISTANCE = 4_000, 0.25, 60.0  # at most, of the cap; units of the normalised scene
 SAMPLE = 1 << 14  # bytes of a photo
-CHECKPOINT_FORMAT = "3"  # of what state() returns
+CHECKPOINT_FORMAT = "4"  # of what state() returns
 DIVERGED = 6.0  # a loss so many times the recent one's, look after look, is no accident
 FEWEST_HIGH, HIGH_ROUND = 5, 0.5  # so many looks, and so much of a round of the photos: one bad photo is no divergence
 
@@ -72,6 +72,7 @@ class Training:
         self._recent = 0.0  # smoothed loss
         self._high = 0  # looks in a row that found far more than that
         self.losses: list[float] = []  # one per look
+        self.looks: list[int] = []  # at which steps
         self.history: list[dict[str, float]] = []  # evaluations
         self.seconds = 0.0  # of training, over all attempts
         self.saving = 0.0  # of writing checkpoints, in this attempt
@@ -208,6 +209,7 @@ class Training:
         if not math.isfinite(value):
             raise DivergedError(f"the loss became {value} at step {self.step}")
         self.losses.append(value)
+        self.looks.append(self.step)
         high = self.step > 50 and value > DIVERGED * max(self._recent, 0.02)
         self._high = self._high + 1 if high else 0
         if not high:
@@ -273,6 +275,7 @@ class Training:
             "recent": self._recent,
             "high": self._high,
             "losses": list(self.losses),
+            "looks": list(self.looks),
             "history": [dict(row) for row in self.history],
             "seconds": self.seconds,
         }
@@ -297,7 +300,8 @@ class Training:
         self._restore_dice(state)
         self._sampler.set_state(state["sampler"])
         self._order, self._recent, self._high = list(state["order"]), state["recent"], state["high"]
-        self.losses, self.history = list(state["losses"]), [dict(row) for row in state["history"]]
+        self.losses, self.looks = list(state["losses"]), list(state["looks"])
+        self.history = [dict(row) for row in state["history"]]
         self.step, self.seconds = state["step"], state["seconds"]
 
     def _restore_dice(self, state: Mapping[str, Any]) -> None:
