@@ -297,7 +297,7 @@ def _plot(frontiers: Iterable[Frontier]) -> None:
     ticks = [5, 7, 10, 15, 20, 30, 50, 100]
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.minorticks_off()
-    axes.legend()
+    axes.legend(loc="lower right")
     axes.grid(alpha=0.3)
     PLOT.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(PLOT)

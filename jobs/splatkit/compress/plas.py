@@ -49,7 +49,7 @@ def plas_order(splats: Splats, seed: int = 0) -> NDArray[np.int64]:
 
 
 def package_device() -> Literal["cuda"] | None:
-    """Where the authors' package is worth calling: on a GPU. On a CPU it takes 5 to 11 times longer for no more.
+    """Where the authors' package is worth calling: on a GPU. On a CPU it takes 3 to 11 times longer for no more.
 
     Torch takes 200 MB, so it is not imported only to hear that there is no package.
     """
