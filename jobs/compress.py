@@ -26,7 +26,7 @@ from splatkit.compress.levels import levels_of_detail, visible_part
 from splatkit.compress.lod_files import INDEX_FILE, read_level, write_levels
 from splatkit.compress.outputs import MADE_BY, REPORT, clear_output
 from splatkit.compress.precision_steps import STEPS as STEPS_OF_PRECISION
-from splatkit.compress.precision_steps import within_loss, within_size
+from splatkit.compress.precision_steps import Attempt, within_loss, within_size
 from splatkit.compress.quality import Judge, attribute_errors
 from splatkit.compress.sog_orders import OrderChoice, order_of
 from splatkit.errors import StageError
@@ -136,17 +136,7 @@ def encode(
     cut_db = 0.0 if splats is whole else judge.compare(own_palette(splats)).loss_db
     del whole
     progress.begin("encoding", "encoding")
-    order = partial(order_of, order=options.order, say=progress.say)
-    if options.target_mb:
-        attempt = within_size(splats, judge, round(options.target_mb * 1e6), order, progress.say)
-    else:
-        attempt = within_loss(splats, judge, options.max_loss_db, order, progress.say, cut_db)
-    held = attempt.quality.loss_db <= options.max_loss_db
-    if attempt.step != "usual":
-        progress.say(f"precision is {attempt.step}, to keep within the limit")
-    if options.target_mb and not held:
-        lost = f"{attempt.quality.loss_db:.3f} dB are lost, more than the {options.max_loss_db:g} of --max-loss-db"
-        progress.say(f"{lost}: --target-mb goes before it")
+    attempt = within_limits(options, splats, judge, cut_db, progress)
     encoded = attempt.encoded
     write_json(options.output_dir / REPORT, facts)  # before the scene: see clear_output
     encoded.files.write_bundle(options.output_dir / SCENE)
@@ -155,7 +145,7 @@ def encode(
         "splats": len(encoded.order),
         "bytes": {SCENE: (options.output_dir / SCENE).stat().st_size, **encoded.files.sizes},
         "precision": attempt.step,
-        "held": held,  # max_loss_db
+        "held": attempt.quality.loss_db <= options.max_loss_db,
         "cut_db": round(cut_db, 4),  # of the loss: what sh_degree and prune alone take
         "merged": attempt.merged,
         "quality": attempt.quality.as_json(),
@@ -166,6 +156,21 @@ def encode(
     }
     release(encoded.source.shN)
     return report, judge, levels_of_detail(visible_part(encoded.source), options.levels)
+
+
+def within_limits(options: CompressOptions, splats: Splats, judge: Judge, cut_db: float, progress: Progress) -> Attempt:
+    """The size that was asked for, else the loss."""
+    order = partial(order_of, order=options.order, say=progress.say)
+    if not options.target_mb:
+        attempt = within_loss(splats, judge, options.max_loss_db, order, progress.say, cut_db)
+    else:
+        attempt = within_size(splats, judge, round(options.target_mb * 1e6), order, progress.say)
+        if attempt.quality.loss_db > options.max_loss_db:
+            lost = f"{attempt.quality.loss_db:.3f} dB are lost, more than the {options.max_loss_db:g} of --max-loss-db"
+            progress.say(f"{lost}: --target-mb goes before it")
+    if attempt.step != "usual":
+        progress.say(f"precision is {attempt.step}, to keep within the limit")
+    return attempt
 
 
 def prepared(options: CompressOptions, path: Path, work: Path, progress: Progress) -> tuple[Splats, dict[str, Any]]:

@@ -27,7 +27,7 @@ THREADS = 2
 PIXELS_PER_THREAD = 1 << 19  # of larger pictures one is encoded at a time: libwebp takes 100 bytes per pixel
 LEAST_ALPHA = 0.999 / 255  # a little less, as what was decoded has gone through a logarithm and back
 ROWS_AT_ONCE = 1 << 16
-SAMPLE, VALUES_AT_ONCE = 1 << 17, 1 << 20
+SAMPLE, VALUES_AT_ONCE = 1 << 17, 1 << 17
 FAR_OUT = 10.0  # times the range of 99 % of the values
 
 

@@ -260,6 +260,19 @@ def test_the_outputs_of_both_earlier_stages_lie_beside_each_other(tmp_path: Path
     assert read_sog(tmp_path / "out" / "scene.sog").sh_degree == 1
 
 
+@pytest.mark.parametrize("place", ["0", "."])
+def test_a_model_lies_where_training_looks_for_it_too(tmp_path: Path, run: Run, place: str) -> None:
+    import pycolmap
+
+    splats, folder = ball(1200), tmp_path / "in"
+    write_ply(folder / "splat.ply", splats)
+    write_dataset(folder, splats, pycolmap)
+    for file in (folder / "sparse" / "0").iterdir():
+        (folder / place).mkdir(exist_ok=True)
+        file.rename(folder / place / file.name)
+    assert run("--levels", "1", "--hold-out-every", "2")[1]["metrics"]["loss_is"] == "measured against photos"
+
+
 def test_photos_of_another_training_are_refused(tmp_path: Path, run: Run) -> None:
     import pycolmap
 
@@ -330,7 +343,7 @@ def test_nothing_temporary_is_left_whatever_happens(tmp_path: Path, run: Run, mo
 def test_sigterm_within_compiled_code_is_an_interruption_and_no_bug(
     tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stopped(*_: object) -> None:
+    def stopped(*_: object, **__: object) -> None:
         raise SystemError("a kernel returned a result with an exception set") from Interrupted()
 
     monkeypatch.setattr("compress.order_of", stopped)
