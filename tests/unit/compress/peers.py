@@ -2,7 +2,7 @@
 
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -15,7 +15,6 @@ import pytest
 from PIL import Image
 
 from scripts import check_page
-from scripts.check_page import SOFTWARE
 from splatkit.splats import Floats
 
 ROOT = Path(__file__).parents[3]
@@ -37,13 +36,29 @@ def need(path: Path, how: str = "make peers") -> Path:
 
 
 @contextmanager
-def browser_page(arguments: Sequence[str] = SOFTWARE) -> Iterator[Any]:
+def chromium() -> Iterator[Any]:
+    """One browser for many pages: its start costs more than most of them."""
     with ExitStack() as stack:
         try:
-            page = stack.enter_context(check_page.browser_page((SIZE["width"], SIZE["height"]), arguments))
+            page = stack.enter_context(check_page.browser_page((SIZE["width"], SIZE["height"])))
         except check_page.NoBrowserError as error:
             pytest.skip(str(error))
-        yield page
+        yield page.context.browser
+
+
+@contextmanager
+def page_of(browser: Any, **context: Any) -> Iterator[Any]:
+    """A page that shares nothing with others of the browser."""
+    opened = browser.new_context(**{"viewport": SIZE} | context)
+    try:
+        yield opened.new_page()
+    finally:
+        opened.close()
+
+
+def wait_for_scene(page: Any, state: str = "loaded") -> None:
+    page.wait_for_selector(f"html[data-scene={state}]", state="attached", timeout=120_000)
+    page.wait_for_timeout(1000)  # until what was loaded is drawn
 
 
 @contextmanager
@@ -62,6 +77,7 @@ def served(folder: Path) -> Iterator[str]:
 
 
 def screenshot(page: Any, path: Path) -> Floats:
-    page.screenshot(path=path)
+    """[height, width, 3] of the window, in CSS pixels."""
+    page.screenshot(path=path, scale="css")
     with Image.open(path) as picture:
         return np.asarray(picture.convert("RGB"), np.float32) / np.float32(255)
