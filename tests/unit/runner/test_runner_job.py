@@ -244,13 +244,22 @@ def test_a_child_of_an_array_has_prefixes_of_its_own(job: Any) -> None:
 
 
 def test_lines_come_out_while_the_script_runs(job: Any) -> None:
-    job.script("import sys, time; print('early'); print('warned', file=sys.stderr); time.sleep(3); print('late')")
+    job.script("""
+import os, sys, time
+print("early")
+print("warned", file=sys.stderr)
+for _ in range(600):
+    if os.path.exists(os.environ["OUTPUT_DIR"] + "/seen"):
+        print("late")
+        sys.exit()
+    time.sleep(0.05)
+sys.exit("waited in vain")
+""")
     process = job.start()
     assert process.stdout.readline() == "early\n"
-    seen_after = time.monotonic()
+    (job.workspace / "output" / "seen").touch()
     ended = job.finish(process)
-    assert time.monotonic() - seen_after > 2
-    assert "late" in ended.stdout and "warned" in ended.stderr
+    assert ended.exit_code == 0 and "late" in ended.stdout and "warned" in ended.stderr
 
 
 def test_nothing_that_the_script_started_outlives_it(job: Any, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import boto3
 import pytest
 from botocore.exceptions import ResponseStreamingError
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jobrunner.failures import InputError, RunnerError
 from jobrunner.keys import path_below, refuse_collisions
@@ -27,6 +27,7 @@ from jobrunner.watching import CheckpointMirror
 FOLDER = Path("/workspace/input")
 
 
+@settings(deadline=None)  # its 200 ms are of the wall clock, and other tests run beside
 @given(st.text(alphabet=st.sampled_from(["/", ".", "a", "\\", "\0", "~", " ", "é", "\n", "\ud800"]), max_size=12))
 @example("../x")
 @example("/etc/passwd")
@@ -44,6 +45,7 @@ def test_a_key_becomes_a_path_below_the_folder_or_is_refused(name: str) -> None:
     assert path.relative_to(FOLDER).as_posix() == name
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.sampled_from(["a", "A", "b", "é", "e\u0301"]), min_size=1, max_size=3), max_size=5))
 def test_collisions_are_refused_and_nothing_else_is(names: list[list[str]]) -> None:
     paths = [FOLDER.joinpath(*parts) for parts in names]
@@ -58,6 +60,7 @@ def test_collisions_are_refused_and_nothing_else_is(names: list[list[str]]) -> N
         refuse_collisions((path, f"s3://b/{path}") for path in paths)
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(alphabet="ab é", max_size=5), max_size=6), st.sampled_from(["\n", "\r\n"]), st.data())
 def test_lines_are_the_same_however_the_pipe_cuts_them(lines: list[str], end: str, data: st.DataObject) -> None:
     stream = "".join(line + end for line in lines).encode()
