@@ -20,11 +20,11 @@ local: need-terraform  ## serve the platform on this machine until Ctrl-C, for r
 	@$(PY) jobs/viewer/vendor.py || echo "[local] without the web viewer, stages/compress.py cannot run"
 	@$(PY) -m local serve
 
-test: need-terraform  ## unit tests, then the whole platform on the embedded AWS
+test: need-terraform  ## unit tests, and the whole platform on the embedded AWS beside them (ARGS="..." for pytest)
 	@scripts/setup.sh test
 	@$(PY) modules/lambda/build.py
 	@$(PY) jobs/viewer/vendor.py || echo "[test] without the web viewer: the tests of its pages are skipped"
-	@echo "[test] unit tests, beside one embedded AWS with Terraform applied to it"
+	@echo "[test] unit tests, and beside them one embedded AWS with Terraform applied to it"
 	$(PY) -m pytest $(or $(ARGS),-n auto)
 
 check: need-terraform  ## format, lint, types, Terraform validate and test, checkov, shell and Dockerfile lint
