@@ -121,8 +121,8 @@ def test_several_scenes_are_counted_and_no_list_is_written(deployed: Any, splatw
 
 def test_a_result_that_is_there_is_not_run_again(deployed: Any, splatworks: Splatworks, scene: str) -> None:
     key = content_key_of_sfm(scene)
-    deployed.put(f"{EARLIER}_SUCCESS", b"")
     deployed.put(f"{EARLIER}job.json", {"ended": "done", "content_key": key, "inputs": [], "output": {"files": 0}})
+    deployed.put(f"{EARLIER}_SUCCESS", b"")  # last, as the runner does it: a result younger than that does not count
     deployed.put(f"reuse/{key}.json", {"output_prefix": EARLIER})
     stages = splatworks("plan", scene, "--json").json["stages"]
     assert [stage["reused_from"] for stage in stages] == [EARLIER, None, None]
