@@ -26,6 +26,7 @@ IMPORTANCE = 0.25  # power of what a splat covers, by which its harmonics weigh 
 THREADS = 2
 PIXELS_PER_THREAD = 1 << 19  # of larger pictures one is encoded at a time: libwebp takes 100 bytes per pixel
 LEAST_ALPHA = 0.999 / 255  # a little less, as what was decoded has gone through a logarithm and back
+ON_A_CODE = 0.05  # of a code that float32 may have moved what lay on one
 ROWS_AT_ONCE = 1 << 16
 SAMPLE, VALUES_AT_ONCE = 1 << 17, 1 << 17
 FAR_OUT = 10.0  # times the range of 99 % of the values
@@ -43,7 +44,7 @@ class Precision:
     palette_growth: float = 1.0  # entries of the palette, times what is usual for so many splats
     palette_noise: float = 0.0028  # variance that rounding may add to harmonics, of their own variance
     sh_degree: int = 3  # bands above are left out
-    keep_coded: bool = True  # what has at most 256 distinct values (a SOG that was decoded) is not rounded again
+    keep_coded: bool = True  # what a SOG held that was decoded (256 distinct values; positions on its codes) stays
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,9 @@ def _means(means: Floats, precision: Precision) -> tuple[dict[str, list[float]],
         logs = log_means(means[:, axis])
         low[axis], high[axis] = logs.min(), logs.max()
         extent = high[axis] - low[axis] or 1.0
-        codes[:, axis] = _rounded((logs - low[axis]) * (65535 / extent), precision.means_step, 65535)
+        exact = (logs - low[axis]) * (65535 / extent)
+        coded = precision.keep_coded and float(np.abs(exact - np.rint(exact)).max()) < ON_A_CODE
+        codes[:, axis] = _rounded(exact, 1 if coded else precision.means_step, 65535)
         high[axis] = low[axis] + extent
     meta = {"mins": _short(low), "maxs": _short(high)}
     return meta, (codes & 255).astype(np.uint8), (codes >> 8).astype(np.uint8)
