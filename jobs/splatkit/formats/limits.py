@@ -10,7 +10,7 @@ def require_believable(count: int, held: int) -> None:
 
     Compression has no least size: identical splats, or invisible ones that repeat one pixel, take almost nothing, so
     that a few kilobytes can claim gigabytes. A splat that shows takes 5 bytes or more in any scene that was trained:
-    four in a byte leave room for 95 % that do not show. A million at once takes a few hundred MB, whatever it is.
+    four in a byte leave room for 95 % that do not show. A million at once takes 0.6 GB at most.
     """
     if count > max(ALWAYS_BELIEVED, SPLATS_PER_BYTE * held):
         raise ValueError(f"{count:,} splats are announced, which {held:,} bytes cannot hold")
