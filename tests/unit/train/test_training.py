@@ -208,18 +208,18 @@ def test_a_checkpoint_that_holds_code_is_not_run(tmp_path: Path) -> None:
 
 
 def test_a_lower_cap_keeps_the_most_opaque_gaussians_with_their_moments(scene: Scene) -> None:
-    whole, run = training(scene), training(scene, cap_max=50)
+    whole, run = training(scene), training(scene, cap_max=120)
     for _ in range(3):
         whole.train_step()
     saved = whole.state()
     run.restore(saved)
-    kept = saved["values"]["opacities"].topk(50).indices.sort().values
-    assert run.count == 50 and torch.equal(run.values["means"].detach(), saved["values"]["means"][kept])
+    kept = saved["values"]["opacities"].topk(120).indices.sort().values
+    assert run.count == 120 and torch.equal(run.values["means"].detach(), saved["values"]["means"][kept])
     moments = saved["tools"]["means"]["state"][0]["exp_avg"]
     assert torch.equal(run.tools["means"].state[run.values["means"]]["exp_avg"], moments[kept])
     for _ in range(20):
         run.train_step()
-    assert run.count == 50
+    assert run.count == 120
 
 
 @pytest.mark.parametrize("strategy", ["mcmc", "default"])
