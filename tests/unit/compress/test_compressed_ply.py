@@ -41,7 +41,7 @@ def words(position: Sequence[int], rotation: Sequence[int], scale: Sequence[int]
 
 LOWEST = words((0, 0, 0), (0, 511, 511, 511), (0, 0, 0), (0, 0, 0, 0))
 HIGHEST = words((2047, 1023, 2047), (3, 1023, 511, 0), (2047, 1023, 2047), (255, 255, 255, 255))
-MIXED = words((2047, 0, 1024), (1, 511, 1023, 511), (0, 1023, 1024), (255, 0, 51, 128))
+MIXED = words((1025, 513, 1024), (1, 511, 1023, 511), (0, 1023, 1024), (255, 0, 51, 128))
 
 
 def write(path: Path, chunks: list[list[float]], colours: bool = False, harmonics: int = 0) -> Path:
@@ -70,7 +70,9 @@ def test_every_field_is_where_the_format_puts_it(tmp_path: Path) -> None:
     splats = read_ply(write(tmp_path / "scene.ply", [FIRST, SECOND]))
     assert (len(splats), splats.sh_degree) == (257, 0)
     np.testing.assert_allclose(splats.means[[0, 256]], [[-1, -2, -3], [11, 22, 33]], rtol=1e-6)
-    np.testing.assert_allclose(splats.means[255], [1, -2, -3 + 6 * 1024 / 2047], rtol=1e-6)
+    np.testing.assert_allclose(
+        splats.means[255], [-1 + 2 * 1025 / 2047, -2 + 4 * 513 / 1023, -3 + 6 * 1024 / 2047], rtol=1e-4
+    )
     np.testing.assert_allclose(splats.scales[[0, 256]], [[-8, -8, -8], [-3, -3, -3]], rtol=1e-6)
     np.testing.assert_allclose(splats.scales[255], [-8, -2, -8 + 6 * 1024 / 2047], rtol=1e-6)
     np.testing.assert_allclose(splats.sh0[[0, 256], 0] * SH_C0, [-0.5, 0.5], rtol=1e-6)

@@ -158,6 +158,11 @@ def test_what_a_comment_says_changes_nothing(tmp_path: Path, comment: bytes) -> 
     assert_same(read_ply(path), random_splats(10, 0))
 
 
+def test_a_comment_does_not_hide_a_count_that_is_too_large(tmp_path: Path) -> None:
+    path = with_header(tmp_path / "splat.ply", b"element vertex 10", b"comment end_header\nelement vertex 1000000000")
+    assert refusal(path).code == "too_many_splats"
+
+
 def test_a_strange_comment_does_not_hide_that_the_filter_was_used(tmp_path: Path) -> None:
     comments = "comment Łódź\ncomment rasterize_mode antialiased\nelement vertex".encode()
     assert read_ply(with_header(tmp_path / "splat.ply", b"element vertex", comments)).antialiased
