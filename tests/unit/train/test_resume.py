@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -187,3 +189,28 @@ def test_a_stopped_run_has_a_preview_and_the_platform_its_metrics(
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
     assert [line["Step"] for line in lines] == [20, 40]
     assert all(line["PSNR"] > 5 and line["StepsPerSecond"] > 0 and line["Stage"] == "train" for line in lines)
+
+
+def test_what_a_checkpoint_held_is_not_kept_beside_the_training(
+    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    loaded: list[Any] = []
+    alive: list[Any] = []
+    assert run(scene, out, "--max-steps", "5") == 0
+    load, optimise = train.load_checkpoint, train.optimise
+
+    def spy(*arguments: Any) -> Any:
+        saved = load(*arguments)
+        assert saved is not None
+        loaded.append(weakref.ref(saved["values"]["means"]))
+        return saved
+
+    def look(*arguments: Any) -> None:
+        alive.extend(reference() for reference in loaded)
+        optimise(*arguments)
+
+    monkeypatch.setattr(train, "load_checkpoint", spy)
+    monkeypatch.setattr(train, "optimise", look)
+    assert run(scene, out, "--max-steps", "5") == 0
+    assert alive == [None]
