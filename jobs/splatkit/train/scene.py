@@ -22,9 +22,18 @@ RUN_SFM = "Run sfm.py on the photos first and give its output folder."
 
 
 @dataclass(frozen=True)
+class Taken:
+    """A photo as it lies in the input."""
+
+    photo: Path
+    lens: str
+
+
+@dataclass(frozen=True)
 class View:
     name: str
-    photo: Path
+    photo: Path  # straightened, where the lens is not pinhole: its bytes then differ from one reading to the next
+    taken: Taken
     mask: Path | None  # white is used, black is left out
     width: int  # pixels that the intrinsics are of
     height: int
@@ -69,6 +78,8 @@ def read_scene(folder: Path, work: Path, log: Path) -> Scene:
     """Undistorts into `work` where cameras are not pinhole. Raises StageError for what cannot be trained."""
     model_folder, photos = find_model(folder), photos_in(folder)
     model = read_model(model_folder)
+    lenses = {number: f"{lens.model.name} {lens.params_to_string()}" for number, lens in model.cameras.items()}
+    taken = {i.name: Taken(photos / i.name, lenses[i.camera_id]) for i in model.images.values()}
     if not all(camera.model.name in PINHOLE for camera in model.cameras.values()):
         if mask_folder(folder):
             fix = "Undistort photos and masks together, or run sfm.py, which undistorts, and mask its images."
@@ -83,7 +94,7 @@ def read_scene(folder: Path, work: Path, log: Path) -> Scene:
     left_out = tuple(sorted(i.name for i in named if not _inside(photos, i.name).is_file()))
     _check_views(images, left_out, photos)
     masks, lone = find_masks(folder, [image.name for image in images])
-    views, points, colors, frame = _normalised(images, model, photos, masks)
+    views, points, colors, frame = _normalised(images, model, photos, taken, masks)
     return Scene(views, points, colors, frame, left_out, lone)
 
 
@@ -159,8 +170,9 @@ def _check_views(images: Sequence[pycolmap.Image], left_out: tuple[str, ...], ph
 
 
 def _normalised(
-    images: Sequence[pycolmap.Image], model: pycolmap.Reconstruction, photos: Path, masks: Mapping[str, Path]
-) -> tuple[tuple[View, ...], np.ndarray, np.ndarray, Frame]:
+    images: Sequence[pycolmap.Image], model: pycolmap.Reconstruction, photos: Path, taken: Mapping[str, Taken],
+    masks: Mapping[str, Path],
+) -> tuple[tuple[View, ...], np.ndarray, np.ndarray, Frame]:  # fmt: skip
     poses = np.stack([np.vstack([image.cam_from_world().matrix(), [0, 0, 0, 1]]) for image in images])
     if bad := [image.name for image, pose in zip(images, poses, strict=True) if not np.isfinite(pose).all()]:
         cause = f"{len(bad)} photos have a pose with NaN or infinity, for example {bad[0]}"
@@ -182,8 +194,9 @@ def _normalised(
         lens = np.asarray(camera.calibration_matrix())
         if not (np.isfinite(lens).all() and lens[0, 0] > 0 and lens[1, 1] > 0):
             raise input_error("bad_camera", f"the camera of {image.name} has the intrinsics {lens.tolist()}", RUN_SFM)
-        photo, mask = photos / image.name, masks.get(image.name)
-        views.append(View(image.name, photo, mask, camera.width, camera.height, lens, moved))
+        name = image.name
+        files = (photos / name, taken[name], masks.get(name))
+        views.append(View(name, *files, camera.width, camera.height, lens, moved))
     return tuple(views), frame.to_normalised(points), colors, frame
 
 

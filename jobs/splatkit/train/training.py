@@ -359,7 +359,7 @@ def fingerprint(scene: Scene, options: TrainOptions) -> str:
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for view in scene.views:
         digest.update(view.name.encode() + view.camera_from_world.tobytes() + view.intrinsics.tobytes())
-        digest.update(_sample(view.photo))
+        digest.update(_sample(view.taken.photo) + view.taken.lens.encode())
         digest.update(view.mask.read_bytes() if view.mask else b"no mask")
     digest.update(scene.points.tobytes())
     return digest.hexdigest()

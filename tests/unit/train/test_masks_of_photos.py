@@ -1,6 +1,7 @@
 """Masks beside a dataset: which photo they belong to, what is said of them, that they are part of what is trained."""
 
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -102,3 +103,25 @@ def test_the_fingerprint_knows_masks_and_photos_by_what_is_in_them(folder: Path,
     photo.write_bytes(content)
     known.add(of(read(folder, tmp_path)))
     assert len(known) == 4
+
+
+def test_the_fingerprint_of_photos_that_are_straightened_anew_stays_and_knows_their_lens(tmp_path: Path) -> None:
+    """As each retry straightens them: COLMAP writes the time into a TIFF, and a fingerprint of that one changes."""
+    folder = write_scene(tmp_path / "in", views=3, points=50, k1=0.05)
+    names = folder / "sparse" / "0" / "images.txt"
+    names.write_text(names.read_text().replace(".png", ".tif"))
+    for photo in sorted((folder / "images").iterdir()):
+        Image.open(photo).save(photo.with_suffix(".tif"))
+    scenes = [read(folder, tmp_path / "first")]
+    time.sleep(1.1)
+    scenes.append(read(folder, tmp_path / "second"))
+    straight = [scene.views[0].photo.read_bytes() for scene in scenes]
+    assert straight[0] != straight[1], "else this test shows nothing"
+    assert of(scenes[0]) == of(scenes[1])
+    cameras = folder / "sparse" / "0" / "cameras.txt"
+    cameras.write_text(cameras.read_text().replace("0.05", "0.0500001"))
+    assert of(read(folder, tmp_path / "third")) != of(scenes[0])
+    photo = folder / "images" / "view_01.tif"
+    known = of(read(folder, tmp_path / "third"))
+    Image.effect_noise((96, 64), 50).convert("RGB").save(photo)
+    assert of(read(folder, tmp_path / "fourth")) != known
