@@ -18,16 +18,20 @@ def match_masks(
 ) -> tuple[dict[str, tuple[str, Path]], list[str]]:
     """The mask (source and path) of each photo, and the sources of masks without a photo.
 
-    masks/a/1.png or masks/a/1.jpg.png belongs to a/1.jpg, in whatever folder a/ lies. What fits two photos fits none,
-    but beside 1.png the photo 1.jpg can have 1.jpg.png.
+    masks/a/1.png or masks/a/1.jpg.png belongs to a/1.jpg; where there is none, to one in whatever folder a/ lies. What
+    fits two photos fits none, but beside 1.png the photo 1.jpg can have 1.jpg.png.
     """
     names, left = list(photos), list(masks)
     found: dict[str, tuple[str, Path]] = {}
-    for of_mask, of_photo in ((_bare, str.lower), (str.lower, str.lower), (_stem, _stem)):
-        by_tail = _by_tail(names, of_photo)
+    for whole, of_mask, of_photo, case in _rules():
+        by_key: dict[str, set[str]] = defaultdict(set)
+        for name in names:
+            key = case(of_photo(name))
+            for end in [key] if whole else _ends(key):
+                by_key[end].add(name)
         alone = []
         for source, path in left:
-            fitting = by_tail.get(of_mask(_within(source)), set())
+            fitting = by_key.get(case(of_mask(_beside(source) if whole else _within(source))), set())
             if len(fitting) != 1 or fitting & found.keys():
                 alone.append((source, path))
             else:
@@ -36,25 +40,42 @@ def match_masks(
     return found, [source for source, _ in left]
 
 
-def _by_tail(photos: Iterable[str], key: Callable[[str], str]) -> dict[str, set[str]]:
-    by_tail: dict[str, set[str]] = defaultdict(set)
-    for photo in photos:
-        parts = key(photo).split("/")
-        for start in range(len(parts)):
-            by_tail["/".join(parts[start:])].add(photo)
-    return by_tail
+def _ends(path: str) -> list[str]:
+    parts = path.split("/")
+    return ["/".join(parts[start:]) for start in range(len(parts))]
 
 
 def _within(source: str) -> str:
     """Its path below the folder of masks."""
+    return source.split("/", _depth(source) + 1)[-1]
+
+
+def _beside(source: str) -> str:
+    """As if it lay among the photos that the folder of masks lies beside."""
     parts = source.split("/")
-    first = next(i for i, part in enumerate(parts) if part.lower() in (FOLDER, f"{FOLDER}.zip"))
-    return "/".join(parts[first + 1 :])
+    del parts[_depth(source)]
+    return "/".join(parts)
+
+
+def _depth(source: str) -> int:
+    """Of the folder of masks."""
+    return next(i for i, part in enumerate(source.split("/")) if part.lower() in (FOLDER, f"{FOLDER}.zip"))
 
 
 def _bare(source: str) -> str:
-    return re.sub(PHOTO_SUFFIX, "", source, flags=re.IGNORECASE).lower()
+    return re.sub(PHOTO_SUFFIX, "", source, flags=re.IGNORECASE)
 
 
 def _stem(source: str) -> str:
     return _bare(_bare(source))
+
+
+Of = Callable[[str], str]
+
+
+def _rules() -> list[tuple[bool, Of, Of, Of]]:
+    """What of the names must agree, the surest first: whole paths or their ends, of mask and photo, and the case."""
+    shapes: tuple[tuple[Of, Of], ...] = ((_bare, str), (str, str), (_stem, _stem))
+    cases: tuple[Of, ...] = (str, str.lower)
+    whole = [(True, *shape, case) for shape in shapes for case in cases]
+    return [*whole, *((False, *shape, str.lower) for shape in shapes)]

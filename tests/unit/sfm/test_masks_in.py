@@ -46,6 +46,35 @@ def test_photos_of_one_stem_have_masks_that_name_them_whole() -> None:
     assert alone == ["masks/2.png", "masks/3.png"]  # of two photos; of one that has the other
 
 
+@pytest.mark.parametrize(
+    ("photos", "masks", "expected"),
+    [
+        (["1.jpg", "sub/1.jpg"], ["1.jpg.png", "sub/1.jpg.png"], {"1.jpg": "1.jpg.png", "sub/1.jpg": "sub/1.jpg.png"}),
+        (["1.jpg", "sub/1.jpg"], ["1.png", "sub/1.png"], {"1.jpg": "1.png", "sub/1.jpg": "sub/1.png"}),
+        (["1.jpg", "sub/1.jpg"], ["1.jpg.png"], {"1.jpg": "1.jpg.png"}),
+        (["1.jpg", "sub/1.jpg"], ["1.JPG.PNG"], {"1.jpg": "1.JPG.PNG"}),
+        (["1.jpg", "sub/1.png"], ["1.png"], {"1.jpg": "1.png"}),
+        (["A.jpg", "a.jpg"], ["A.jpg.png", "a.jpg.png"], {"A.jpg": "A.jpg.png", "a.jpg": "a.jpg.png"}),
+        (["A.jpg", "a.jpg"], ["a.png"], {"a.jpg": "a.png"}),
+        (["x/1.jpg", "y/1.jpg"], ["1.jpg.png"], {}),
+    ],
+)
+def test_a_mask_of_the_whole_path_is_that_photos_alone(
+    photos: list[str], masks: list[str], expected: dict[str, str]
+) -> None:
+    for order in (photos, photos[::-1]):
+        found, alone = match_masks([(f"masks/{name}", Path(name)) for name in masks], order)
+        assert {photo: str(path) for photo, (_, path) in found.items()} == expected
+        assert len(alone) == len(masks) - len(expected)
+
+
+def test_a_folder_of_masks_is_first_of_the_photos_beside_it() -> None:
+    masks = ["b/masks/1.jpg.png", "b/Masks.zip/sub/1.png"]
+    found, alone = match_masks([(name, Path(name)) for name in masks], ["1.jpg", "b/1.jpg", "sub/1.jpg", "b/sub/1.jpg"])
+    assert {photo: source for photo, (source, _) in found.items()} == {"b/1.jpg": masks[0], "b/sub/1.jpg": masks[1]}
+    assert alone == []
+
+
 @pytest.mark.parametrize("ones", [1, 255])
 def test_white_stays_and_black_goes_whatever_white_is(ones: int, tmp_path: Path) -> None:
     values = np.zeros((100, 200), np.uint8)
