@@ -24,7 +24,7 @@ from splatkit.compress.cleaning import without_broken, without_invisible
 from splatkit.compress.inputs import find_splat, held_out_by_training, is_z_up, size_of
 from splatkit.compress.levels import levels_of_detail, visible_part
 from splatkit.compress.lod_files import INDEX_FILE, read_level, write_levels
-from splatkit.compress.outputs import MADE_BY, REPORT, clear_output
+from splatkit.compress.outputs import MADE_BY, REPORT, clear_output, results_in
 from splatkit.compress.precision_steps import STEPS as STEPS_OF_PRECISION
 from splatkit.compress.precision_steps import Attempt, within_loss, within_size
 from splatkit.compress.quality import Judge, attribute_errors
@@ -45,7 +45,6 @@ from splatkit.view.turntable import HEIGHT, WIDTH, write_thumbnail, write_turnta
 from splatkit.view.viewer_page import About, first_look, require_viewer, write_standalone_page, write_streaming_page
 
 STEPS = {"reading": 5, "views": 15, "encoding": 35, "levels": 20, "page": 5, "turntable": 20}
-EVERY = 8  # so many-th of the photos is compared where none was held out
 SCENE, PAGE, THUMBNAIL, TURNTABLE = "scene.sog", "viewer/index.html", "thumbnail.png", "turntable.mp4"
 
 
@@ -96,7 +95,7 @@ def compress(options: CompressOptions) -> dict[str, Any]:
     """The metrics of result.json. Raises StageError for a bad splat, or a loss that no precision keeps small enough."""
     started = time.monotonic()
     return_large_blocks()
-    path = find_splat(options.input_dir, options.splat)
+    path = find_splat(options.input_dir, options.splat, results_in(options.input_dir, options.output_dir))
     require_viewer()
     clear_output(options.output_dir, path)
     progress = Progress("compress", options.output_dir, STEPS)
@@ -117,10 +116,9 @@ def compress(options: CompressOptions) -> dict[str, Any]:
 
 def not_held(options: CompressOptions, report: dict[str, Any], metrics: dict[str, Any]) -> StageError:
     lost = f"{report['quality']['loss_db']:.3f} dB are lost at the {report['precision']} precision"
-    cut = f", {report['cut_db']:.3f} by sh_degree and prune alone" if report["cut_db"] else ""
-    fix = "scene.sog is there all the same. Give a larger --max-loss-db to accept it"
-    fix += ", or cut less away." if report["cut_db"] > options.max_loss_db else "."
-    return StageError("quality_not_held", f"{lost}{cut}; {options.max_loss_db:g} are allowed", fix, metrics=metrics)
+    cut = f" beside {report['cut_db']:.3f} that sh_degree and prune take" if report["cut_db"] else ""
+    fix = "scene.sog is there all the same. Give a larger --max-loss-db to accept it."
+    return StageError("quality_not_held", f"{lost}; {options.max_loss_db:g} are allowed{cut}", fix, metrics=metrics)
 
 
 def encode(
@@ -145,8 +143,8 @@ def encode(
         "splats": len(encoded.order),
         "bytes": {SCENE: (options.output_dir / SCENE).stat().st_size, **encoded.files.sizes},
         "precision": attempt.step,
-        "held": attempt.quality.loss_db <= options.max_loss_db,
-        "cut_db": round(cut_db, 4),  # of the loss: what sh_degree and prune alone take
+        "held": attempt.quality.loss_db - cut_db <= options.max_loss_db,
+        "cut_db": round(cut_db, 4),  # of the loss: what sh_degree and prune alone take, as was asked for
         "merged": attempt.merged,
         "quality": attempt.quality.as_json(),
         "invisible": len(encoded.order) - encoded.visible,  # in the file, but with nothing besides their place in it
@@ -165,7 +163,7 @@ def within_limits(options: CompressOptions, splats: Splats, judge: Judge, cut_db
         attempt = within_loss(splats, judge, options.max_loss_db, order, progress.say, cut_db)
     else:
         attempt = within_size(splats, judge, round(options.target_mb * 1e6), order, progress.say)
-        if attempt.quality.loss_db > options.max_loss_db:
+        if attempt.quality.loss_db - cut_db > options.max_loss_db:
             lost = f"{attempt.quality.loss_db:.3f} dB are lost, more than the {options.max_loss_db:g} of --max-loss-db"
             progress.say(f"{lost}: --target-mb goes before it")
     if attempt.step != "usual":
@@ -225,10 +223,11 @@ def find_shots(
     if dataset is None:
         progress.say(f"judged by {options.views} views around the scene, as the input has no photos")
         return ring(framing(splats), options.views, options.view_size, options.view_size * 3 // 4), ""
-    every, first = options.hold_out_every or EVERY, options.hold_out_first
+    every, first = options.hold_out_every, options.hold_out_first
     names = held_out_by_training(path)
-    trained_on = not names and (names is not None or not options.hold_out_every)
-    held_out = HoldOut(tuple(names or ()), every, every // 2 if first < 0 else first)
+    trained_on = not names and (names is not None or not every)
+    chosen = HoldOut(tuple(names or ()), every, every // 2 if first < 0 else first)
+    held_out = HoldOut((), 1, 0) if trained_on else chosen  # of what training saw any photo will do
     shots = held_out_shots(dataset, work, held_out, options.view_size, options.views)
     if trained_on:
         progress.say(f"judged by {len(shots)} training photos of {dataset.name}, as training held none out")

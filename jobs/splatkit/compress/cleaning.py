@@ -14,7 +14,8 @@ OPAQUE_LOGIT = 13.8  # what +infinity, an opacity of exactly one, becomes
 # What is finite and yet broken, by magnitude. One splat that far out takes so much of the 16 bits that SOG has for the
 # logarithm of positions that all others move by a tenth of a pixel.
 FARTHEST = 1e12
-SMALLEST, LARGEST = -85.0, 27.6  # logarithms: what float32's exp still holds; what would fill that space
+# Logarithms: what float32's exp still holds, to which flatter ones are set; what would fill that space.
+SMALLEST, LARGEST = -85.0, 27.6
 LONGEST_QUAT = 1e12  # and its inverse: float32 holds the squares, by which they are normalised
 BRIGHTEST = 1000.0  # sh0 and shN: 255 times white, so that even the faintest splat would be a white one
 ROWS_AT_ONCE = 1 << 16
@@ -29,7 +30,8 @@ class Cleaned:
 
 def without_broken(splats: Splats) -> Cleaned:
     """Raises StageError (input_error) when more than 5 % have NaN, infinite or impossible values, or none is left."""
-    splats = replace(splats, opacities=np.minimum(splats.opacities, np.float32(OPAQUE_LOGIT)))
+    scales = np.where(splats.scales > -np.inf, np.maximum(splats.scales, np.float32(SMALLEST)), splats.scales)
+    splats = replace(splats, opacities=np.minimum(splats.opacities, np.float32(OPAQUE_LOGIT)), scales=scales)
     broken = _broken_by_attribute(splats)
     any_broken = np.logical_or.reduce(list(broken.values()))
     counts = {name: int(rows.sum()) for name, rows in broken.items() if rows.any()}

@@ -4,6 +4,7 @@ The outputs of train.py and sfm.py may be mixed in one folder, or lie in folders
 """
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 
 from splatkit.errors import input_error
@@ -15,8 +16,11 @@ METRICS = "metrics.json"  # of train.py, beside the splat: which photos it held 
 GEOREFERENCE = "georeference.json"  # of sfm.py, where z is up
 
 
-def find_splat(folder: Path, chosen: str) -> Path:
-    """Raises StageError (input_error) when the folder has none, or several and nothing says which."""
+def find_splat(folder: Path, chosen: str, results: Collection[Path] = ()) -> Path:
+    """Raises StageError (input_error) when the folder has none, or several and nothing says which.
+
+    What lies in `results`, those of an earlier run, is only taken where there is no other.
+    """
     if folder.is_file():
         return folder
     if chosen:
@@ -27,6 +31,7 @@ def find_splat(folder: Path, chosen: str) -> Path:
     found = _in_or_below(folder, SPLAT) or sorted(
         path for path in folder.rglob("*") if path.suffix.lower() in READERS or path.name == META
     )
+    found = [path for path in found if not any(path.is_relative_to(result) for result in results)] or found
     if len(found) == 1:
         return found[0]
     if not found:
@@ -52,7 +57,7 @@ def held_out_by_training(splat: Path) -> list[str] | None:
         metrics = json.loads(path.read_text())
         names = [str(photo["name"]) for photo in metrics["per_photo"]]
         return names if names or metrics["held_out"] == 0 else None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

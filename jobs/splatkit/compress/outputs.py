@@ -16,6 +16,13 @@ FOLDERS = {  # and all that is ever in them
 }
 NAMES = (*FILES, *FOLDERS, REPORT)
 MADE_BY = {"generator": GENERATOR, "stage": "compress"}  # the report's first lines
+ALWAYS_TOLD = {"source", "dropped", "turn", "precision", "held"}  # by reports from before they named their maker
+
+
+def results_in(folder: Path, output: Path) -> list[Path]:
+    """Where results in `output` lie as `folder` names them, whose part it may be."""
+    outer, inner = folder.resolve(), output.resolve()
+    return [folder / inner.relative_to(outer) / name for name in NAMES] if inner.is_relative_to(outer) else []
 
 
 def clear_output(folder: Path, splat: Path) -> None:
@@ -49,9 +56,9 @@ def _holds(path: Path, splat: Path) -> bool:
 def _is_ours(report: Path) -> bool:
     try:
         facts = json.loads(report.read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
-    return isinstance(facts, dict) and MADE_BY.items() <= facts.items()
+    return isinstance(facts, dict) and (MADE_BY.items() <= facts.items() or facts.keys() >= ALWAYS_TOLD)
 
 
 def _only_ours_in(path: Path) -> bool:

@@ -28,6 +28,7 @@ SHRINK = 0.95  # of the radius per step
 LEAST_RADIUS = 1.0
 PASSES = 20  # over all blocks per radius, at most; fewer once a pass improves too little
 LEAST_IMPROVEMENT = 3e-4  # of the distance to the blurred grid
+PACKAGE_FAILED = "plas_failed"
 PACKAGE_BREAK = 1e-4  # the package's own measure of the same
 PACKAGE_LEAST_SIDE = 16  # its smallest block: of less it makes nothing
 # What a channel weighs: about the bytes that a step of it costs, measured on real scenes.
@@ -71,13 +72,20 @@ def sort_with_package(items: Floats, seed: int, device: str) -> NDArray[np.int64
     height, width, depth = items.shape
     count = height * height
     square = torch.from_numpy(items.reshape(-1, depth)[:count].T.reshape(depth, height, height).copy())
-    _, indices = plas.sort_with_plas(square.to(device), improvement_break=PACKAGE_BREAK, seed=seed, verbose=False)
+    try:
+        _, indices = plas.sort_with_plas(square.to(device), improvement_break=PACKAGE_BREAK, seed=seed, verbose=False)
+    except RuntimeError as problem:  # torch's own, a GPU without memory among them
+        raise _package_failed(f"failed: {problem}") from problem
     places = indices.flatten().cpu().numpy().astype(np.int64)
     if not np.array_equal(np.sort(places), np.arange(count)):
-        cause = f"the plas package returned {len(np.unique(places))} different places for {count} splats"
-        raise StageError("plas_failed", cause, "Give --order hilbert, or install the version of docker/gpu.Dockerfile.")
+        raise _package_failed(f"returned {len(np.unique(places))} different places for {count} splats")
     beside = np.arange(count, height * width).reshape(height, width - height)
     return np.concatenate([places.reshape(height, height), beside], axis=1).ravel()
+
+
+def _package_failed(how: str) -> StageError:
+    fix = "Give --order hilbert, or install the version of docker/gpu.Dockerfile."
+    return StageError(PACKAGE_FAILED, f"the plas package {how}", fix)
 
 
 def sort_grid(items: Floats, seed: int = 0, start_radius: float | None = None) -> NDArray[np.int64]:

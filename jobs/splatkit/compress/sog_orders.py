@@ -6,9 +6,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from splatkit.compress.plas import package_device, plas_order
+from splatkit.compress.plas import PACKAGE_FAILED, package_device, plas_order
 from splatkit.compress.sog_encoder import ORDERS as CURVES
 from splatkit.compress.sog_encoder import Precision, encode_sog
+from splatkit.errors import StageError
 from splatkit.formats.webp import QUICK
 from splatkit.orientation import canonical
 from splatkit.splats import Splats
@@ -27,7 +28,13 @@ def order_of(splats: Splats, order: OrderChoice, say: Callable[[str], None]) -> 
         return ORDERS[order](splats)
     best, least, sizes = np.arange(len(splats)), 0, []
     for name in orders_worth_trying(len(splats)):
-        rows = ORDERS[name](splats)
+        try:
+            rows = ORDERS[name](splats)
+        except StageError as problem:
+            if problem.code != PACKAGE_FAILED:
+                raise
+            say(f"order {name} is left out: {problem}")
+            continue
         size = encode_sog(splats, Precision(), rows, QUICK).files.size
         sizes.append((size, name))
         if not least or size < least:

@@ -5,12 +5,16 @@ from pathlib import Path
 MODEL_FOLDERS = ("sparse/0", "sparse", "0", ".")
 PHOTO_FOLDERS = ("images", "photos")  # else the folder itself
 MODEL_FILES = ("images.bin", "images.txt")
+CAMERA_FILES = ("cameras.bin", "cameras.txt")
 
 
 def model_in(folder: Path) -> Path | None:
-    """The folder of the model's files."""
-    places = (folder / place for place in MODEL_FOLDERS)
-    return next((place for place in places if any((place / name).is_file() for name in MODEL_FILES)), None)
+    """The folder of the model's files. Beside photos images.txt may be a list of them, so there cameras count."""
+    for place in MODEL_FOLDERS:
+        names = CAMERA_FILES if place == "." else MODEL_FILES
+        if any((folder / place / name).is_file() for name in names):
+            return folder / place
+    return None
 
 
 def photos_in(folder: Path) -> Path:

@@ -26,8 +26,9 @@ from splatkit.splats import SH_COEFFICIENTS, Floats, Splats, logit
 
 META = "meta.json"
 MAX_META_BYTES = 1 << 20
-# A picture may have a tenth more pixels than splats, and these: writers round its sides up. VP8L makes noise of four
-# bytes hardly longer than it is.
+# A picture may have so many pixels for a splat, and these: a writer may round its sides up to powers of two. VP8L
+# makes noise of four bytes hardly longer than it is.
+PIXELS_PER_SPLAT = 4
 SPARE_PIXELS = 1 << 16
 MOST_BYTES_OF_PIXEL = 8
 INDEX_BASE = 252  # alpha of a quaternion's pixel, plus the number of the component that was left out
@@ -106,7 +107,7 @@ def decode(meta: SogMeta, load: Load) -> Paletted:
     """Raises ValueError for pictures that do not fit the description."""
 
     def pixels(name: str) -> Pixels:
-        picture = _picture(load, name, meta.count * 11 // 10 + SPARE_PIXELS).reshape(-1, 4)
+        picture = _picture(load, name, meta.count * PIXELS_PER_SPLAT + SPARE_PIXELS).reshape(-1, 4)
         if len(picture) < meta.count:
             raise ValueError(f"{name} has {len(picture)} pixels for {meta.count} splats")
         return picture[: meta.count]

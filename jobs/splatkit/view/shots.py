@@ -78,7 +78,9 @@ def framing(splats: Splats) -> Framing:
     bounds = [[_weighted_quantile(means[:, axis], weight, q) for q in (0.02, 0.98)] for axis in range(3)]
     centre = np.mean(bounds, axis=1)
     away = np.linalg.norm(means - centre, axis=1)
-    return Framing(centre, max(1.15 * _weighted_quantile(away, weight, 0.95), 1e-6))
+    # Not so small that the camera would stand where it looks, as far out as doubles can tell.
+    least = max(1e-6, 1e-9 * float(np.abs(centre).max()))
+    return Framing(centre, max(1.15 * _weighted_quantile(away, weight, 0.95), least))
 
 
 def photographed_from(frame: Framing, shots: Sequence[Shot]) -> tuple[float, float]:

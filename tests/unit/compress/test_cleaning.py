@@ -24,7 +24,7 @@ from splatkit.formats.ply import write_ply
 from splatkit.splats import Splats
 
 ABSURD = [
-    ("means", 1e13), ("means", -1e30), ("scales", 30.0), ("scales", -90.0), ("scales", -1e30), ("quats", 1e13),
+    ("means", 1e13), ("means", -1e30), ("scales", 30.0), ("quats", 1e13),
     ("quats", 1e30), ("quats", 0.0), ("quats", 1e-20), ("sh0", 1e4), ("sh0", -1e30), ("shN", 1e4), ("shN", -1e20),
 ]  # fmt: skip
 
@@ -39,6 +39,13 @@ def with_value(splats: Splats, name: str, value: float, rows: Any = slice(0, 1))
 def test_what_no_training_means_is_dropped_and_counted_though_it_is_finite(name: str, value: float) -> None:
     cleaned = without_broken(with_value(ball(100, degree=1), name, value, slice(3, 5)))
     assert cleaned.dropped == {"broken": 2} and len(cleaned.splats) == 98
+
+
+def test_a_disc_without_thickness_is_drawn_as_thin_as_can_be() -> None:
+    flat = without_broken(with_value(ball(100), "scales", -100.0, (slice(None), 2)))
+    assert flat.dropped == {} and flat.splats.scales[:, 2].max() == -85
+    infinite = without_broken(with_value(ball(100), "scales", -np.inf, slice(3, 5)))
+    assert infinite.dropped == {"broken": 2}
 
 
 @pytest.mark.parametrize(

@@ -29,9 +29,10 @@ def test_a_wide_backdrop_and_strays_do_not_shrink_the_scene() -> None:
 
 def test_one_splat_and_all_in_one_place_have_a_frame() -> None:
     heap = ball(50)
-    for splats in (heap.take(slice(0, 1)), replace(heap, means=heap.means * 0 + np.float32(3))):
+    for splats in (heap.take(slice(0, 1)), *(replace(heap, means=heap.means * 0 + np.float32(x)) for x in (3, 9e11))):
         frame = framing(splats)
         assert frame.radius > 0 and np.isfinite(frame.centre).all()
+        assert np.isfinite(ring(frame, 1, 64, 48)[0].camera_from_world).all()
 
 
 def test_the_first_look_is_from_where_photos_were_taken_but_not_from_straight_above() -> None:

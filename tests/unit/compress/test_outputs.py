@@ -80,6 +80,14 @@ def test_an_earlier_runs_results_go_and_what_lies_beside_them_stays(tmp_path: Pa
     assert {path.name for path in out.iterdir()} == kept
 
 
+def test_results_from_before_reports_named_their_maker_are_known_too(tmp_path: Path, splat: Path) -> None:
+    earlier_run(tmp_path / "out")
+    facts = {"source": {}, "dropped": {}, "turn": [], "precision": "usual", "held": True, "bytes": {}}
+    (tmp_path / "out" / REPORT).write_text(json.dumps(facts))
+    clear_output(tmp_path / "out", splat)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_what_no_earlier_run_wrote_is_refused_by_its_path_and_stays(tmp_path: Path, splat: Path, name: str) -> None:
     out = tmp_path / "out"
@@ -88,7 +96,7 @@ def test_what_no_earlier_run_wrote_is_refused_by_its_path_and_stays(tmp_path: Pa
         (out / name).mkdir()
         (out / name / "my_source.txt").touch()
     else:
-        (out / name).write_text('{"generator": "another program"}')
+        (out / name).write_text('{"generator": "another program"}' if name != REPORT else "[" * 100_000)
     before = everything_in(out)
     with pytest.raises(StageError) as refused:
         clear_output(out, splat)

@@ -86,6 +86,13 @@ def test_a_package_that_loses_splats_is_refused(stand_in: Path) -> None:
     assert refused.value.code == "plas_failed" and "--order hilbert" in refused.value.fix
 
 
+def test_a_package_that_fails_is_an_error_that_says_how(stand_in: Path) -> None:
+    _write_package(stand_in, "def sort_with_plas(*a, **b):\n    raise RuntimeError('CUDA out of memory')")
+    with pytest.raises(StageError, match="failed: CUDA out of memory") as refused:
+        sort_with_package(np.zeros((16, 16, 2), np.float32), 0, "cpu")
+    assert refused.value.code == "plas_failed"
+
+
 def test_the_package_is_used_on_a_gpu_alone_and_not_where_the_job_is_a_cpu_job(
     package: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -334,16 +334,16 @@ def test_a_lossless_picture_with_metadata_is_read(tmp_path: Path, files: SogFile
 
 
 def test_no_picture_is_decoded_that_is_too_large_for_its_splats(tmp_path: Path, files: SogFiles) -> None:
-    width, height = 1000, 73  # for 6,000 splats: 6,600 and 65,536 to spare
+    width, height = 1000, 90  # for 6,000 splats: 24,000 and 65,536 to spare
     header = b"RIFF\x14\0\0\0WEBPVP8L\x08\0\0\0\x2f" + (width - 1 | height - 1 << 14).to_bytes(4, "little") + b"\0\0\0"
     path = bundle_of(tmp_path / "bad.sog", files, {"quats.webp": header})
-    assert "quats.webp is 1000x73; at most 72,136 pixels" in refusal(path)
+    assert "quats.webp is 1000x90; at most 89,536 pixels" in refusal(path)
 
 
 def test_an_entry_that_unpacks_to_more_than_a_picture_needs_is_not_unpacked(tmp_path: Path, files: SogFiles) -> None:
-    bomb = {"quats.webp": bytes(600_000)}
+    bomb = {"quats.webp": bytes(800_000)}
     path = bundle_of(tmp_path / "bad.sog", files, bomb, zipfile.ZIP_DEFLATED)
-    assert "quats.webp announces 600,000 bytes; at most 577,088" in refusal(path)
+    assert "quats.webp announces 800,000 bytes; at most 716,288" in refusal(path)
 
 
 def test_a_count_that_the_bytes_cannot_hold_is_refused_before_memory_is_taken(tmp_path: Path, files: SogFiles) -> None:

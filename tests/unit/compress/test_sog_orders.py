@@ -11,7 +11,7 @@ from sample_splats import ball
 from splatkit.compress import sog_orders
 from splatkit.compress.sog_encoder import Precision, encode_sog
 from splatkit.compress.sog_orders import ORDERS, order_of
-from splatkit.errors import DONE
+from splatkit.errors import DONE, StageError
 from splatkit.formats.ply import write_ply
 from splatkit.formats.sog import read_sog
 from splatkit.formats.webp import QUICK
@@ -46,6 +46,19 @@ def test_the_stage_writes_the_order_it_is_told(run: Run, tmp_path: Path, splats:
     seen = rows[splats.alphas[rows] >= 1 / 255]
     written = read_sog(tmp_path / "out" / "scene.sog").means[: len(seen)]
     np.testing.assert_allclose(written, splats.means[seen], atol=1e-3)
+
+
+def test_auto_does_without_a_package_that_fails_and_says_so(splats: Splats, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_: Splats) -> None:
+        raise StageError("plas_failed", "the plas package failed: CUDA out of memory", "")
+
+    monkeypatch.setitem(sog_orders.ORDERS, "plas", fails)
+    said: list[str] = []
+    rows = order_of(splats, "auto", said.append)
+    assert any(np.array_equal(rows, ORDERS[name](canonical(splats))) for name in ("hilbert", "morton"))
+    assert said[0] == "order plas is left out: the plas package failed: CUDA out of memory"
+    with pytest.raises(StageError):
+        order_of(splats, "plas", said.append)
 
 
 @pytest.mark.parametrize("smallest", ["hilbert", "morton", "plas"])

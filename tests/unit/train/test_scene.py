@@ -204,6 +204,7 @@ def test_training_and_compression_find_the_model_in_the_same_places(outer: str, 
 
 def test_a_folder_without_a_model_is_no_dataset(tmp_path: Path) -> None:
     (tmp_path / "sparse" / "0").mkdir(parents=True)
+    (tmp_path / "images.txt").write_text("a.jpg\nb.jpg\n")  # a list of photos
     assert dataset_in(tmp_path) is None and dataset_in(tmp_path / "splat.ply") is None
 
 
