@@ -17,7 +17,7 @@ from splatkit.train.outputs import emit_metrics, write_preview
 from splatkit.train.training import DivergedError, Training
 
 CHECKPOINT_SHARE = 0.02  # of the time may go into checkpoints
-BROKEN_SHARE = 0.01  # of the Gaussians may be left out at the end because they are not finite
+BROKEN_SHARE = 0.01  # of the Gaussians may be not finite: the splat is written without them
 
 
 def optimise(training: Training, folder: Path, identity: str, progress: Progress) -> None:
@@ -60,7 +60,7 @@ def optimise(training: Training, folder: Path, identity: str, progress: Progress
             except DivergedError as problem:
                 raise diverged(training, problem, folder) from problem
             progress.update(min(training.step, total), total, progress_line(training))
-    if not saver.save() and training.broken() > BROKEN_SHARE * sum(ranks.sizes(training.count)):
+    if not saver.save():
         cause = f"{training.broken()} Gaussians are not finite at step {training.step}"
         raise diverged(training, DivergedError(cause), folder)
 
@@ -78,8 +78,9 @@ class Saver:
 
     def save(self, preview: Path | None = None) -> bool:
         """False, and the checkpoints before are left as they are, where this one would be of no use."""
-        begun = time.monotonic()
-        if broken := self._training.broken():
+        begun, sizes = time.monotonic(), self._training.ranks.sizes(self._training.count)
+        broken = self._training.broken()
+        if broken > BROKEN_SHARE * sum(sizes):
             self._at = begun + self._training.options.checkpoint_seconds
             self._progress.say(f"{broken} Gaussians are not finite: no checkpoint of step {self._training.step}")
             return False

@@ -1,6 +1,8 @@
 """What a training that comes to nothing leaves, and what is no divergence."""
 
 import dataclasses
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from little_scene import write_scene
 from PIL import Image
 from small_stage import newest, result, run, saved_step
 
-from splatkit.errors import FAILED
+from splatkit.errors import FAILED, INTERRUPTED
 from splatkit.train.training import Training
 
 
@@ -64,7 +66,7 @@ def test_one_white_photo_among_forty_is_no_divergence(tmp_path: Path, monkeypatc
     assert run(scene, tmp_path / "out", *more, "--opacity-weight", "0") == 0, result(tmp_path / "out")
 
 
-def test_gaussians_that_are_no_numbers_are_never_saved(
+def test_many_gaussians_that_are_no_numbers_are_never_saved(
     scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A GPU looks at the loss every 10 steps only."""
@@ -85,3 +87,26 @@ def test_gaussians_that_are_no_numbers_are_never_saved(
     more = ("--max-steps", "57", "--plateau-gain", "0")
     assert run(scene, tmp_path / "end", *more) == FAILED, "the last steps are looked at, too"
     assert "not finite at step 57" in result(tmp_path / "end")["error"]["cause"]
+
+
+def test_a_few_gaussians_that_are_no_numbers_stop_no_checkpoint_and_are_left_out_at_the_end(
+    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Training.train_step
+    poisoned: list[int] = []
+
+    def poison(self: Training) -> None:
+        original(self)
+        if self.step == 100 and not poisoned:
+            with torch.no_grad():
+                self.values["means"][:3] = float("nan")
+            poisoned.append(self.count)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Training, "train_step", poison)
+    out = tmp_path / "out"
+    assert run(scene, out, "--plateau-gain", "0") == INTERRUPTED
+    assert saved_step(out) == 100 and poisoned[0] > 300
+    assert run(scene, out, "--plateau-gain", "0") == 0
+    metrics = result(out)["metrics"]
+    assert (metrics["steps"], metrics["gaussians"]) == (120, poisoned[0] - 3)
