@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, cast
@@ -10,7 +11,10 @@ from typing import IO, Any, cast
 import torch
 
 KEEP = 2
-NAME = re.compile(r"step-(\d{8})-([0-9a-f]{16})-([0-9a-f]{16})\.pt")  # step, training, content
+NAME = re.compile(r"step-(\d{8,})-([0-9a-f]{16})-([0-9a-f]{16})\.pt")  # step, training, content
+FIRST_NAME = re.compile(r"step-\d{8,}-[0-9a-f]{16}\.pt")  # of earlier versions, without the training
+BESIDE = re.compile(r"\.writing-(\d{1,9})")  # the process's number
+LONGEST_WRITING = 3600  # seconds
 
 
 class _Hashing:
@@ -56,8 +60,9 @@ def load_checkpoint(folder: Path, fingerprint: str, say: Callable[[str], None]) 
 
     Damaged ones are removed: each would take the place of a good one.
     """
-    for path in folder.glob(".writing-*"):  # of a process that was killed
-        path.unlink(missing_ok=True)
+    for path in folder.glob(".writing-*"):
+        if (writer := BESIDE.fullmatch(path.name)) and _was_killed(int(writer[1]), path):
+            path.unlink(missing_ok=True)
     for path in _by_age(folder):
         match = NAME.fullmatch(path.name)
         if not match or match[2] != _mark(fingerprint):
@@ -72,13 +77,29 @@ def load_checkpoint(folder: Path, fingerprint: str, say: Callable[[str], None]) 
     return None
 
 
+def _was_killed(writer: int, path: Path) -> bool:
+    """Its number may be another's by now: this process's own, for one, in a container."""
+    try:
+        if writer == os.getpid() or time.time() - path.stat().st_mtime > LONGEST_WRITING:
+            return True
+        os.kill(writer, 0)
+    except FileNotFoundError:
+        return False
+    except ProcessLookupError:
+        return True
+    except PermissionError:  # it is alive, and another user's
+        return False
+    return False
+
+
 def _mark(fingerprint: str) -> str:
     return hashlib.sha256(fingerprint.encode()).hexdigest()[:16]
 
 
 def _by_age(folder: Path) -> list[Path]:
-    """Newest first."""
-    return sorted((p for p in folder.glob("step-*.pt")), key=lambda p: p.name, reverse=True)
+    """Newest first. Only ours: the folder may hold another program's, too."""
+    ours = [p for p in folder.glob("step-*.pt") if NAME.fullmatch(p.name) or FIRST_NAME.fullmatch(p.name)]
+    return sorted(ours, key=lambda p: (int(p.name.split("-")[1]), p.name), reverse=True)
 
 
 def _hash(path: Path) -> str:
