@@ -22,7 +22,7 @@ PRESETS: dict[str, dict[str, float]] = {
     "high": {"max_steps": 45_000, "max_size": 3200, "sh_degree": 3, "cap_max": 4_000_000, "opacity_weight": 0.01},
 }
 
-MOST_SEED, FEWEST_GAUSSIANS = 2**32 - 1, 100
+MOST_SEED, LEAST_CAP = 2**32 - 1, 100
 SCALE_WEIGHT = 0.01  # with mcmc, as in its paper
 
 
@@ -91,8 +91,8 @@ class TrainOptions:
             raise ValueError(f"dropout is {self.dropout}; allowed is 0 to 0.9, or -1 for the preset's")
         if self.seed > MOST_SEED:
             raise ValueError(f"seed is {self.seed}; allowed is 0 to {MOST_SEED}")
-        if 0 < self.cap_max < FEWEST_GAUSSIANS:
-            raise ValueError(f"cap_max is {self.cap_max}; allowed is 0 or {FEWEST_GAUSSIANS} and more")
+        if 0 < self.cap_max < LEAST_CAP:
+            raise ValueError(f"cap_max is {self.cap_max}; allowed is 0 or {LEAST_CAP} and more")
         if self.sh_degree > 3:
             raise ValueError(f"sh_degree is {self.sh_degree}; allowed is 0 to 3")
         if self.hold_out_every == 1:

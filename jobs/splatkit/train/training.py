@@ -32,7 +32,7 @@ from splatkit.train.strategy import refinement
 # Share of coarse_until up to which photos are shrunk so much and blurred by so many tenths of a pixel (Trick-GS).
 COARSE = ((0.4, 4, 5), (0.75, 2, 5), (1.0, 1, 10))
 SH_STEP = 1 / 30  # share of the steps after which one more degree of spherical harmonics is used
-MEMORY_SHARE, FEWEST_GAUSSIANS = 0.6, 1_000  # of what is free, for Gaussians, and so many even in less
+MEMORY_SHARE, FEWEST_HELD = 0.6, 1_000  # of what is free, for Gaussians, and so many even in less
 EXPOSURE_RATE = 1e-3
 START = {"mcmc": (0.5, 1.0), "default": (0.1, 1.0)}  # opacity of the first Gaussians, and width in neighbour distances
 SKY_GAUSSIANS, SKY_SHARE, SKY_DISTANCE = 4_000, 0.25, 60.0  # at most, of the cap; units of the normalised scene
@@ -345,7 +345,7 @@ def largest_cap(options: TrainOptions, backend: Backend, ranks: Ranks = ALONE) -
     holds = min(ranks.sizes(int(backend.free_bytes() * MEMORY_SHARE / BYTES_PER_GAUSSIAN)))
     if backend.device.type == "cuda":
         holds *= ranks.count
-    return min(options.of_preset("cap_max"), max(FEWEST_GAUSSIANS, holds))
+    return min(options.of_preset("cap_max"), max(FEWEST_HELD, holds))
 
 
 def fingerprint(scene: Scene, options: TrainOptions) -> str:
