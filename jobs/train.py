@@ -271,9 +271,9 @@ def require_lpips(options: TrainOptions) -> None:
     try:
         if lpips := load_lpips(options.models_dir, torch.device("cpu")):
             float(lpips(torch.zeros(1, 3, 64, 64), torch.zeros(1, 3, 64, 64)).mean())
-    except (RuntimeError, ValueError, TypeError) as problem:
+    except (RuntimeError, ValueError, TypeError, AttributeError) as problem:
         first = next(iter(str(problem).strip().splitlines()), problem.__class__.__name__)
-        cause = f"{LPIPS_FILE} in {options.models_dir} is no TorchScript module of two images: {first}"
+        cause = f"{LPIPS_FILE} in {options.models_dir} is no TorchScript module of two images that returns a tensor: {first}"
         raise input_error("bad_lpips", cause, "Copy or export it again, or remove it to go without LPIPS.") from problem
 
 

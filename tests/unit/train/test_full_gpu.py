@@ -136,10 +136,21 @@ class OfOne(torch.nn.Module):
         return a.mean()
 
 
-@pytest.mark.parametrize("broken", ["cut off", "of one image"])
+class Pair(torch.nn.Module):
+    def forward(self, a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return (a - b).abs().mean(), b.mean()
+
+
+class Number(torch.nn.Module):
+    def forward(self, a: torch.Tensor, b: torch.Tensor) -> float:
+        return float((a - b).abs().mean())
+
+
+@pytest.mark.parametrize("broken", ["cut off", "of one image", "a pair", "a number"])
 def test_a_broken_lpips_is_refused_before_the_training(broken: str, scene: Path, tmp_path: Path) -> None:
     file = tmp_path / "lpips.pt"
-    torch.jit.script(OfOne()).save(str(file))
+    module = {"a pair": Pair, "a number": Number}.get(broken, OfOne)()
+    torch.jit.script(module).save(str(file))
     if broken == "cut off":
         file.write_bytes(file.read_bytes()[:100])
     assert run(scene, tmp_path / "out", "--models-dir", str(tmp_path)) == INPUT_ERROR
