@@ -79,6 +79,7 @@ def read_scene(folder: Path, work: Path, log: Path) -> Scene:
     model_folder, photos = find_model(folder), photos_in(folder)
     model = read_model(model_folder)
     lenses = {number: f"{lens.model.name} {lens.params_to_string()}" for number, lens in model.cameras.items()}
+    _check_cameras(model, photos)
     taken = {i.name: Taken(photos / i.name, lenses[i.camera_id]) for i in model.images.values()}
     if not all(camera.model.name in PINHOLE for camera in model.cameras.values()):
         if mask_folder(folder):
@@ -158,6 +159,15 @@ def _inside(folder: Path, name: str) -> Path:
     if not path.resolve().is_relative_to(folder.resolve()):
         raise input_error("bad_model", f"the model names the photo {name!r}, outside {folder}", RUN_SFM)
     return path
+
+
+def _check_cameras(model: pycolmap.Reconstruction, photos: Path) -> None:
+    """Before photos are straightened: COLMAP ends the process at a camera without pixels."""
+    for image in sorted(model.images.values(), key=lambda image: image.name):
+        camera = model.cameras[image.camera_id]
+        if not (camera.width and camera.height) and image.has_pose and _inside(photos, image.name).is_file():
+            cause = f"the camera of {image.name} has {camera.width} x {camera.height} pixels"
+            raise input_error("bad_camera", cause, RUN_SFM)
 
 
 def _check_views(images: Sequence[pycolmap.Image], left_out: tuple[str, ...], photos: Path) -> None:

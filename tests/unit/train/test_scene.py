@@ -219,6 +219,17 @@ def test_a_pose_that_is_no_number_is_refused_with_the_photo(value: float, datase
     assert it.value.code == "bad_poses"
 
 
+@pytest.mark.parametrize("k1", [None, 0.05])
+@pytest.mark.parametrize("size", ["0 0", "96 0", "0 64"])
+def test_a_camera_without_pixels_is_refused_with_the_photo(size: str, k1: float | None, tmp_path: Path) -> None:
+    folder = write_scene(tmp_path / "in", views=3, points=20, k1=k1)
+    cameras = folder / "sparse" / "0" / "cameras.txt"
+    cameras.write_text(cameras.read_text().replace(f" {WIDTH} {HEIGHT} ", f" {size} ", 1))
+    with pytest.raises(StageError, match=f"view_00.png has {size.replace(' ', ' x ')} pixels") as it:
+        read(folder, tmp_path)
+    assert it.value.code == "bad_camera" and it.value.exit_code == 2
+
+
 def test_photos_through_a_distorting_lens_come_out_straight(tmp_path: Path) -> None:
     k1 = 0.2
     folder = write_scene(tmp_path / "in", views=4, points=60, k1=k1)
