@@ -17,6 +17,7 @@ from splatkit.mask_names import match_masks
 from splatkit.sfm.colmap import run_step, usable_threads
 
 MIN_VIEWS, MIN_POINTS = 3, 8
+OF_SYSTEMS = ("thumbs.db", "ehthumbs.db", "desktop.ini")  # lie in folders that Windows has shown
 PINHOLE = ("PINHOLE", "SIMPLE_PINHOLE")
 RUN_SFM = "Run sfm.py on the photos first and give its output folder."
 
@@ -82,7 +83,7 @@ def read_scene(folder: Path, work: Path, log: Path) -> Scene:
     _check_cameras(model, photos)
     taken = {i.name: Taken(photos / i.name, lenses[i.camera_id]) for i in model.images.values()}
     if not all(camera.model.name in PINHOLE for camera in model.cameras.values()):
-        if mask_folder(folder):
+        if mask_files(folder):
             fix = "Undistort photos and masks together, or run sfm.py, which undistorts, and mask its images."
             raise input_error("masks_of_distorted", "masks cannot go with photos that are still distorted", fix)
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -108,20 +109,24 @@ def find_model(folder: Path) -> Path:
     raise input_error("no_model", f"no COLMAP model (images.bin or images.txt) in {looked} of {folder}", RUN_SFM)
 
 
-def mask_folder(folder: Path) -> Path | None:
-    return next((path for path in sorted(folder.iterdir()) if path.name.lower() == MASKS and path.is_dir()), None)
+def mask_files(folder: Path) -> dict[str, Path]:
+    """By their paths below masks/, without what systems leave in any folder."""
+    top = next((path for path in sorted(folder.iterdir()) if path.name.lower() == MASKS and path.is_dir()), None)
+    inside = {path.relative_to(top): path for path in sorted(top.rglob("*")) if path.is_file()} if top else {}
+    return {
+        name.as_posix(): path
+        for name, path in inside.items()
+        if name.name.lower() not in OF_SYSTEMS and not any(p.startswith(".") or p == "__MACOSX" for p in name.parts)
+    }
 
 
 def find_masks(folder: Path, names: Sequence[str]) -> tuple[dict[str, Path], tuple[str, ...]]:
     """Masks by their photos, and those that belong to none. Raises StageError where none of them belongs to any."""
-    top = mask_folder(folder)
-    inside = [path.relative_to(top) for path in sorted(top.rglob("*")) if path.is_file()] if top else []
-    files = [path.as_posix() for path in inside if not any(part.startswith(".") for part in path.parts)]
-    if top is None or not files:
-        return {}, ()
-    found, alone = match_masks([(f"{MASKS}/{name}", top / name) for name in files], names)
-    if not found:
-        cause = f"none of the {len(files)} files in {top} is named as a photo of the model, for example {files[0]}"
+    files = mask_files(folder)
+    found, alone = match_masks([(f"{MASKS}/{name}", path) for name, path in files.items()], names)
+    if files and not found:
+        first = next(iter(files.values()))
+        cause = f"none of the {len(files)} files in {MASKS}/ is named as a photo of the model, for example {first}"
         fix = f"The mask of {names[0]} is {MASKS}/{Path(names[0]).with_suffix('.png')} or {MASKS}/{names[0]}.png."
         raise input_error("no_mask_fits", cause, f"{fix} Rename them, or take the folder away to train without masks.")
     return {name: path for name, (_, path) in found.items()}, tuple(alone)

@@ -75,6 +75,24 @@ def test_a_folder_of_masks_that_fit_no_photo_is_refused_with_the_names_that_woul
     assert len(read(folder, tmp_path).views) == 5
 
 
+@pytest.mark.parametrize("k1", [None, 0.05])
+def test_a_folder_of_masks_without_any_is_no_folder_of_masks(k1: float | None, tmp_path: Path) -> None:
+    folder = write_scene(tmp_path / "in", views=3, points=20, k1=k1)
+    (folder / "masks" / "__MACOSX").mkdir(parents=True)
+    assert len(read(folder, tmp_path).views) == 3
+    for name in (".DS_Store", "Thumbs.db", "desktop.ini", "__MACOSX/1.png"):
+        (folder / "masks" / name).touch()
+    scene = read(folder, tmp_path)
+    assert [view.mask for view in scene.views] == [None, None, None] and scene.lone_masks == ()
+    write_mask(folder, "masks/view_00.png")
+    if k1 is None:
+        assert [bool(view.mask) for view in read(folder, tmp_path).views] == [True, False, False]
+        return
+    with pytest.raises(StageError) as problem:
+        read(folder, tmp_path)
+    assert problem.value.code == "masks_of_distorted"
+
+
 def test_how_many_photos_have_a_mask_is_said_and_what_is_left_over(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
