@@ -48,9 +48,9 @@ def _ending(folder: Path) -> str:
     return fewest
 
 
-def bad_model(cause: str) -> StageError:
+def bad_model(cause: str, otherwise: str = "") -> StageError:
     fix = "Copy the whole model again, or run sfm.py on the photos and give its output folder."
-    return input_error("bad_model", cause, fix)
+    return input_error("bad_model", cause, f"{fix} {otherwise}".rstrip())
 
 
 def _check_binary(path: Path, name: str) -> None:
@@ -131,4 +131,5 @@ def _check_text(path: Path, name: str) -> None:
             lines += not line.startswith(b"#") and (name == "images" or bool(line.strip()))
     found = lines // 2 if name == "images" else lines  # a photo has a second line, empty where it shows no point
     if found < said:
-        raise bad_model(f"{path} is cut off: it tells of {said} {name}, and ends without a line's end after {found}")
+        cause = f"{path} is cut off: it tells of {said} {name}, and ends without a line's end after {found}"
+        raise bad_model(cause, "If lines were taken out on purpose, end the file with a line break.")

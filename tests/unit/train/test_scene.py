@@ -161,6 +161,12 @@ def test_a_text_model_whose_head_is_stale_or_whose_last_line_is_bare_is_read(dat
     assert len(read(dataset, tmp_path).points) == 60
     points.write_text("".join(points.read_text().splitlines(keepends=True)[:-20]))
     assert len(read(dataset, tmp_path).points) == 40
+    points.write_text(points.read_text().rstrip())
+    with pytest.raises(StageError, match="tells of 60 points3D") as problem:
+        read(dataset, tmp_path)
+    assert "taken out on purpose, end the file with a line break" in problem.value.fix
+    points.write_text(points.read_text() + "\n")
+    assert len(read(dataset, tmp_path).points) == 40
 
 
 def test_the_lenses_are_those_that_pycolmap_knows() -> None:
