@@ -273,7 +273,8 @@ def require_lpips(options: TrainOptions) -> None:
             float(lpips(torch.zeros(1, 3, 64, 64), torch.zeros(1, 3, 64, 64)).mean())
     except (RuntimeError, ValueError, TypeError, AttributeError) as problem:
         first = next(iter(str(problem).strip().splitlines()), problem.__class__.__name__)
-        cause = f"{LPIPS_FILE} in {options.models_dir} is no TorchScript module of two images that returns a tensor: {first}"
+        wanted = "TorchScript module of two images that returns a tensor"
+        cause = f"{LPIPS_FILE} in {options.models_dir} is no {wanted}: {first}"
         raise input_error("bad_lpips", cause, "Copy or export it again, or remove it to go without LPIPS.") from problem
 
 
