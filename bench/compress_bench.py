@@ -106,7 +106,7 @@ def _against_peer(name: str, source: Path, program: list[str], work: Path, front
     peer_seconds, peer_cpu, _ = _timed(command, 1, PEER_SECONDS) if hurry else _timed(command)
     goal = "at most 0.1" if harmonics else "at most 1.0"
     bound = f"{peer}, a lower bound" if hurry else peer
-    yield Row(f"{name}: wall time, start to file", own_seconds, peer_seconds, "s", goal, bound)
+    yield Row(f"{name}: wall time, start to file, one order", own_seconds, peer_seconds, "s", goal, bound)
     yield Row(f"{name}: CPU time", own_cpu, peer_cpu, "s", goal, bound)
     plain = source.stat().st_size
     yield Row(f"{name}: PLY over SOG", plain, ours.stat().st_size, "bytes", "at least 8 with SH", "our SOG")
