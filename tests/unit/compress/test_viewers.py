@@ -324,3 +324,12 @@ def test_spark_shows_the_same_scenes(tmp_path: Path, browser: Any) -> None:
             wanted, plain = (Renderer(own_palette(each)).render(shot) for each in (splats, splats.with_sh_degree(0)))
             assert_same_picture(seen, wanted)
             assert not splats.sh_degree or psnr(seen, wanted) > psnr(seen, plain) + 3
+        levels = list(levels_of_detail(scenes[0], 3))
+        write_levels(tmp_path / "lod", levels, Precision(), lambda number: None)
+        for number, level in enumerate(levels):
+            # Spark reads SOG in bundles only: the level's files as one.
+            files = tmp_path / "lod" / f"{number}_0"
+            packed = Path(shutil.make_archive(str(tmp_path / f"level_{number}"), "zip", files))
+            page.evaluate("name => show(name)", packed.rename(packed.with_suffix(".sog")).name)
+            seen = screenshot(page, tmp_path / "seen.png")
+            assert_same_picture(seen, Renderer(own_palette(level)).render(shot))
