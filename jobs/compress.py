@@ -62,7 +62,7 @@ class CompressOptions:
     # how the splats are drawn; auto: with Mip-Splatting's filter where the file says that it was trained with it
     rasterize_mode: Literal["auto", "classic", "antialiased"] = "auto"
     prune: bool = False  # drop Gaussians that no picture shows: fainter than 1/255, or far outside the scene
-    sh_degree: int = 3  # leave out the bands of spherical harmonics above this; what that costs counts as loss
+    sh_degree: int = 3  # leave out the bands of spherical harmonics above this; what that costs is told as cut_db
     levels: int = 3  # of detail, each with half as many splats as the one before; 1: none but the whole
     views: int = 8  # compared before and after, at most: held-out photos, or a ring of cameras without photos
     view_size: int = 640  # longest side of these pictures in pixels

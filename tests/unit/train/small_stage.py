@@ -8,17 +8,9 @@ import train
 
 STEPS = 120
 SMALL = (
-    "--max-steps",
-    str(STEPS),
-    "--cap-max",
-    "600",
-    "--flythrough-seconds",
-    "0",
-    "--hold-out-every",
-    "4",
-    "--device",
-    "cpu",
-)
+    "--max-steps", str(STEPS), "--cap-max", "600", "--flythrough-seconds", "0", "--hold-out-every", "4",
+    "--device", "cpu",
+)  # fmt: skip
 
 
 def run(scene: Path, out: Path, *more: str) -> int:

@@ -15,6 +15,7 @@ import train
 from gsplat.strategy import DefaultStrategy
 from gsplat_on_cpu import put_torch_in
 from little_scene import write_scene
+from small_stage import SMALL, STEPS
 from torch import Tensor
 
 from splatkit.errors import FAILED, INPUT_ERROR, INTERRUPTED, StageError
@@ -25,7 +26,6 @@ from splatkit.train.launch import GpuFullError, gpus_to_use, in_ranks
 from splatkit.train.options import TrainOptions
 from splatkit.train.ranks import ALONE, Ranks, map_rows, rasterization_of_all
 
-STEPS = 120
 CPU = torch.device("cpu")
 LEARNED = ("means", "quats", "scales", "opacities", "colors")
 CAMERA = {"viewmats": torch.eye(4)[None], "Ks": torch.tensor([[[30.0, 0, 16], [0, 30.0, 12], [0, 0, 1]]])}
@@ -229,19 +229,7 @@ def test_all_visible_gpus_are_used_unless_a_number_is_given(monkeypatch: pytest.
 
 def command(scene: Path, out: Path, *more: str) -> list[str]:
     folders = ["--input-dir", str(scene), "--output-dir", str(out), "--checkpoint-dir", f"{out}.kept"]
-    small = [
-        "--max-steps",
-        str(STEPS),
-        "--cap-max",
-        "600",
-        "--flythrough-seconds",
-        "0",
-        "--hold-out-every",
-        "4",
-        "--plateau-gain",
-        "0",
-    ]
-    return [*folders, "--preset", "draft", "--device", "cpu", "--gpus", "2", *small, *more]
+    return [*folders, "--preset", "draft", *SMALL, "--plateau-gain", "0", "--gpus", "2", *more]
 
 
 def test_a_training_in_two_processes_is_stopped_and_goes_on_bit_for_bit(tmp_path: Path) -> None:
