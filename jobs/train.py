@@ -22,11 +22,12 @@ from splatkit.formats.ply import write_ply
 from splatkit.options import read_options
 from splatkit.stage import Progress, run_stage
 from splatkit.train.backend import Backend, choose_backend, out_of_memory, require_device
-from splatkit.train.checkpoint import load_checkpoint
+from splatkit.train.checkpoint import fingerprint, load_checkpoint
 from splatkit.train.evaluation import LPIPS_FILE, Score, load_lpips, mean_scores, score_views
 from splatkit.train.gaussians import to_splats
 from splatkit.train.launch import GpuFullError, gpus_to_use, in_ranks
 from splatkit.train.loop import diverged, optimise
+from splatkit.train.loss_watch import DivergedError
 from splatkit.train.options import TrainOptions
 from splatkit.train.outputs import (
     clear_beside,
@@ -41,7 +42,7 @@ from splatkit.train.photo_cache import PhotoCache
 from splatkit.train.precision import require_precision, too_coarse
 from splatkit.train.ranks import ALONE, Ranks
 from splatkit.train.scene import Scene, read_scene
-from splatkit.train.training import DivergedError, Training, fingerprint, largest_cap
+from splatkit.train.training import Training, largest_cap
 from splatkit.train.warm_up import warm_up
 
 STEPS = {"reading": 2, "training": 90, "evaluating": 3, "flythrough": 5}

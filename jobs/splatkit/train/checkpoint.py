@@ -1,6 +1,7 @@
 """Checkpoints of a training: appear whole or not at all, are checked when read, and the one before is kept."""
 
 import hashlib
+import json
 import os
 import re
 import time
@@ -10,11 +11,16 @@ from typing import IO, Any, cast
 
 import torch
 
+from splatkit.train.options import TrainOptions
+from splatkit.train.scene import Scene
+
 KEEP = 2
 NAME = re.compile(r"step-(\d{8,})-([0-9a-f]{16})-([0-9a-f]{16})\.pt")  # step, training, content
 FIRST_NAME = re.compile(r"step-\d{8,}-[0-9a-f]{16}\.pt")  # of earlier versions, without the training
 BESIDE = re.compile(r"\.writing-(\d{1,9})")  # the process's number
 LONGEST_WRITING = 3600  # seconds
+SAMPLE = 1 << 14  # bytes of a photo
+FORMAT = "5"  # of what is saved
 
 
 class _Hashing:
@@ -108,3 +114,31 @@ def _hash(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()[:16]
     except FileNotFoundError:  # another rank has removed it
         return ""
+
+
+def fingerprint(scene: Scene, options: TrainOptions) -> str:
+    """Of all that a checkpoint depends on: another scene or another option must not go on from it."""
+    settings = {name: str(getattr(options, name)) for name in options.__dataclass_fields__}
+    for name in ("input_dir", "output_dir", "checkpoint_dir", "models_dir", "checkpoint_seconds", "flythrough_seconds"):
+        settings.pop(name)
+    for name in ("min_psnr", "threads", "device", "gpus"):
+        settings.pop(name)
+    settings["format"] = FORMAT
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for view in scene.views:
+        digest.update(view.name.encode() + view.camera_from_world.tobytes() + view.intrinsics.tobytes())
+        digest.update(_sample(view.taken.photo) + view.taken.lens.encode())
+        digest.update(view.mask.read_bytes() if view.mask else b"no mask")
+    digest.update(scene.points.tobytes())
+    return digest.hexdigest()
+
+
+def _sample(photo: Path) -> bytes:
+    """Size, begin, middle and end, which tell a photo from another of its name: to read all of all would take long."""
+    size = photo.stat().st_size
+    with photo.open("rb") as file:
+        parts = [str(size).encode()]
+        for at in (0, max(0, size // 2 - SAMPLE // 2), max(0, size - SAMPLE)):
+            file.seek(at)
+            parts.append(file.read(SAMPLE))
+    return b"".join(parts)

@@ -20,6 +20,7 @@ PAPER_STEPS, HASTE_POWER, HASTE_MOST = 30_000, 0.4, 3.0  # see haste()
 POWERS = {"means": 1.0, "scales": 1.0, "quats": 1.0, "opacities": 1.0, "sh0": 1.6, "shN": 2.3}
 HASTE_UNTIL = 0.3  # share of the steps from which on the rates fall, to the inverse square of the haste at the end
 MEANS_END = 0.01  # share of the means' rate that is left at the last step
+SKY_DISTANCE = 60.0  # units of the normalised scene
 BYTES_PER_GAUSSIAN = 59 * 4 * 4 + 600  # parameter, gradient and two moments, and what rendering keeps
 
 Parameters = dict[str, torch.nn.Parameter]
@@ -47,6 +48,17 @@ def from_points(
         "sh0": torch.tensor((colors - 0.5) / SH_C0, dtype=torch.float32)[:, None],
         "shN": torch.zeros(count, SH_COEFFICIENTS[sh_degree], 3),
     }
+
+
+def with_sky(start: dict[str, Tensor], sh_degree: int, count: int) -> dict[str, Tensor]:
+    """Gaussians on a far sphere, light blue: training colours them, and removes those that are not seen."""
+    index = np.arange(count) + 0.5
+    height, turn = index / count * 2 - 1, index * math.pi * (3 - math.sqrt(5))
+    across = np.sqrt(1 - height**2)
+    points = SKY_DISTANCE * np.stack([across * np.cos(turn), across * np.sin(turn), height], 1)
+    colors = np.broadcast_to([0.65, 0.75, 0.9], points.shape)
+    sky = from_points(points, colors, sh_degree=sh_degree, opacity=0.3, scale=1.0, cap=count, seed=0)
+    return {name: torch.cat([value, sky[name]]) for name, value in start.items()}
 
 
 def parameters(values: Mapping[str, Tensor], device: torch.device) -> Parameters:

@@ -12,9 +12,10 @@ from splatkit.stage import Progress
 from splatkit.train.backend import out_of_memory
 from splatkit.train.checkpoint import save_checkpoint
 from splatkit.train.evaluation import mean_scores, score_views
+from splatkit.train.loss_watch import DivergedError
 from splatkit.train.options import TrainOptions
 from splatkit.train.outputs import emit_metrics, write_preview
-from splatkit.train.training import DivergedError, Training
+from splatkit.train.training import Training
 
 CHECKPOINT_SHARE = 0.02  # of the time may go into checkpoints
 BROKEN_SHARE = 0.01  # of the Gaussians may be not finite: the splat is written without them
@@ -74,7 +75,7 @@ class Saver:
 
     @property
     def due(self) -> bool:
-        return time.monotonic() >= self._at and not self._training.suspect
+        return time.monotonic() >= self._at and not self._training.watch.suspect
 
     def save(self, preview: Path | None = None) -> bool:
         """False, and the checkpoints before are left as they are, where this one would be of no use."""
@@ -139,8 +140,8 @@ def evaluate(training: Training, between: Callable[[], None]) -> None:
     """One more row of the history."""
     gaussians = sum(training.ranks.sizes(training.count))
     row: dict[str, float] = {"step": training.step, "seconds": round(training.seconds, 3), "gaussians": gaussians}
-    if training.losses:
-        recent = training.losses[-50:]
+    if training.watch.losses:
+        recent = training.watch.losses[-50:]
         row["loss"] = sum(recent) / len(recent)
     row |= mean_scores(score_views(training, training.held_out, photos=training.photos, between=between))
     training.history.append(row)

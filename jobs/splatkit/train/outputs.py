@@ -43,8 +43,8 @@ def write_plots(folder: Path, training: Training) -> None:
             "loss.png",
             "step",
             "loss",
-            np.array(training.looks),
-            np.asarray(training.losses),
+            np.array(training.watch.steps),
+            np.asarray(training.watch.losses),
             True,
         )
     ]

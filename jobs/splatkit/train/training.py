@@ -1,12 +1,9 @@
 """The training itself: one step, its loss, and all that must be saved to go on from it."""
 
 import copy
-import hashlib
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,13 +13,16 @@ from torch import Tensor
 from splatkit.train.backend import Backend
 from splatkit.train.gaussians import (
     BYTES_PER_GAUSSIAN,
+    SKY_DISTANCE,
     from_points,
     haste,
     keep_most_opaque,
     optimizers,
     parameters,
     set_rates,
+    with_sky,
 )
+from splatkit.train.loss_watch import LossWatch
 from splatkit.train.options import TrainOptions
 from splatkit.train.photo_cache import PhotoCache, Shot
 from splatkit.train.ranks import ALONE, Ranks, map_rows
@@ -35,11 +35,7 @@ SH_STEP = 1 / 30  # share of the steps after which one more degree of spherical 
 MEMORY_SHARE, FEWEST_HELD = 0.6, 1_000  # of what is free, for Gaussians, and so many even in less
 EXPOSURE_RATE = 1e-3
 START = {"mcmc": (0.5, 1.0), "default": (0.1, 1.0)}  # opacity of the first Gaussians, and width in neighbour distances
-SKY_GAUSSIANS, SKY_SHARE, SKY_DISTANCE = 4_000, 0.25, 60.0  # at most, of the cap; units of the normalised scene
-SAMPLE = 1 << 14  # bytes of a photo
-CHECKPOINT_FORMAT = "4"  # of what state() returns
-DIVERGED = 6.0  # a loss so many times the recent one's, look after look, is no accident
-FEWEST_HIGH, HIGH_ROUND = 5, 0.5  # so many looks, and so much of a round of the photos: one bad photo is no divergence
+SKY_GAUSSIANS, SKY_SHARE = 4_000, 0.25  # at most, and of the cap
 
 
 @dataclass(frozen=True)
@@ -47,10 +43,6 @@ class Render:
     image: Tensor  # [H, W, 3]
     alpha: Tensor  # [H, W, 1]
     info: dict[str, Any]
-
-
-class DivergedError(Exception):
-    """The loss is NaN or has left all bounds."""
 
 
 class Training:
@@ -69,10 +61,7 @@ class Training:
         torch.manual_seed(options.seed + ranks.rank)
         self._sampler = torch.Generator().manual_seed(options.seed)
         self._order: list[int] = []
-        self._recent = 0.0  # smoothed loss
-        self._high = 0  # looks in a row that found far more than that
-        self.losses: list[float] = []  # one per look
-        self.looks: list[int] = []  # at which steps
+        self.watch = LossWatch()
         self.history: list[dict[str, float]] = []  # evaluations
         self.seconds = 0.0  # of training, over all attempts
         self.saving = 0.0  # of writing checkpoints, in this attempt
@@ -88,7 +77,7 @@ class Training:
             seed=options.seed,
         )
         if sky:
-            start = _with_sky(start, self.sh_degree, sky)
+            start = with_sky(start, self.sh_degree, sky)
         self._take({name: value[ranks.rank :: ranks.count] for name, value in start.items()})
         self.refinement = refinement(
             options.strategy, steps=-(-self.max_steps // ranks.count), cap=self.cap, refine_every=options.refine_every,
@@ -152,7 +141,7 @@ class Training:
         self.refinement.before_backward(self.values, self.tools, self.updates, rendered.info)
         loss = self._loss(index, shot, rendered.image)
         if self.updates % self.backend.look_every == 0:
-            self._watch(self.ranks.mean(float(loss.detach())))
+            self.watch.look(self.step, self.ranks.mean(float(loss.detach())), self._looks_per_round)
         loss.backward()
         rate = set_rates(self.tools, progress, haste(self.max_steps), self.ranks.count)
         for tool in self.tools.values():
@@ -205,29 +194,9 @@ class Training:
             return torch.rand(3).to(self.backend.device)
         return self.backdrop
 
-    def _watch(self, value: float) -> None:
-        if not math.isfinite(value):
-            raise DivergedError(f"the loss became {value} at step {self.step}")
-        self.losses.append(value)
-        self.looks.append(self.step)
-        high = self.step > 50 and value > DIVERGED * max(self._recent, 0.02)
-        self._high = self._high + 1 if high else 0
-        if not high:
-            self._recent = value if self.step == 0 else 0.98 * self._recent + 0.02 * value
-        elif self._high >= max(FEWEST_HIGH, HIGH_ROUND * self._looks_per_round):
-            raise DivergedError(
-                f"the loss rose to {value:.3g} at step {self.step}, {value / self._recent:.0f} times what it was, "
-                f"and stayed there for {self._high} looks at it"
-            )
-
     @property
     def _looks_per_round(self) -> float:
         return len(self.train_views) / (self.ranks.count * self.backend.look_every)
-
-    @property
-    def suspect(self) -> bool:
-        """The loss is far above what it was, be it of one bad photo or the begin of a divergence."""
-        return self._high > 0
 
     @torch.no_grad()
     def broken(self) -> int:
@@ -272,10 +241,7 @@ class Training:
             "exposure_tool": self._exposure_tool.state_dict(),
             "sampler": self._sampler.get_state(),
             "order": list(self._order),
-            "recent": self._recent,
-            "high": self._high,
-            "losses": list(self.losses),
-            "looks": list(self.looks),
+            "watch": self.watch.state(),
             "history": [dict(row) for row in self.history],
             "seconds": self.seconds,
         }
@@ -299,8 +265,8 @@ class Training:
         self._exposure_tool.load_state_dict(state["exposure_tool"])
         self._restore_dice(state)
         self._sampler.set_state(state["sampler"])
-        self._order, self._recent, self._high = list(state["order"]), state["recent"], state["high"]
-        self.losses, self.looks = list(state["losses"]), list(state["looks"])
+        self._order = list(state["order"])
+        self.watch.restore(state["watch"])
         self.history = [dict(row) for row in state["history"]]
         self.step, self.seconds = state["step"], state["seconds"]
 
@@ -346,42 +312,3 @@ def largest_cap(options: TrainOptions, backend: Backend, ranks: Ranks = ALONE) -
     if backend.device.type == "cuda":
         holds *= ranks.count
     return min(options.of_preset("cap_max"), max(FEWEST_HELD, holds))
-
-
-def fingerprint(scene: Scene, options: TrainOptions) -> str:
-    """Of all that a checkpoint depends on: another scene or another option must not go on from it."""
-    settings = {name: str(getattr(options, name)) for name in options.__dataclass_fields__}
-    for name in ("input_dir", "output_dir", "checkpoint_dir", "models_dir", "checkpoint_seconds", "flythrough_seconds"):
-        settings.pop(name)
-    for name in ("min_psnr", "threads", "device", "gpus"):
-        settings.pop(name)
-    settings["format"] = CHECKPOINT_FORMAT
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    for view in scene.views:
-        digest.update(view.name.encode() + view.camera_from_world.tobytes() + view.intrinsics.tobytes())
-        digest.update(_sample(view.taken.photo) + view.taken.lens.encode())
-        digest.update(view.mask.read_bytes() if view.mask else b"no mask")
-    digest.update(scene.points.tobytes())
-    return digest.hexdigest()
-
-
-def _sample(photo: Path) -> bytes:
-    """Size, begin, middle and end, which tell a photo from another of its name: to read all of all would take long."""
-    size = photo.stat().st_size
-    with photo.open("rb") as file:
-        parts = [str(size).encode()]
-        for at in (0, max(0, size // 2 - SAMPLE // 2), max(0, size - SAMPLE)):
-            file.seek(at)
-            parts.append(file.read(SAMPLE))
-    return b"".join(parts)
-
-
-def _with_sky(start: dict[str, Tensor], sh_degree: int, count: int) -> dict[str, Tensor]:
-    """Gaussians on a far sphere, light blue: training colours them, and removes those that are not seen."""
-    index = np.arange(count) + 0.5
-    height, turn = index / count * 2 - 1, index * math.pi * (3 - math.sqrt(5))
-    across = np.sqrt(1 - height**2)
-    points = SKY_DISTANCE * np.stack([across * np.cos(turn), across * np.sin(turn), height], 1)
-    colors = np.broadcast_to([0.65, 0.75, 0.9], points.shape)
-    sky = from_points(points, colors, sh_degree=sh_degree, opacity=0.3, scale=1.0, cap=count, seed=0)
-    return {name: torch.cat([value, sky[name]]) for name, value in start.items()}

@@ -61,7 +61,7 @@ def test_one_white_photo_among_forty_is_no_divergence(tmp_path: Path, monkeypatc
     scene = write_scene(tmp_path / "scene", views=40)
     Image.new("RGB", (96, 64), "white").save(scene / "images" / "view_03.png")
     # So soon the other photos are not known so well that this one stands out as it will.
-    monkeypatch.setattr("splatkit.train.training.DIVERGED", 3.0)
+    monkeypatch.setattr("splatkit.train.loss_watch.DIVERGED", 3.0)
     more = ("--max-steps", "180", "--hold-out-every", "0", "--coarse-until", "0", "--dropout", "0")
     assert run(scene, tmp_path / "out", *more, "--opacity-weight", "0") == 0, result(tmp_path / "out")
 

@@ -11,10 +11,10 @@ from little_scene import write_scene
 from PIL import Image
 
 from splatkit.errors import INPUT_ERROR, StageError
+from splatkit.train.checkpoint import fingerprint
 from splatkit.train.options import TrainOptions
 from splatkit.train.photo_cache import PhotoCache
 from splatkit.train.scene import Scene, read_scene
-from splatkit.train.training import fingerprint
 
 
 @pytest.fixture(scope="module")

@@ -95,7 +95,7 @@ def test_the_loss_is_plotted_over_the_steps_at_which_it_was_looked_at(
         run.train_step()
     for step in (3, 5, 7):  # as two processes go on, which take two steps at once
         run.step = step
-        run._watch(0.1)
+        run.watch.look(step, 0.1, 1)
     again.restore(run.state())
     drawn: list[list[float]] = []
     original = matplotlib.axes.Axes.plot

@@ -16,7 +16,7 @@ from PIL import Image
 
 from splatkit.errors import StageError
 from splatkit.train.backend import choose_backend
-from splatkit.train.checkpoint import load_checkpoint, save_checkpoint
+from splatkit.train.checkpoint import fingerprint, load_checkpoint, save_checkpoint
 from splatkit.train.evaluation import load_lpips, mean_scores, score_views
 from splatkit.train.gaussians import LEARNING_RATES, from_points, haste, optimizers, parameters, set_rates
 from splatkit.train.loop import plateau
@@ -24,7 +24,7 @@ from splatkit.train.options import TrainOptions
 from splatkit.train.outputs import emit_metrics, flight
 from splatkit.train.photo_cache import PhotoCache
 from splatkit.train.scene import Scene, read_scene
-from splatkit.train.training import Training, coarseness, fingerprint, largest_cap
+from splatkit.train.training import Training, coarseness, largest_cap
 
 
 @pytest.fixture(scope="module")
