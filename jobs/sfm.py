@@ -91,14 +91,15 @@ def clear_output(options: SfmOptions) -> None:
     if output.is_relative_to(source) or any(source.is_relative_to(folder) for folder in results):
         cause = f"the output folder {output} and the input folder {source} lie in each other"
         raise input_error("bad_option", cause, "Give an output folder elsewhere.")
-    strangers = [folder for folder in results if folder.exists() and not (output / OURS).exists()]
+    reports = [output / "report.json", output / "report.html"]
+    strangers = [path for path in (*results, *reports) if path.exists() and not (output / OURS).exists()]
     if strangers:
         cause = f"{strangers[0]} exists and no earlier run of this stage wrote it"
         raise input_error("bad_option", cause, "Give another output folder, or move it away.")
     for folder in results:
         shutil.rmtree(folder, ignore_errors=True)
-    for name in ("report.json", "report.html", OURS):
-        (output / name).unlink(missing_ok=True)
+    for path in (*reports, output / OURS):
+        path.unlink(missing_ok=True)
 
 
 def conclude(report: dict[str, Any], gates: list[Gate], force: bool, progress: Progress) -> dict[str, Any]:

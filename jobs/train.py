@@ -31,6 +31,7 @@ from splatkit.train.loss_watch import DivergedError
 from splatkit.train.options import TrainOptions
 from splatkit.train.outputs import (
     clear_beside,
+    clear_results,
     names_beside,
     save_beside,
     write_flythrough,
@@ -62,6 +63,7 @@ def train(options: TrainOptions) -> dict[str, Any]:
     """The metrics of result.json. Raises StageError where no good splat can come of it."""
     progress = Progress("train", options.output_dir, STEPS)
     progress.begin("reading", "reading the scene")
+    clear_results(options.output_dir)
     require_device(options.device)
     require_lpips(options)
     gpus = gpus_to_use(options)

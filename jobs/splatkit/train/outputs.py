@@ -20,7 +20,20 @@ from splatkit.train.training import Training
 
 BESIDE = b"splatworks: photo, render"  # the mark of such pictures
 FRAMES_PER_SECOND, FLYTHROUGH_WIDTH, STOPS = 24, 960, 12
+RESULTS = ("splat.ply", "flythrough.mp4", "preview.jpg", "loss.png", "psnr.png", "metrics.csv", "metrics.json")
+OURS = {"gaussians", "steps", "backend", "held_out"}  # are in each metrics.json of this stage
 CSV_COLUMNS = ("step", "seconds", "psnr", "psnr_corrected", "ssim", "lpips", "loss", "gaussians")
+
+
+def clear_results(folder: Path) -> None:
+    """What an earlier training has left there must not be taken for this one's, should this one fail."""
+    try:
+        metrics = json.loads((folder / "metrics.json").read_text())
+    except (OSError, ValueError, RecursionError):
+        return
+    if isinstance(metrics, dict) and metrics.keys() >= OURS:
+        for name in RESULTS:  # the metrics last, so that what is left by an interruption is still known
+            (folder / name).unlink(missing_ok=True)
 
 
 def write_history(folder: Path, training: Training) -> None:

@@ -167,8 +167,9 @@ def test_the_output_may_not_lie_in_the_input(survey: Survey) -> None:
     shutil.rmtree(run.output)
 
 
-def test_a_folder_of_somebody_else_is_not_replaced(survey: Survey, tmp_path: Path) -> None:
-    mine = tmp_path / "output" / "images" / "mine.jpg"
+@pytest.mark.parametrize("name", ["images/mine.jpg", "report.json"])
+def test_what_is_somebody_elses_is_not_replaced(survey: Survey, tmp_path: Path, name: str) -> None:
+    mine = tmp_path / "output" / name
     mine.parent.mkdir(parents=True)
     mine.write_bytes(b"precious")
     run = run_sfm(survey.photos, tmp_path / "output")

@@ -1,6 +1,7 @@
 """What a training leaves in its output folder, and what it does with what lay there."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import train
 from little_scene import write_scene
 from PIL import Image
 
+from splatkit.errors import FAILED, INPUT_ERROR
 from splatkit.train.backend import choose_backend
 from splatkit.train.options import TrainOptions
 from splatkit.train.outputs import names_beside, write_plots
@@ -75,6 +77,33 @@ def test_pictures_of_an_earlier_training_go_and_those_of_people_stay(scene: Path
     assert (out / "held_out" / "mine.jpg").exists() and (out / "held_out" / "broken.jpg").exists()
     assert run(scene, out, "--hold-out-every", "0") == 0
     assert {path.name for path in (out / "held_out").iterdir()} == {"mine.jpg", "broken.jpg"}
+
+
+def test_an_earlier_splat_does_not_lie_beside_a_failure(scene: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert run(scene, out) == 0 and (out / "splat.ply").exists()
+    (out / "mine.txt").write_text("precious")
+    assert run(scene, out, "--hold-out-every", "2", "--min-psnr", "99", "--max-steps", "20") == FAILED
+    lone = scene_without_points(scene, tmp_path / "no points")
+    assert run(lone, out) == INPUT_ERROR
+    assert {path.name for path in out.iterdir()} == {"mine.txt", "held_out", "progress.json", "result.json"}
+
+
+def test_a_splat_that_no_training_has_put_there_is_not_removed(scene: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    for content in (None, "[]", "{}", "no JSON"):
+        (out / "splat.ply").write_text("precious")
+        if content:
+            (out / "metrics.json").write_text(content)
+        assert run(scene_without_points(scene, tmp_path / str(content)), out) == INPUT_ERROR
+        assert (out / "splat.ply").read_text() == "precious"
+
+
+def scene_without_points(scene: Path, folder: Path) -> Path:
+    shutil.copytree(scene, folder)
+    (folder / "sparse" / "0" / "points3D.txt").write_text("")
+    return folder
 
 
 def scene_of(folder: Path, tmp_path: Path) -> Scene:
