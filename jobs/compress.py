@@ -61,6 +61,8 @@ class CompressOptions:
     up: Literal["auto", "-y", "z", "y", "-z"] = "auto"
     # how the splats are drawn; auto: with Mip-Splatting's filter where the file says that it was trained with it
     rasterize_mode: Literal["auto", "classic", "antialiased"] = "auto"
+    # what lies behind the splats, in pictures and on the page; auto: what the file says that it was trained before
+    background: Literal["auto", "black", "white"] = "auto"
     prune: bool = False  # drop Gaussians that no picture shows: fainter than 1/255, or far outside the scene
     sh_degree: int = 3  # leave out the bands of spherical harmonics above this; what that costs is told as cut_db
     levels: int = 3  # of detail, each with half as many splats as the one before; 1: none but the whole
@@ -176,6 +178,8 @@ def prepared(options: CompressOptions, path: Path, work: Path, progress: Progres
     source = read_splats(path)
     if options.rasterize_mode != "auto":
         source = replace(source, antialiased=options.rasterize_mode == "antialiased")
+    if options.background != "auto":
+        source = replace(source, on_white=options.background == "white")
     source = spooled(source, work / "read")
     cleaned = without_broken(source)
     release(source.shN)
@@ -190,6 +194,7 @@ def prepared(options: CompressOptions, path: Path, work: Path, progress: Progres
         },
         "dropped": cleaned.dropped,
         "rasterize_mode": "antialiased" if source.antialiased else "classic",
+        "background": "white" if source.on_white else "black",
         "turn": turn.tolist(),  # scene.sog = turn * splat.ply
     }  # fmt: skip
 
@@ -261,14 +266,13 @@ def deliver(options: CompressOptions, title: str, scene: Paletted, judge: Judge,
     shot = shot_from(frame, azimuth, elevation, WIDTH, HEIGHT)
     look = first_look(shot, frame.centre, frame.radius)
     bundle = options.output_dir / SCENE
-    about = About(
-        title, len(scene), bundle.stat().st_size, datetime.now(UTC).strftime("%Y-%m-%d"), scene.splats.antialiased
-    )
+    today = datetime.now(UTC).strftime("%Y-%m-%d")
+    about = About(title, len(scene), bundle.stat().st_size, today, scene.splats.antialiased, judge.on_white)
     write_standalone_page(options.output_dir / PAGE, about, look, bundle)
     write_streaming_page(
         options.output_dir / "viewer" / "stream.html", about, look, f"../lod/{INDEX_FILE}", "../scene.sog"
     )
-    renderer = Renderer(scene)
+    renderer = Renderer(scene, judge.on_white)
     write_thumbnail(options.output_dir / THUMBNAIL, renderer, shot)
     if options.turntable_frames:
         progress.begin("turntable", "filming", options.turntable_frames)

@@ -27,6 +27,7 @@ class Splats:
     sh0: Floats  # [N, 3]
     shN: Floats  # noqa: N815 - [N, K, 3], the name gsplat and the SOG format give it
     antialiased: bool = False  # trained with Mip-Splatting's filter, and to be drawn with it
+    on_white: bool = False  # trained before white, and to be shown before it
 
     def __post_init__(self) -> None:
         n = len(self.means)

@@ -58,7 +58,8 @@ class Judge:
         self, source: Splats, shots: Sequence[Shot], between: Callable[[int, int], None], photos: str = "photos"
     ) -> None:
         """`photos` names those of the shots: what was trained on is another judge than what was held out."""
-        renderer = Renderer(own_palette(source))
+        self.on_white = source.on_white
+        renderer = Renderer(own_palette(source), self.on_white)
         self.shots, self._between, self._kind, self._before = shots, between, photos, []
         for i, shot in enumerate(shots):
             between(i, len(shots))
@@ -66,7 +67,7 @@ class Judge:
         self._photos = [read_photo(s.photo, s.width, s.height) if s.photo else None for s in shots]
 
     def compare(self, result: Paletted) -> Quality:
-        renderer = Renderer(result)
+        renderer = Renderer(result, self.on_white)
         views = []
         for i, (shot, before, photo) in enumerate(zip(self.shots, self._before, self._photos, strict=True)):
             self._between(i, len(self.shots))

@@ -23,8 +23,8 @@ OTHERS_ASKED = bytes(code if code < 128 else ord("?") for code in range(256))
 POSITION, COLOUR = ("x", "y", "z"), ("f_dc_0", "f_dc_1", "f_dc_2")
 SHAPE = ("opacity", "scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3")
 WANTED: tuple[str, ...] = POSITION + COLOUR + SHAPE
-# How a PLY of ours says that it was trained with Mip-Splatting's filter; other programs do not say.
-ANTIALIASED = "rasterize_mode antialiased"
+# Comments by which a PLY of ours says how it was trained; other programs do not say.
+ANTIALIASED, ON_WHITE = "rasterize_mode antialiased", "background white"
 TRAINED = "Give the splat.ply that a trainer of 3D Gaussians writes (train.py, gsplat, the INRIA code, SuperSplat)."
 
 
@@ -47,7 +47,9 @@ def read_ply(path: Path) -> Splats:
     if len(rest) not in [3 * count for count in SH_COEFFICIENTS]:
         cause = f"{path.name} has {len(rest)} f_rest properties; allowed are 0, 9, 24 or 45 (degree 0 to 3)"
         raise input_error("odd_harmonics", cause, TRAINED)
-    return replace(_gather(vertex.data, rest, path), antialiased=ANTIALIASED in ply.comments)
+    return replace(
+        _gather(vertex.data, rest, path), antialiased=ANTIALIASED in ply.comments, on_white=ON_WHITE in ply.comments
+    )
 
 
 def write_ply(path: Path, splats: Splats) -> None:
@@ -55,7 +57,8 @@ def write_ply(path: Path, splats: Splats) -> None:
     rest = 3 * splats.shN.shape[1]
     names = [*POSITION, "nx", "ny", "nz", *COLOUR, *(f"f_rest_{i}" for i in range(rest)), *SHAPE]
     header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(splats)}"]
-    header[2:2] = [f"comment {ANTIALIASED}"] if splats.antialiased else []
+    said = {ANTIALIASED: splats.antialiased, ON_WHITE: splats.on_white}
+    header[2:2] = [f"comment {comment}" for comment, true in said.items() if true]
     header += [f"property float {name}" for name in names]
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:

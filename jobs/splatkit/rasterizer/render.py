@@ -23,8 +23,9 @@ def render(
     width: int,
     height: int,
     antialiased: bool = False,
+    background: float = 0.0,
 ) -> Floats:
-    """[height, width, 3] on black; what rasterization gives for the same."""
+    """[height, width, 3] on this grey; what rasterization gives for the same."""
     count = len(means)
     means2d, conics = np.zeros((count, 2), np.float32), np.zeros((count, 3), np.float32)
     depths, compensations = np.zeros(count, np.float32), np.zeros(count, np.float32)
@@ -37,7 +38,7 @@ def render(
     lists = tile_lists(width, height, means2d, conics, alphas, depths, radii)
     image, transmittance = np.empty((height, width, CHANNELS), np.float32), np.empty((height, width), np.float32)
     last_member = np.empty((height, width), np.int32)
-    composite(lists, colors, np.zeros(CHANNELS, np.float32), image, transmittance, last_member)
+    composite(lists, colors, np.full(CHANNELS, background, np.float32), image, transmittance, last_member)
     return image
 
 

@@ -104,7 +104,7 @@ def keep_most_opaque(values: Mapping[str, Tensor], count: int) -> Tensor:
     return torch.topk(values["opacities"].flatten(), min(count, len(values["opacities"]))).indices.sort().values
 
 
-def to_splats(values: Mapping[str, Tensor], frame: Frame, antialiased: bool = False) -> Splats:
+def to_splats(values: Mapping[str, Tensor], frame: Frame, antialiased: bool = False, on_white: bool = False) -> Splats:
     """In the frame of the input; Gaussians that are not finite are left out."""
     arrays = {name: value.detach().cpu().numpy() for name, value in values.items()}
     whole = np.isfinite(np.concatenate([a.reshape(len(a), -1) for a in arrays.values()], axis=1)).all(axis=1)
@@ -117,4 +117,5 @@ def to_splats(values: Mapping[str, Tensor], frame: Frame, antialiased: bool = Fa
         sh0=arrays["sh0"][:, 0],
         shN=arrays["shN"],
         antialiased=antialiased,
+        on_white=on_white,
     )

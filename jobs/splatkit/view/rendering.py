@@ -20,15 +20,16 @@ from splatkit.view.shots import Shot
 class Renderer:
     """Keeps what every shot needs; colours are made shot by shot, as copies of all harmonics would fill the memory."""
 
-    def __init__(self, scene: Paletted) -> None:
+    def __init__(self, scene: Paletted, on_white: bool = False) -> None:
+        self._background = 1.0 if on_white else 0.0
         self._scene, self._scales, self._alphas = scene, np.exp(scene.splats.scales), scene.splats.alphas
 
     def render(self, shot: Shot) -> Floats:
-        """[height, width, 3] between 0 and 1, on black."""
+        """[height, width, 3] between 0 and 1."""
         splats = self._scene.splats
         gaussians = (splats.means, splats.quats, self._scales, self._alphas, self._colours(shot))
         camera = (shot.camera_from_world, shot.intrinsics, shot.width, shot.height)
-        image = render(*gaussians, *camera, splats.antialiased)
+        image = render(*gaussians, *camera, splats.antialiased, self._background)
         return np.clip(image, 0, 1, out=image)
 
     def _colours(self, shot: Shot) -> Floats:

@@ -40,6 +40,7 @@ class About:
     size: int  # bytes of the SOG
     date: str
     antialiased: bool = False  # see Splats
+    on_white: bool = False
 
 
 def first_look(shot: Shot, target: Any, radius: float) -> FirstLook:
@@ -72,6 +73,7 @@ def _page(about: About, look: FirstLook, links: dict[str, str], content_url: str
     """What stands before the scene, and what behind."""
     viewer = json.loads(VIEWER.read_text())
     settings = {**_settings(look), "antialiased": about.antialiased}
+    settings["background"] = {"color": [1, 1, 1] if about.on_white else [0, 0, 0]}
     if content_url:
         settings["contentUrl"] = content_url
     parts = {
@@ -114,7 +116,6 @@ def _settings(look: FirstLook) -> dict[str, Any]:
         "version": 2,
         "tonemapping": "none",
         "highPrecisionRendering": False,
-        "background": {"color": [0, 0, 0]},
         "postEffectSettings": EFFECTS_OFF,
         "animTracks": [],
         "annotations": [],

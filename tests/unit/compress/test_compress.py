@@ -90,6 +90,23 @@ def test_the_filter_of_training_goes_with_the_scene_and_can_be_given(
         assert f'"antialiased": {str(antialiased).lower()}' in page
 
 
+def test_the_background_of_training_is_that_of_pictures_page_and_comparisons(
+    tmp_path: Path, run: Run, shiny_scene: Splats
+) -> None:
+    write_ply(tmp_path / "in" / "splat.ply", replace(shiny_scene, on_white=True))
+    scores = {}
+    for options, colour in (((), "white"), (("--background", "black"), "black")):
+        assert run(*options)[0] == DONE
+        report = json.loads((tmp_path / "out" / "report.json").read_text())
+        assert report["background"] == colour
+        scores[colour] = [level["psnr"] for level in report["levels"]]
+        page = (tmp_path / "out" / "viewer" / "index.html").read_text()
+        assert f'"background": {{"color": {[1, 1, 1] if colour == "white" else [0, 0, 0]}}}' in page
+        with Image.open(tmp_path / "out" / "thumbnail.png") as thumbnail:
+            assert thumbnail.getpixel((0, 0)) == ((255, 255, 255) if colour == "white" else (0, 0, 0))
+    assert scores["white"] != scores["black"]
+
+
 def test_torch_is_not_loaded_whose_memory_a_large_scene_needs() -> None:
     script = "import sys, compress; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], cwd=Path(compress.__file__).parent).returncode == 0

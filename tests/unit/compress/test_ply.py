@@ -40,10 +40,11 @@ def test_every_degree_survives_a_round_trip_bit_for_bit(tmp_path: Path, degree: 
     assert [path.name for path in tmp_path.iterdir()] == ["splat.ply"]
 
 
-def test_a_file_says_whether_it_was_trained_with_the_antialiasing_filter(tmp_path: Path) -> None:
-    for antialiased in (False, True):
-        write_ply(tmp_path / "splat.ply", replace(random_splats(3, 0), antialiased=antialiased))
-        assert read_ply(tmp_path / "splat.ply").antialiased is antialiased
+@pytest.mark.parametrize(("antialiased", "on_white"), [(False, False), (False, True), (True, False), (True, True)])
+def test_a_file_says_how_it_was_trained(tmp_path: Path, antialiased: bool, on_white: bool) -> None:
+    write_ply(tmp_path / "splat.ply", replace(random_splats(3, 0), antialiased=antialiased, on_white=on_white))
+    read = read_ply(tmp_path / "splat.ply")
+    assert (read.antialiased, read.on_white) == (antialiased, on_white)
 
 
 def test_harmonics_are_written_channel_major_as_the_inria_code_does(tmp_path: Path) -> None:

@@ -10,7 +10,9 @@ import pytest
 import torch
 from little_scene import write_scene
 from PIL import Image
+from small_stage import run
 
+from splatkit.formats.ply import read_ply
 from splatkit.train.backend import choose_backend
 from splatkit.train.evaluation import score_views
 from splatkit.train.options import TrainOptions
@@ -72,3 +74,10 @@ def test_each_step_trains_on_the_background(invisible: Training) -> None:
         assert all(color.tolist() == [[1.0, 1.0, 1.0]] for color in seen)
     else:
         assert len({tuple(color[0].tolist()) for color in seen}) == 4
+
+
+@pytest.mark.parametrize("background", list(SHOWN))
+def test_the_splat_says_that_it_was_trained_before_white(tmp_path: Path, background: str) -> None:
+    scene = write_scene(tmp_path / "in", views=5, points=20)
+    assert run(scene, tmp_path / "out", "--max-steps", "3", "--background", background) == 0
+    assert read_ply(tmp_path / "out" / "splat.ply").on_white is (background == "white")
