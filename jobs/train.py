@@ -202,7 +202,7 @@ def conclude(training: Training, options: TrainOptions, photos: PhotoCache, prog
     """Writes everything, then judges it. A full GPU costs what it was full for, not the splat."""
     folder = options.output_dir
     training.release()
-    splats = to_splats(training.values, training.scene.frame, options.antialiased, options.background == "white")
+    splats = to_splats(training.values, training.scene.frame, options.antialiased, options.backdrop == "white")
     if not len(splats):
         raise diverged(training, DivergedError("no Gaussian is left"), checkpoint_folder(options))
     write_ply(folder / "splat.ply", splats)

@@ -21,6 +21,7 @@ POWERS = {"means": 1.0, "scales": 1.0, "quats": 1.0, "opacities": 1.0, "sh0": 1.
 HASTE_UNTIL = 0.3  # share of the steps from which on the rates fall, to the inverse square of the haste at the end
 MEANS_END = 0.01  # share of the means' rate that is left at the last step
 SKY_DISTANCE = 60.0  # units of the normalised scene
+PAIRS_AT_ONCE, LEAST_WIDTH = 1 << 22, 1e-6
 BYTES_PER_GAUSSIAN = 59 * 4 * 4 + 600  # parameter, gradient and two moments, and what rendering keeps
 
 Parameters = dict[str, torch.nn.Parameter]
@@ -102,6 +103,21 @@ def set_rates(tools: Optimizers, progress: float, hurry: float, photos: int = 1)
 def keep_most_opaque(values: Mapping[str, Tensor], count: int) -> Tensor:
     """Indices, in order, of the Gaussians that stay when only `count` may."""
     return torch.topk(values["opacities"].flatten(), min(count, len(values["opacities"]))).indices.sort().values
+
+
+@torch.no_grad()
+def narrow(values: Mapping[str, Tensor], eyes: Tensor, widest: float) -> None:
+    """No standard deviation stays above `widest` times the distance to the nearest of the cameras at `eyes` [V, 3].
+
+    What fills a photo from behind the scene is a wall before it to a camera that looks from elsewhere.
+    """
+    rows = max(1, PAIRS_AT_ONCE // len(eyes))
+    for start in range(0, len(values["means"]), rows):
+        part = slice(start, start + rows)
+        # By differences: by products, small distances are lost, and the sum's order is the library's.
+        nearest = torch.cdist(values["means"][part], eyes, compute_mode="donot_use_mm_for_euclid_dist").amin(1)
+        nearest = nearest.nan_to_num(nan=math.inf)  # a place that is no number is skipped in renders, a width is not
+        values["scales"][part].clamp_(max=(widest * nearest).clamp_min(LEAST_WIDTH).log()[:, None])
 
 
 def to_splats(values: Mapping[str, Tensor], frame: Frame, antialiased: bool = False, on_white: bool = False) -> Splats:

@@ -8,6 +8,7 @@ from splatkit.train.backend import DeviceName
 from splatkit.train.strategy import StrategyName
 
 Preset = Literal["draft", "standard", "high"]
+Background = Literal["black", "white", "random"]
 # What 0 (or "preset") stands for. A draft is minutes on a CPU; standard is the papers' setting; high takes its time.
 PRESETS: dict[str, dict[str, float]] = {
     "draft": {
@@ -17,10 +18,12 @@ PRESETS: dict[str, dict[str, float]] = {
         "cap_max": 60_000,
         "opacity_weight": 0.05,
         "dropout": 0.3,
+        "max_width": 0.1,
     },
     "standard": {"max_steps": 30_000, "max_size": 1600, "sh_degree": 3, "cap_max": 1_000_000, "opacity_weight": 0.01},
     "high": {"max_steps": 45_000, "max_size": 3200, "sh_degree": 3, "cap_max": 4_000_000, "opacity_weight": 0.01},
 }
+BACKGROUNDS: dict[str, Background] = {"draft": "random", "standard": "black", "high": "black"}
 
 MOST_SEED, LEAST_CAP = 2**32 - 1, 100
 SCALE_WEIGHT = 0.01  # with mcmc, as in its paper
@@ -55,7 +58,11 @@ class TrainOptions:
     dropout: float = -1.0
     antialiased: bool = False  # Mip-Splatting's filter: better from afar; the viewer must know of it
     exposure: bool = False  # fit gain and offset per photo, for sets whose camera changed its exposure on the way
-    background: Literal["black", "white", "random"] = "black"  # random makes Gaussians cover what should be covered
+    # behind the Gaussians; random: another colour in each step, so that they cover what the photos cover, instead of
+    # letting a black background stand for shadows
+    background: Literal["preset", "black", "white", "random"] = "preset"
+    # largest standard deviation of a Gaussian, in distances to the nearest camera; 0: any; -1: by preset
+    max_width: float = -1.0
     sky: bool = False  # add a far dome of Gaussians, for scenes that show the sky
     hold_out_every: int = 8  # every so-many-th photo is for evaluation only; 0: none, all are trained on
     # index of the first of them; -1: half of hold_out_every, as the first photo of a flight shows what no other does;
@@ -89,6 +96,8 @@ class TrainOptions:
                 raise ValueError(f"{name} is {getattr(self, name)}; allowed is 0 to 1")
         if not -1 <= self.dropout <= 0.9:
             raise ValueError(f"dropout is {self.dropout}; allowed is 0 to 0.9, or -1 for the preset's")
+        if not (self.max_width == -1 or self.max_width >= 0):
+            raise ValueError(f"max_width is {self.max_width}; allowed is 0 or more, or -1 for the preset's")
         if self.seed > MOST_SEED:
             raise ValueError(f"seed is {self.seed}; allowed is 0 to {MOST_SEED}")
         if 0 < self.cap_max < LEAST_CAP:
@@ -103,6 +112,10 @@ class TrainOptions:
     @property
     def first_held_out(self) -> int:
         return self.hold_out_every // 2 if self.hold_out_first < 0 else self.hold_out_first
+
+    @property
+    def backdrop(self) -> Background:
+        return BACKGROUNDS[self.preset] if self.background == "preset" else self.background
 
     def of_preset(self, name: str) -> int:
         """The option's own value, or the preset's."""

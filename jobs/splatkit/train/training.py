@@ -17,6 +17,7 @@ from splatkit.train.gaussians import (
     from_points,
     haste,
     keep_most_opaque,
+    narrow,
     optimizers,
     parameters,
     set_rates,
@@ -34,6 +35,7 @@ COARSE = ((0.4, 4, 5), (0.75, 2, 5), (1.0, 1, 10))
 SH_STEP = 1 / 30  # share of the steps after which one more degree of spherical harmonics is used
 MEMORY_SHARE, FEWEST_HELD = 0.6, 1_000  # of what is free, for Gaussians, and so many even in less
 EXPOSURE_RATE = 1e-3
+NARROW_EVERY = 10  # updates
 START = {"mcmc": (0.5, 1.0), "default": (0.1, 1.0)}  # opacity of the first Gaussians, and width in neighbour distances
 SKY_GAUSSIANS, SKY_SHARE = 4_000, 0.25  # at most, and of the cap
 
@@ -87,6 +89,8 @@ class Training:
         self.exposures = torch.zeros(len(scene.views), 2, 3, device=backend.device, requires_grad=True)
         self._exposure_tool = torch.optim.Adam([self.exposures], lr=EXPOSURE_RATE)
         self._cameras = torch.tensor(np.stack([v.camera_from_world for v in scene.views]), dtype=torch.float32)
+        eyes = np.stack([scene.views[i].centre for i in self.train_views])
+        self._eyes = torch.tensor(eyes, dtype=torch.float32, device=backend.device)
 
     def _take(self, values: Mapping[str, Tensor]) -> None:
         self.values = parameters(values, self.backend.device)
@@ -150,6 +154,8 @@ class Training:
         if self.options.exposure:
             self._update_exposures()
         self.refinement.after_step(self.values, self.tools, self.updates, rendered.info, rate)
+        if self.updates % NARROW_EVERY == 0 and (widest := self.options.share("max_width")):
+            narrow(self.values, self._eyes, widest)
         self.step += self.ranks.count
 
     def _loss(self, index: int, shot: Shot, image: Tensor) -> Tensor:
@@ -186,11 +192,11 @@ class Training:
 
         A training on random colours is shown on black, as viewers do.
         """
-        return torch.ones(3, device=self.backend.device) if self.options.background == "white" else None
+        return torch.ones(3, device=self.backend.device) if self.options.backdrop == "white" else None
 
     def _background(self) -> Tensor | None:
         """Of one step."""
-        if self.options.background == "random":
+        if self.options.backdrop == "random":
             return torch.rand(3).to(self.backend.device)
         return self.backdrop
 

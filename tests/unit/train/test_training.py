@@ -18,7 +18,7 @@ from splatkit.errors import StageError
 from splatkit.train.backend import choose_backend
 from splatkit.train.checkpoint import fingerprint, load_checkpoint, save_checkpoint
 from splatkit.train.evaluation import load_lpips, mean_scores, score_views
-from splatkit.train.gaussians import LEARNING_RATES, from_points, haste, optimizers, parameters, set_rates
+from splatkit.train.gaussians import LEARNING_RATES, from_points, haste, narrow, optimizers, parameters, set_rates
 from splatkit.train.loop import plateau
 from splatkit.train.options import TrainOptions
 from splatkit.train.outputs import emit_metrics, flight
@@ -294,6 +294,35 @@ def test_memory_bounds_the_number_of_gaussians(scene: Scene) -> None:
     assert largest_cap(options, type(backend)(**{**vars(backend), "free_bytes": lambda: 1 << 40})) == 4_000_000
     assert largest_cap(dataclasses.replace(options, cap_max=320), small) == 320
     assert largest_cap(options, dataclasses.replace(backend, free_bytes=lambda: 0)) == 1_000
+
+
+def test_no_gaussian_is_wider_than_a_share_of_the_distance_to_the_nearest_camera(scene: Scene) -> None:
+    eyes = np.stack([view.centre for view in scene.views])
+
+    def widest(share: float) -> float:
+        run = training(scene, max_width=share)
+        with torch.no_grad():
+            run.values["scales"][::2] = 2.0
+        for _ in range(11):
+            run.train_step()
+        places, scales = run.values["means"].detach().numpy(), run.values["scales"].detach().exp().numpy()
+        nearest = np.linalg.norm(places[:, None] - eyes[run.train_views], axis=-1).min(1)
+        return float((scales.max(1) / nearest).max())
+
+    assert widest(0.1) == pytest.approx(0.1, rel=1e-4)
+    assert widest(0.02) == pytest.approx(0.02, rel=1e-4)
+    assert widest(0) > 1
+    assert widest(-1) == pytest.approx(0.1, rel=1e-4), "of the preset"
+
+
+def test_narrowing_takes_any_number_of_gaussians_and_a_camera_within_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    means = torch.tensor([[float(i), 0, 0] for i in range(7)])
+    for at_once in (1, 4, 1 << 22):
+        monkeypatch.setattr("splatkit.train.gaussians.PAIRS_AT_ONCE", at_once)
+        values = {"means": means, "scales": torch.zeros(7, 3)}
+        narrow(values, torch.tensor([[0.0, 0, 0], [6.0, 0, 0]]), 0.5)
+        wanted = torch.tensor([1e-6, 0.5, 1, 1, 1, 0.5, 1e-6])[:, None].expand(7, 3)
+        torch.testing.assert_close(values["scales"].exp(), wanted)
 
 
 def test_degrees_of_harmonics_sizes_of_photos_and_the_filter_reach_the_rasterizer(scene: Scene) -> None:
