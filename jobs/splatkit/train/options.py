@@ -12,13 +12,13 @@ Background = Literal["black", "white", "random"]
 # What 0 (or "preset") stands for. A draft is minutes on a CPU; standard is the papers' setting; high takes its time.
 PRESETS: dict[str, dict[str, float]] = {
     "draft": {
-        "max_steps": 2_000,
+        "max_steps": 2_500,
         "max_size": 400,
         "sh_degree": 1,
         "cap_max": 60_000,
         "opacity_weight": 0.05,
         "dropout": 0.3,
-        "max_width": 0.1,
+        "max_width": 0.2,
     },
     "standard": {"max_steps": 30_000, "max_size": 1600, "sh_degree": 3, "cap_max": 1_000_000, "opacity_weight": 0.01},
     "high": {"max_steps": 45_000, "max_size": 3200, "sh_degree": 3, "cap_max": 4_000_000, "opacity_weight": 0.01},

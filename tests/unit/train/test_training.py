@@ -312,7 +312,7 @@ def test_no_gaussian_is_wider_than_a_share_of_the_distance_to_the_nearest_camera
     assert widest(0.1) == pytest.approx(0.1, rel=1e-4)
     assert widest(0.02) == pytest.approx(0.02, rel=1e-4)
     assert widest(0) > 1
-    assert widest(-1) == pytest.approx(0.1, rel=1e-4), "of the preset"
+    assert widest(-1) == pytest.approx(0.2, rel=1e-4), "of the preset"
 
 
 def test_narrowing_takes_any_number_of_gaussians_and_a_camera_within_one(monkeypatch: pytest.MonkeyPatch) -> None:
