@@ -2,8 +2,6 @@
 
 import dataclasses
 import json
-import os
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,6 @@ from splatkit.errors import StageError
 from splatkit.train.backend import choose_backend
 from splatkit.train.checkpoint import fingerprint, load_checkpoint, save_checkpoint
 from splatkit.train.evaluation import load_lpips, mean_scores, score_views
-from splatkit.train.gaussians import LEARNING_RATES, from_points, haste, narrow, optimizers, parameters, set_rates
 from splatkit.train.loop import plateau
 from splatkit.train.options import TrainOptions
 from splatkit.train.outputs import emit_metrics, flight
@@ -170,69 +167,6 @@ def test_saving_and_restoring_changes_nothing(scene: Scene, tmp_path: Path) -> N
     assert not torch.equal(runs[0].values["means"][:10], again.values["means"][:10])
 
 
-def test_two_checkpoints_are_kept_and_a_damaged_one_is_passed_over(tmp_path: Path) -> None:
-    said: list[str] = []
-    for step in (1, 2, 3):
-        save_checkpoint(tmp_path, step, {"fingerprint": "a", "step": step, "x": torch.arange(1000)})
-    files = sorted(tmp_path.iterdir())
-    assert [p.name[:13] for p in files] == ["step-00000002", "step-00000003"]
-    content = bytearray(files[1].read_bytes())
-    content[len(content) // 2] ^= 1
-    files[1].write_bytes(content)
-    state = load_checkpoint(tmp_path, "a", said.append)
-    assert state is not None and state["step"] == 2
-    assert "damaged" in said[0]
-    assert not files[1].exists(), "it would take the place of a good one"
-    assert load_checkpoint(tmp_path, "b", said.append) is None and files[0].exists()
-    assert "other photos or options" in said[-1]
-    assert load_checkpoint(tmp_path / "none", "a", said.append) is None
-
-
-def test_checkpoints_of_another_training_give_way_to_the_first_of_this_one(tmp_path: Path) -> None:
-    for step in (144, 200):
-        save_checkpoint(tmp_path, step, {"fingerprint": "a", "step": step})
-    assert load_checkpoint(tmp_path, "b", print) is None
-    assert len(list(tmp_path.iterdir())) == 2, "until there is one of this training"
-    for step in (20, 40, 60):
-        save_checkpoint(tmp_path, step, {"fingerprint": "b", "step": step})
-    assert sorted(int(path.name[5:13]) for path in tmp_path.iterdir()) == [40, 60]
-    state = load_checkpoint(tmp_path, "b", print)
-    assert state is not None and state["step"] == 60
-
-
-def test_files_of_other_programs_in_the_folder_of_checkpoints_are_left_alone(tmp_path: Path) -> None:
-    foreign = ["step-00000500.pt", "step-1000.pt", "step-00000500-best.pt", ".writing-model", "step-final.pt"]
-    for name in foreign:
-        (tmp_path / name).write_bytes(b"another program's")
-    (tmp_path / f"step-00000100-{'0' * 16}.pt").write_bytes(b"of an earlier version")
-    for step in (1, 2, 3):
-        assert (load_checkpoint(tmp_path, "a", print) or {"step": 0})["step"] == step - 1
-        save_checkpoint(tmp_path, step, {"fingerprint": "a", "step": step})
-    left = {path.name for path in tmp_path.iterdir()}
-    assert set(foreign) <= left and len(left) == len(foreign) + 2
-
-
-def test_what_a_killed_process_was_writing_is_removed_and_what_a_live_one_writes_is_not(tmp_path: Path) -> None:
-    ended = subprocess.Popen(["true"])
-    ended.wait()
-    live = os.getppid()
-    names = {number: tmp_path / f".writing-{number}" for number in (ended.pid, os.getpid(), live, 1)}
-    for path in names.values():
-        path.write_bytes(b"half of one")
-    assert load_checkpoint(tmp_path, "a", print) is None
-    assert {path.name for path in tmp_path.iterdir()} == {f".writing-{live}", ".writing-1"}
-    long_ago = time.time() - 3700
-    os.utime(names[live], (long_ago, long_ago))
-    load_checkpoint(tmp_path, "a", print)
-    assert not names[live].exists(), "whose number is another process's by now"
-
-
-def test_a_checkpoint_that_holds_code_is_not_run(tmp_path: Path) -> None:
-    save_checkpoint(tmp_path, 1, {"fingerprint": "a", "step": 1, "trap": Path("x")})
-    with pytest.raises(Exception, match=r"[Ww]eights"):
-        load_checkpoint(tmp_path, "a", print)
-
-
 def test_a_lower_cap_keeps_the_most_opaque_gaussians_with_their_moments(scene: Scene) -> None:
     whole, run = training(scene), training(scene, cap_max=120)
     for _ in range(3):
@@ -256,16 +190,6 @@ def test_a_sky_is_within_the_cap(strategy: str, scene: Scene) -> None:
     for _ in range(60):
         run.train_step()
     assert 240 < run.count <= 320 and far() > 40
-
-
-def test_the_first_gaussians_are_as_wide_as_their_neighbours_are_far() -> None:
-    grid = np.stack(np.meshgrid(*[np.arange(6.0)] * 3), -1).reshape(-1, 3) * 0.25
-    values = from_points(grid, np.full((216, 3), 0.5), sh_degree=2, opacity=0.1, scale=1.0, cap=1000, seed=0)
-    assert torch.allclose(values["scales"].exp(), torch.tensor(0.25), atol=1e-4)
-    assert values["shN"].shape == (216, 8, 3) and (values["sh0"] == 0).all()
-    assert torch.allclose(values["opacities"].sigmoid(), torch.tensor(0.1))
-    doubled = from_points(np.zeros((20, 3)), np.zeros((20, 3)), sh_degree=0, opacity=0.1, scale=1.0, cap=9, seed=0)
-    assert len(doubled["means"]) == 9 and torch.isfinite(doubled["scales"]).all()
 
 
 def test_a_plateau_needs_time_and_a_window_without_gain(scene: Scene) -> None:
@@ -313,16 +237,6 @@ def test_no_gaussian_is_wider_than_a_share_of_the_distance_to_the_nearest_camera
     assert widest(0.02) == pytest.approx(0.02, rel=1e-4)
     assert widest(0) > 1
     assert widest(-1) == pytest.approx(0.2, rel=1e-4), "of the preset"
-
-
-def test_narrowing_takes_any_number_of_gaussians_and_a_camera_within_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    means = torch.tensor([[float(i), 0, 0] for i in range(7)])
-    for at_once in (1, 4, 1 << 22):
-        monkeypatch.setattr("splatkit.train.gaussians.PAIRS_AT_ONCE", at_once)
-        values = {"means": means, "scales": torch.zeros(7, 3)}
-        narrow(values, torch.tensor([[0.0, 0, 0], [6.0, 0, 0]]), 0.5)
-        wanted = torch.tensor([1e-6, 0.5, 1, 1, 1, 0.5, 1e-6])[:, None].expand(7, 3)
-        torch.testing.assert_close(values["scales"].exp(), wanted)
 
 
 def test_degrees_of_harmonics_sizes_of_photos_and_the_filter_reach_the_rasterizer(scene: Scene) -> None:
@@ -390,30 +304,6 @@ def test_a_name_that_leads_out_of_the_folder_is_refused_before_it_is_read(folder
 
     with pytest.raises(StageError, match="outside"):
         _inside(folder / "images", "../sparse/0/cameras.txt")
-
-
-def test_rates_of_a_short_training_fall_late_and_those_of_a_long_one_stay() -> None:
-    grid = np.stack(np.meshgrid(*[np.arange(3.0)] * 3), -1).reshape(-1, 3)
-    start = from_points(grid, np.full((27, 3), 0.5), sh_degree=1, opacity=0.1, scale=1.0, cap=100, seed=0)
-
-    def rates(steps: int, photos: int = 1) -> dict[str, list[float]]:
-        tools = optimizers(parameters(start, torch.device("cpu")), haste(steps), photos)
-        found: dict[str, list[float]] = {name: [] for name in tools}
-        for progress in (0.0, 0.3, 0.65, 1.0):
-            set_rates(tools, progress, haste(steps), photos)
-            for name, tool in tools.items():
-                found[name].append(tool.param_groups[0]["lr"])
-        return found
-
-    short, long = rates(2_000), rates(30_000)
-    for name, usual in LEARNING_RATES.items():
-        if name != "means":
-            assert long[name] == pytest.approx([usual] * 4)
-            assert short[name][0] == short[name][1] > 2.9 * usual
-            assert short[name][3] == pytest.approx(short[name][1] / haste(2_000) ** 2)
-            assert short[name][1] > short[name][2] > short[name][3]
-    assert long["means"][3] == pytest.approx(0.01 * long["means"][0])
-    assert rates(30_000, photos=4)["means"] == pytest.approx([2 * rate for rate in long["means"]])
 
 
 def test_dropout_grows_with_the_training_and_ends_before_evaluation(
