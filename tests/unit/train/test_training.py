@@ -1,4 +1,4 @@
-"""The parts of a training: photos, order, learning rates, regularisation, plateau, masks, checkpoints, flights."""
+"""The parts of a training: photos, their order, regularisation, plateau, what is saved and restored, flights."""
 
 import dataclasses
 import json
