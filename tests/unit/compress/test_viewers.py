@@ -53,7 +53,7 @@ def first_shot(splats: Splats, size: dict[str, int] = SIZE) -> tuple[Shot, First
 
 def expected(splats: Splats, size: dict[str, int] = SIZE) -> tuple[Floats, FirstLook]:
     shot, look = first_shot(splats, size)
-    return Renderer(own_palette(splats)).render(shot), look
+    return Renderer(own_palette(splats), splats.on_white).render(shot), look
 
 
 def assert_same_picture(seen: Floats, wanted: Floats) -> None:
@@ -164,6 +164,22 @@ def test_the_page_draws_with_the_filter_that_training_used(tmp_path: Path, brows
             seen[splats.antialiased] = screenshot(page, tmp_path / "seen.png")
     assert psnr(seen[True], wanted) > psnr(seen[True], expected(thin)[0]) + 5
     assert seen[False].mean() > 1.3 * seen[True].mean()
+
+
+def test_the_page_shows_a_scene_before_white_that_was_trained_there(
+    tmp_path: Path, browser: Any, coloured: Splats
+) -> None:
+    scene = replace(coloured, on_white=True)
+    wanted, look = expected(scene)
+    encode_sog(scene, Precision()).files.write_bundle(tmp_path / "scene.sog")
+    about = About("white", len(scene), 1, "2026-01-31", on_white=True)
+    write_standalone_page(tmp_path / "index.html", about, look, tmp_path / "scene.sog")
+    with page_of(browser) as page:
+        page.goto(f"file://{tmp_path}/index.html?webgl&noui&noanim")
+        wait_for_scene(page)
+        seen = screenshot(page, tmp_path / "seen.png")
+    assert_same_picture(seen, wanted)
+    assert psnr(seen, expected(coloured)[0]) < 10, "before black it looks otherwise"
 
 
 def test_the_page_fits_a_phone_says_what_it_shows_and_turns_by_touch(
