@@ -35,7 +35,7 @@ from splatkit.sfm.steps import (
 from splatkit.sfm.undistorted import write_masks, write_undistorted
 from splatkit.stage import Progress, run_stage, write_json
 
-OURS = "georeference.json"  # written before images/ and sparse/: where it lies, those two are an earlier run's
+OURS = "georeference.json"  # written before the other results: where it lies, they are an earlier run's
 STEPS = {"photos": 8, "features": 30, "matching": 30, "mapping": 20, "aligning": 5, "undistorting": 7}
 
 

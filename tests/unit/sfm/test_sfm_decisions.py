@@ -1,6 +1,5 @@
-"""The decisions of sfm.py one by one: pairs, cameras, frames, gates, options."""
+"""The decisions of sfm.py one by one: pairs, cameras, frames, gates."""
 
-import json
 from dataclasses import replace
 from itertools import combinations, pairwise
 from pathlib import Path
@@ -11,8 +10,6 @@ import pytest
 from PIL import Image
 from sfm import SfmOptions
 
-from splatkit.errors import INPUT_ERROR, StageError
-from splatkit.options import read_options
 from splatkit.sfm.cameras import camera_groups, focal_prior
 from splatkit.sfm.colmap_steps import CONTRASTS, _contrasts, _worth_it
 from splatkit.sfm.exif import ExifFacts, Position, read_exif
@@ -38,8 +35,6 @@ from splatkit.sfm.matching import (
     tried_enough,
 )
 from splatkit.sfm.photos import Photo
-
-FOLDERS = {"INPUT_DIR": "/in", "OUTPUT_DIR": "/out"}
 
 
 def photo(name: str, *, size: tuple[int, int] = (1600, 900), device: str = "DJI", focal: float | None = 24.0) -> Photo:
@@ -273,56 +268,6 @@ def test_gates_tell_value_and_limit_and_pass_what_cannot_be_measured() -> None:
     assert not failed.passed and failed.cause == "5.2 times off (at most 1.6)" and failed.fix == "fly slower"
     assert _at_most("gps_residual", None, 10, "{value}", "").passed
     assert _at_least("registered", 0.7, 0.7, "", "").passed and not _at_least("registered", 0.69, 0.7, "", "").passed
-
-
-# Options
-
-
-def test_the_command_line_wins_over_the_environment_over_the_file(tmp_path: Path) -> None:
-    file = tmp_path / "parameters.json"
-    file.write_text(json.dumps({"max-images": 10, "quality": "high", "overlap": 5}))
-    environment = {**FOLDERS, "PARAMETERS_FILE": str(file), "PARAM_MAX_IMAGES": "20", "PARAM_QUALITY": "fast"}
-    options = read_options(SfmOptions, "", ["--max-images", "30", "--force"], environment)
-    assert (options.max_images, options.quality, options.overlap, options.force) == (30, "fast", 5, True)
-    assert options.input_dir == Path("/in")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "environment", "words"),
-    [
-        (["--max-images", "many"], {}, "--max-images is 'many'; allowed is a whole number"),
-        (["--quality", "best"], {}, "one of fast, normal, high"),
-        ([], {"PARAM_FORCE": "perhaps"}, "true or false"),
-        (["--max-images", "2"], {}, "allowed is 0 or 3 or more"),
-        (["--min-registered", "nan"], {}, "a finite number"),
-        (["--neighbours", "0"], {}, "neighbours is 0"),
-        ([], {"INPUT_DIR": ""}, "--input-dir"),
-    ],
-)
-def test_a_bad_option_names_itself_and_what_is_allowed(
-    arguments: list[str], environment: dict[str, str], words: str
-) -> None:
-    with pytest.raises(StageError) as caught:
-        read_options(SfmOptions, "", arguments, {**FOLDERS, **environment})
-    assert words in caught.value.cause and caught.value.exit_code == INPUT_ERROR
-
-
-def test_an_unknown_parameter_is_answered_with_the_nearest(tmp_path: Path) -> None:
-    file = tmp_path / "parameters.json"
-    file.write_text('{"qualty": "high"}')
-    with pytest.raises(StageError) as caught:
-        read_options(SfmOptions, "", [], {**FOLDERS, "PARAMETERS_FILE": str(file)})
-    assert caught.value.fix == "Did you mean quality?"
-
-
-def test_help_has_a_text_for_every_option(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        read_options(SfmOptions, "what it does", ["--help"], FOLDERS)
-    told = capsys.readouterr().out
-    assert ended.value.code == 0
-    for name in SfmOptions.__dataclass_fields__:
-        after = told.split(f"  --{name.replace('_', '-')} ")[1]
-        assert len(after.split("  --")[0].split()) > 3, name
 
 
 # What a bent model looks like

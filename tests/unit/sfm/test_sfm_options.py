@@ -1,0 +1,59 @@
+"""How sfm.py is told what to do: command line, environment, file, and what is refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+from sfm import SfmOptions
+
+from splatkit.errors import INPUT_ERROR, StageError
+from splatkit.options import read_options
+
+FOLDERS = {"INPUT_DIR": "/in", "OUTPUT_DIR": "/out"}
+
+
+def test_the_command_line_wins_over_the_environment_over_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "parameters.json"
+    file.write_text(json.dumps({"max-images": 10, "quality": "high", "overlap": 5}))
+    environment = {**FOLDERS, "PARAMETERS_FILE": str(file), "PARAM_MAX_IMAGES": "20", "PARAM_QUALITY": "fast"}
+    options = read_options(SfmOptions, "", ["--max-images", "30", "--force"], environment)
+    assert (options.max_images, options.quality, options.overlap, options.force) == (30, "fast", 5, True)
+    assert options.input_dir == Path("/in")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "words"),
+    [
+        (["--max-images", "many"], {}, "--max-images is 'many'; allowed is a whole number"),
+        (["--quality", "best"], {}, "one of fast, normal, high"),
+        ([], {"PARAM_FORCE": "perhaps"}, "true or false"),
+        (["--max-images", "2"], {}, "allowed is 0 or 3 or more"),
+        (["--min-registered", "nan"], {}, "a finite number"),
+        (["--neighbours", "0"], {}, "neighbours is 0"),
+        ([], {"INPUT_DIR": ""}, "--input-dir"),
+    ],
+)
+def test_a_bad_option_names_itself_and_what_is_allowed(
+    arguments: list[str], environment: dict[str, str], words: str
+) -> None:
+    with pytest.raises(StageError) as caught:
+        read_options(SfmOptions, "", arguments, {**FOLDERS, **environment})
+    assert words in caught.value.cause and caught.value.exit_code == INPUT_ERROR
+
+
+def test_an_unknown_parameter_is_answered_with_the_nearest(tmp_path: Path) -> None:
+    file = tmp_path / "parameters.json"
+    file.write_text('{"qualty": "high"}')
+    with pytest.raises(StageError) as caught:
+        read_options(SfmOptions, "", [], {**FOLDERS, "PARAMETERS_FILE": str(file)})
+    assert caught.value.fix == "Did you mean quality?"
+
+
+def test_help_has_a_text_for_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        read_options(SfmOptions, "what it does", ["--help"], FOLDERS)
+    told = capsys.readouterr().out
+    assert ended.value.code == 0
+    for name in SfmOptions.__dataclass_fields__:
+        after = told.split(f"  --{name.replace('_', '-')} ")[1]
+        assert len(after.split("  --")[0].split()) > 3, name
