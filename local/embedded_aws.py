@@ -16,7 +16,7 @@ from typing import Any
 
 import boto3
 
-from local import moto_fixes
+from local import moto_fixes, moto_threads
 from local.hooks import Hooks
 from local.moto_server import MotoServer, forget_everything
 from local.outbox import Email, Outbox
@@ -91,6 +91,7 @@ class EmbeddedAWS:
         hooks = Hooks()
         self._stack.callback(hooks.restore)
         moto_fixes.install(hooks)
+        moto_threads.install(hooks)
         server = MotoServer(self._port)
         self.endpoint_url = server.start()
         self._stack.callback(server.stop)

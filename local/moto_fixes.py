@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
 from typing import Any, cast
 
 from moto.awslambda.models import LambdaFunction
@@ -15,7 +14,6 @@ from moto.batch.models import BatchBackend, ComputeEnvironment, JobDefinition
 from moto.batch.responses import BatchResponse
 from moto.core.config import default_user_config
 from moto.core.responses import ActionResult
-from moto.dynamodb.models import DynamoDBBackend
 from moto.ec2.models import EC2Backend
 from moto.ec2.models.security_groups import SecurityGroupRule
 from moto.efs.responses import EFSResponse
@@ -23,7 +21,6 @@ from moto.iam.access_control import IAMPolicyStatement, PermissionResult
 from moto.iam.exceptions import NotFoundException
 from moto.s3.models import FakeDeleteMarker
 from moto.s3.responses import S3Response
-from moto.s3.utils import _VersionedKeyStore
 
 from local.hooks import Hooks
 
@@ -45,9 +42,7 @@ def install(hooks: Hooks) -> None:
         keep_scheduling_priority_of_definitions,
         keep_template_tags_out_of_its_data,
         keep_description_of_security_group_rules,
-        make_conditional_writes_atomic,
         show_event_bridge_of_buckets,
-        list_objects_while_others_delete,
     ):
         fix(hooks)
 
@@ -251,25 +246,6 @@ def keep_description_of_security_group_rules(hooks: Hooks) -> None:
     hooks.replace(SecurityGroupRule, "description", property(description))
 
 
-def make_conditional_writes_atomic(hooks: Hooks) -> None:
-    """moto looks and then writes, while other threads do the same: two could both be the first."""
-    lock = threading.Lock()
-
-    def put_object(original: Any, response: S3Response) -> Any:
-        if response.headers.get("If-None-Match") is None:
-            return original(response)
-        with lock:
-            return original(response)
-
-    def write_item(original: Any, backend: DynamoDBBackend, *args: Any, **kwargs: Any) -> Any:
-        with lock:
-            return original(backend, *args, **kwargs)
-
-    hooks.wrap(S3Response, "put_object", put_object)
-    for name in ("put_item", "update_item", "delete_item"):
-        hooks.wrap(DynamoDBBackend, name, write_item)
-
-
 def show_event_bridge_of_buckets(hooks: Hooks) -> None:
     """moto keeps that a bucket tells EventBridge, and does not say so when asked."""
 
@@ -286,23 +262,3 @@ def show_event_bridge_of_buckets(hooks: Hooks) -> None:
         return original(response)
 
     hooks.wrap(S3Response, "get_bucket_notification", show)
-
-
-def list_objects_while_others_delete(hooks: Hooks) -> None:
-    """moto goes through a copy of the keys, and looks each up where it may have been deleted meanwhile."""
-
-    def lists(store: Any) -> Iterator[tuple[str, list[Any]]]:
-        for key, versions in store._self_iterable().items():
-            yield key, list(versions)
-
-    def items(store: Any) -> Iterator[tuple[str, Any]]:
-        for key, versions in lists(store):
-            if versions:
-                yield key, versions[-1]
-
-    def values(store: Any) -> Iterator[Any]:
-        for _, latest in items(store):
-            yield latest
-
-    for name, replacement in (("lists", lists), ("iterlists", lists), ("items", items), ("values", values)):
-        hooks.replace(_VersionedKeyStore, name, replacement)

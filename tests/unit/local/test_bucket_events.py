@@ -1,18 +1,10 @@
 """S3's events on the default bus, and events that a program puts there."""
 
 import json
-import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import boto3
-import moto.s3.models
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ClientError
-from moto.dynamodb.models.table import Table
-from moto.s3.models import S3Backend
 
 BUCKET = "bucket-events"
 
@@ -35,7 +27,7 @@ def heard(aws: Any) -> Any:
                 aws.client("sqs").delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
             return len(kept) >= count
 
-        aws.wait_until(arrived, timeout=20, what=f"{count} events")
+        aws.wait_until(arrived, what=f"{count} events")
         return kept
 
     return events
@@ -111,78 +103,3 @@ def test_an_object_is_put_once_where_it_must_not_be_there_yet(s3: Any, heard: An
     assert caught.value.response["Error"]["Code"] == "PreconditionFailed"
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 412
     assert s3.get_object(Bucket=BUCKET, Key="once")["Body"].read() == b"first"
-
-
-@pytest.fixture
-def slow_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever looks whether something is there acts on it only a moment later."""
-
-    def slowed(owner: Any, name: str) -> None:
-        look = getattr(owner, name)
-
-        def slow(*args: Any, **kwargs: Any) -> Any:
-            found = look(*args, **kwargs)
-            time.sleep(0.05)
-            return found
-
-        monkeypatch.setattr(owner, name, slow)
-
-    slowed(S3Backend, "get_object")
-    slowed(Table, "get_item")
-
-
-def test_of_many_who_put_at_once_one_is_the_first(aws: Any, s3: Any, slow_looks: None) -> None:
-    dynamodb = aws.client("dynamodb")
-    dynamodb.create_table(
-        TableName="firsts",
-        BillingMode="PAY_PER_REQUEST",
-        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
-    )
-
-    def put_object(_: int) -> bool:
-        return succeeds(lambda: s3.put_object(Bucket=BUCKET, Key="first", Body=b"x", IfNoneMatch="*"))
-
-    def put_item(_: int) -> bool:
-        item, unless = {"id": {"S": "first"}}, "attribute_not_exists(id)"
-        return succeeds(lambda: dynamodb.put_item(TableName="firsts", Item=item, ConditionExpression=unless))
-
-    with ThreadPoolExecutor(8) as pool:
-        for put in (put_object, put_item):
-            assert sum(pool.map(put, range(8))) == 1, put
-
-
-def s3_options(aws: Any) -> dict[str, str]:
-    return {
-        "endpoint_url": aws.endpoint_url,
-        "region_name": "us-east-1",
-        "aws_access_key_id": "embedded",
-        "aws_secret_access_key": "embedded",
-    }
-
-
-def succeeds(call: Callable[[], Any]) -> bool:
-    try:
-        call()
-    except ClientError as error:
-        assert error.response["Error"]["Code"] in ("PreconditionFailed", "ConditionalCheckFailedException")
-        return False
-    return True
-
-
-def test_versions_are_listed_while_others_delete_them(aws: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    s3 = boto3.client("s3", **s3_options(aws), config=Config(retries={"total_max_attempts": 1}))
-    s3.create_bucket(Bucket="versions")
-    for key in ("a", "b", "c"):
-        s3.put_object(Bucket="versions", Key=key, Body=b"x")
-    copy, deleted = moto.s3.models.copy.deepcopy, []
-
-    def delete_meanwhile(versions: Any, *more: Any) -> Any:
-        if not deleted:
-            deleted.append("c")
-            aws.client("s3").delete_object(Bucket="versions", Key="c")
-        return copy(versions, *more)
-
-    monkeypatch.setattr(moto.s3.models.copy, "deepcopy", delete_meanwhile)
-    listed = {version["Key"] for version in s3.list_object_versions(Bucket="versions")["Versions"]}
-    assert deleted and {"a", "b"} <= listed
