@@ -127,7 +127,7 @@ def test_a_running_array_is_followed_and_cancelled(
     key = script(COUNTS)["script_key"]
     options = ["--script", key, "--cpu", "script", "--set", "seconds=60", "--job", "array_size=2"]
     run_id = splatworks("submit", *options).stdout.strip()
-    job = platform.wait_for_job(run_id, until=("PENDING",), timeout=30)
+    job = platform.wait_for_job(run_id, until=("PENDING",))
     platform.wait_until(lambda: "part 1 of" in splatworks("logs", run_id, "--index", "1").stdout, 60, "a log")
     shown = json.loads(splatworks("status", run_id, "--json").stdout)
     assert (shown["status"], shown["stages"][0]["size"]) == ("RUNNING", 2)

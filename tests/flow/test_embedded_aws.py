@@ -55,7 +55,7 @@ def running_line(platform: EmbeddedAWS, name: str, line: str) -> dict[str, Any]:
     def printed() -> bool:
         return line in job_lines(platform, platform.job(job["jobId"]))
 
-    platform.wait_until(printed, timeout=30, what=f"the line {line!r}")
+    platform.wait_until(printed, what=f"the line {line!r}")
     return platform.job(job["jobId"])
 
 

@@ -138,7 +138,7 @@ def test_a_failed_gate_stops_the_chain_and_the_message_in_its_email_goes_on_from
     assert "FAILED in train" in email.subject
     assert run.jobs() == [f"{run.id}-train", f"{run.id}-compress"]
     assert f"reused from {full_run.id}" in email.body and "min_psnr" in email.body
-    stopped = aws.wait_for_job(f"{run.id}-compress", timeout=30)
+    stopped = aws.wait_for_job(f"{run.id}-compress")
     assert (stopped["status"], stopped["statusReason"], stopped["attempts"]) == ("FAILED", "Dependent Job failed", [])
 
     message = command_in(email)

@@ -116,13 +116,13 @@ class Queue:
         )["jobId"]
         return job_id
 
-    def ended(self, job_id: str, timeout: float = 30) -> dict[str, Any]:
-        return self.aws.wait_for_job(job_id, timeout=timeout)
+    def ended(self, job_id: str) -> dict[str, Any]:
+        return self.aws.wait_for_job(job_id)
 
     def running(self, job_id: str) -> dict[str, Any]:
         """Once it has printed its first line: a signal must not arrive before the handler is set."""
-        job = self.aws.wait_for_job(job_id, until=("RUNNING",), timeout=30)
-        self.aws.wait_until(lambda: self.log(job), timeout=20, what="the job's first line")
+        job = self.aws.wait_for_job(job_id, until=("RUNNING",))
+        self.aws.wait_until(lambda: self.log(job), what="the job's first line")
         return job
 
     def log(self, job: dict[str, Any]) -> list[str]:

@@ -54,7 +54,7 @@ def test_what_ignores_sigterm_is_killed_after_the_hosts_stop_timeout(queue: Any)
     job_id = queue.submit("ignore-sigterm")
     queue.running(job_id)
     queue.batch.terminate_job(jobId=job_id, reason="enough")
-    job = queue.ended(job_id, timeout=15)
+    job = queue.ended(job_id)
     assert job["container"]["exitCode"] == 137
     assert "never" in queue.log(job)
 
@@ -67,7 +67,7 @@ def test_a_reclaimed_host_ends_the_attempt_in_awss_words_and_the_job_is_retried(
     job_id = queue.submit("exit-75-on-sigterm", retryStrategy=strategy)
     queue.running(job_id)
     instance = queue.aws.reclaim_spot(job_id, notice=notice)
-    queue.aws.wait_until(lambda: len(queue.aws.job(job_id)["attempts"]) == 1, timeout=20)
+    queue.aws.wait_until(lambda: len(queue.aws.job(job_id)["attempts"]) == 1)
     (attempt,) = queue.aws.job(job_id)["attempts"]
     assert attempt["statusReason"] == f"Host EC2 (instance {instance}) terminated."
     assert attempt["container"]["exitCode"] == exit_code
@@ -128,13 +128,13 @@ def test_without_bubblewrap_the_runner_is_told_its_folders_and_leftovers_end_wit
     job_id = queue.submit("ignore-sigterm")
     queue.running(job_id)
     queue.batch.terminate_job(jobId=job_id, reason="enough")
-    assert queue.ended(job_id, timeout=15)["container"]["exitCode"] == 137
+    assert queue.ended(job_id)["container"]["exitCode"] == 137
 
 
 def test_the_workspace_is_gone_with_the_job(queue: Any) -> None:
     queue.ended(queue.submit("exit", "0"))
     # Jobs that earlier tests terminated may need a moment more.
-    queue.aws.wait_until(lambda: not list((queue.aws.folder / "jobs").iterdir()), timeout=10)
+    queue.aws.wait_until(lambda: not list((queue.aws.folder / "jobs").iterdir()))
 
 
 def test_overrides_that_ecs_refuses_fail_the_job_after_it_was_accepted(queue: Any) -> None:

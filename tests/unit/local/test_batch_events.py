@@ -21,7 +21,7 @@ def heard(aws: Any) -> Any:
             kept.extend(json.loads(message["Body"]) for message in received)
             return len([event for event in kept if event["detail"]["jobId"] == job_id]) >= count
 
-        aws.wait_until(arrived, timeout=20, what=f"{count} events of the job")
+        aws.wait_until(arrived, what=f"{count} events of the job")
         return [event for event in kept if event["detail"]["jobId"] == job_id]
 
     return of_job

@@ -26,7 +26,7 @@ def test_an_array_fails_when_one_child_does_and_the_others_still_run(queue: Any)
 
 def test_terminating_an_array_ends_all_its_children(queue: Any) -> None:
     job_id = queue.submit("sleep", "60", arrayProperties={"size": 4})
-    queue.aws.wait_for_job(f"{job_id}:0", until=("RUNNING",), timeout=20)
+    queue.aws.wait_for_job(f"{job_id}:0", until=("RUNNING",))
     queue.batch.terminate_job(jobId=job_id, reason="all of it")
     job = queue.ended(job_id)
     assert (job["status"], job["statusReason"]) == ("FAILED", "all of it")

@@ -46,4 +46,4 @@ def test_waiting_for_a_state_that_a_job_can_no_longer_reach_ends_at_once(queue: 
     job_id = queue.submit("exit", "0")
     queue.ended(job_id)
     with pytest.raises(AssertionError, match="is SUCCEEDED"):
-        queue.aws.wait_for_job(job_id, until=("RUNNING",), timeout=30)
+        queue.aws.wait_for_job(job_id, until=("RUNNING",))

@@ -117,7 +117,7 @@ def test_an_asynchronous_event_is_tried_three_times_and_then_a_dead_letter(aws: 
         FunctionName=function, InvocationType="Event", Payload=json.dumps(event).encode()
     )
     assert answer["StatusCode"] == 202
-    (letter,) = aws.wait_until(lambda: letters(aws), timeout=20)
+    (letter,) = aws.wait_until(lambda: letters(aws))
     attributes = {name: item["StringValue"] for name, item in letter["MessageAttributes"].items()}
     assert json.loads(letter["Body"]) == event
     assert (attributes["ErrorCode"], attributes["ErrorMessage"]) == ("200", "as asked")
@@ -126,7 +126,7 @@ def test_an_asynchronous_event_is_tried_three_times_and_then_a_dead_letter(aws: 
         found = aws.client("logs").filter_log_events(logGroupName=f"/aws/lambda/{function}")["events"]
         return sum(f"START RequestId: {attributes['RequestID']}" in event["message"] for event in found)
 
-    aws.wait_until(lambda: attempts() == 3, timeout=10)
+    aws.wait_until(lambda: attempts() == 3)
 
 
 def test_an_event_whose_process_is_killed_is_tried_again_when_the_functions_time_is_over(
@@ -140,12 +140,12 @@ def test_an_event_whose_process_is_killed_is_tried_again_when_the_functions_time
         found = aws.client("logs").filter_log_events(logGroupName=f"/aws/lambda/{function}")["events"]
         return [line["timestamp"] for line in found if "handling" in line["message"] and "killed" in line["message"]]
 
-    aws.wait_until(tries, timeout=10, what="the first try")
+    aws.wait_until(tries, what="the first try")
     assert aws.kill_function(function) == 1
-    aws.wait_until(lambda: len(tries()) == 2, timeout=15, what="the second try")
+    aws.wait_until(lambda: len(tries()) == 2, what="the second try")
     first, second = tries()
     assert second - first >= 3000
-    aws.wait_until(lambda: letters(aws), timeout=30, what="the last try to end")
+    aws.wait_until(lambda: letters(aws), what="the last try to end")
 
 
 def test_a_topic_invokes_only_a_function_that_permits_it(aws: Any, function: str) -> None:
@@ -157,7 +157,7 @@ def test_a_topic_invokes_only_a_function_that_permits_it(aws: Any, function: str
         TopicArn=topic, Protocol="lambda", Endpoint=arn, Attributes={"RedrivePolicy": json.dumps(dead_letters)}
     )
     sns.publish(TopicArn=topic, Message="not permitted")
-    assert [letter["Body"] for letter in aws.wait_until(lambda: letters(aws), timeout=10)] == ["not permitted"]
+    assert [letter["Body"] for letter in aws.wait_until(lambda: letters(aws))] == ["not permitted"]
 
     functions.add_permission(
         FunctionName=function,
@@ -172,7 +172,7 @@ def test_a_topic_invokes_only_a_function_that_permits_it(aws: Any, function: str
         found = aws.client("logs").filter_log_events(logGroupName=f"/aws/lambda/{function}")["events"]
         return any("handling" in event["message"] and message_id in event["message"] for event in found)
 
-    aws.wait_until(handled, timeout=10, what="the function to be invoked with the message's own id")
+    aws.wait_until(handled, what="the function to be invoked with the message's own id")
 
 
 def test_rules_deliver_to_topics_and_what_cannot_be_delivered_to_the_targets_own_queue(aws: Any, function: str) -> None:
@@ -196,7 +196,7 @@ def test_rules_deliver_to_topics_and_what_cannot_be_delivered_to_the_targets_own
         events.put_targets(Rule=rule, Targets=[{"Id": "mail", "Arn": topic}])
     events.put_events(Entries=[{"Source": "test", "DetailType": "Test", "Detail": '{"who": "ann"}'}])
 
-    (letter,) = aws.wait_until(lambda: letters(aws), timeout=20)
+    (letter,) = aws.wait_until(lambda: letters(aws))
     assert letter["MessageAttributes"]["ERROR_CODE"]["StringValue"] == "RESOURCE_NOT_FOUND"
     assert json.loads(letter["Body"])["detail"] == {"who": "ann"}
     assert [email.body for email in aws.emails() if email.to == "ann@example.com"] == ['"from ann"']

@@ -205,12 +205,10 @@ def test_a_price_that_does_not_come_in_time_does_not_start_the_script(priced: Pr
 
 def test_sigterm_while_the_price_is_awaited_ends_at_once_with_75(priced: Priced) -> None:
     asked = priced.job.folder / "asked"
-    priced.job.prelude += f"m.MachineFacts._find_out = lambda self: (open('{asked}', 'w').close(), time.sleep(60))"
-    process = priced.job.start(1, "price=50, facts=0.1")
+    priced.job.prelude += f"m.MachineFacts._find_out = lambda self: (open('{asked}', 'w').close(), time.sleep(600))"
+    process = priced.job.start(1, "price=500, facts=0.1")
     priced.job.wait_until(asked.exists)
-    begun = time.monotonic()
-    assert priced.job.stop_when(process, asked.exists).exit_code == 75
-    assert time.monotonic() - begun < 25
+    assert priced.job.stop_when(process, asked.exists).exit_code == 75  # waits a minute at most
 
 
 @pytest.mark.parametrize("report", [None, {}, {"cost": None, "interruptions": []}, cost(1, {"usd": "much"})])

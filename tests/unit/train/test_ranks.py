@@ -171,10 +171,8 @@ def fail(ranks: Ranks, rendezvous: str, how: str) -> dict[str, Any]:
     ],
 )
 def test_a_rank_that_fails_ends_all_and_its_reason_is_told(how: str, expected: Any, said: str) -> None:
-    started = time.monotonic()
     with pytest.raises(expected, match=said) as caught:
         in_ranks(2, fail, how)
-    assert time.monotonic() - started < 60
     if how == "killed":
         assert not caught.value.retryable and caught.value.exit_code == FAILED and "more memory" in caught.value.fix
     if how == "crashed":

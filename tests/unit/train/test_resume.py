@@ -114,7 +114,7 @@ def test_a_stopped_run_goes_on_even_where_others_came_further(
     assert (out / "splat.ply").read_bytes() == undisturbed["mcmc"]
 
 
-def test_sigterm_ends_the_process_with_75_within_seconds(scene: Path, tmp_path: Path) -> None:
+def test_sigterm_ends_the_process_with_75_long_before_the_last_step(scene: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     command = [sys.executable, str(TRAIN), "--input-dir", str(scene), "--output-dir", str(out), "--preset", "draft"]
     child = subprocess.Popen([*command, *SMALL, "--max-steps", "100000"], stdout=subprocess.DEVNULL)
@@ -123,10 +123,8 @@ def test_sigterm_ends_the_process_with_75_within_seconds(scene: Path, tmp_path: 
         assert time.monotonic() < deadline and child.poll() is None
         time.sleep(0.05)
     time.sleep(0.5)
-    asked = time.monotonic()
     child.terminate()
-    assert child.wait(20) == INTERRUPTED
-    assert time.monotonic() - asked < 20
+    assert child.wait(60) == INTERRUPTED, "a host that is reclaimed gives two minutes; all the steps take longer"
     assert list((tmp_path / "out.checkpoint").glob("step-*.pt"))
 
 
@@ -165,9 +163,11 @@ def test_the_time_of_a_training_that_is_told_to_stop_is_counted_whole(
             os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(Training, "train_step", timed)
+    begun = time.monotonic()
     assert run(scene, tmp_path / "out", "--evaluate-every", "1000") == INTERRUPTED
+    whole = time.monotonic() - begun
     state = torch.load(newest(tmp_path / "out"), weights_only=True)
-    assert sum(spent) <= state["seconds"] < 2 * sum(spent) + 5
+    assert sum(spent) <= state["seconds"] <= whole
 
 
 def test_a_stopped_run_has_a_preview_and_the_platform_its_metrics(
