@@ -20,7 +20,7 @@ from typing import Any, Literal
 import numpy as np
 
 from splatkit.compress.allocator import return_large_blocks
-from splatkit.compress.cleaning import without_broken, without_invisible
+from splatkit.compress.cleaning import require_readable, without_broken, without_invisible
 from splatkit.compress.inputs import find_splat, held_out_by_training, is_z_up, size_of
 from splatkit.compress.levels import levels_of_detail, visible_part
 from splatkit.compress.lod_files import INDEX_FILE, read_level, write_levels
@@ -138,6 +138,7 @@ def encode(
     progress.begin("encoding", "encoding")
     attempt = within_limits(options, splats, judge, cut_db, progress)
     encoded = attempt.encoded
+    require_readable(len(encoded.order), encoded.visible, sum(encoded.files.sizes.values()))
     write_json(options.output_dir / REPORT, facts)  # before the scene: see clear_output
     encoded.files.write_bundle(options.output_dir / SCENE)
     report = {

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from splatkit.compress.sog_encoder import is_visible
 from splatkit.errors import input_error
+from splatkit.formats.limits import require_believable
 from splatkit.splats import Splats
 
 MOST_BROKEN = 0.05  # of all splats; beyond, the training is at fault
@@ -72,3 +73,14 @@ def without_invisible(splats: Splats) -> tuple[NDArray[np.int64], dict[str, int]
         raise input_error("no_splats", "not one splat is visible", "Look at the training's report and train again.")
     counts = {"faint": int(faint.sum()), "outside": int((far & ~faint).sum())}
     return np.flatnonzero(~gone), {reason: count for reason, count in counts.items() if count}
+
+
+def require_readable(splats: int, visible: int, held: int) -> None:
+    """A million invisible splats take so few bytes that a careful reader, ours too, takes the file for a forgery."""
+    try:
+        require_believable(splats, held)
+    except ValueError as problem:
+        cause = (
+            f"{splats - visible:,} of {splats:,} splats are invisible, and no reader would believe the file: {problem}"
+        )
+        raise input_error("mostly_invisible", cause, "Give --prune true, which leaves them out.") from problem

@@ -18,6 +18,7 @@ from sample_splats import ball
 from splatkit.compress.inputs import held_out_by_training
 from splatkit.compress.quality import Judge, estimated_loss
 from splatkit.errors import DONE, FAILED, INPUT_ERROR, INTERRUPTED, Interrupted
+from splatkit.formats import limits
 from splatkit.formats.paletted import own_palette
 from splatkit.formats.ply import write_ply
 from splatkit.formats.sog import read_sog
@@ -210,6 +211,20 @@ def test_the_same_command_twice_takes_the_same_splat(tmp_path: Path, run: Run) -
         code, result = run("--input-dir", str(tmp_path), "--levels", "1")
         assert code == DONE, result
     assert json.loads((tmp_path / "out" / "report.json").read_text())["source"]["file"] == "garden.ply"
+
+
+def test_a_scene_of_invisible_splats_that_no_reader_would_believe_is_refused_and_pruned_it_is_not(
+    tmp_path: Path, run: Run, shiny_scene: Splats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "ALWAYS_BELIEVED", 1000)  # a million
+    monkeypatch.setattr(limits, "SPLATS_PER_BYTE", 0.01)
+    opacities = np.where(np.arange(len(shiny_scene)) < 50, shiny_scene.opacities, -12).astype(np.float32)
+    write_ply(tmp_path / "in" / "splat.ply", replace(shiny_scene, opacities=opacities))
+    code, result = run("--levels", "1")
+    assert (code, result["error"]["code"]) == (INPUT_ERROR, "mostly_invisible")
+    assert "4,950 of 5,000 splats are invisible" in result["error"]["cause"]
+    assert "--prune" in result["error"]["fix"] and not (tmp_path / "out" / "scene.sog").exists()
+    assert run("--levels", "1", "--prune", "--max-loss-db", "20")[0] == DONE
 
 
 def test_what_was_pruned_is_missed_where_pictures_showed_it(tmp_path: Path, run: Run) -> None:
