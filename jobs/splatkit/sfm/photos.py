@@ -232,9 +232,9 @@ def _colmap_names(sources: list[str]) -> list[str]:
     taken: set[str] = set()
     names = []
     for source in sources:
-        path = Path(re.sub(r"[^A-Za-z0-9._/-]+", "_", source))
-        stem = path.with_suffix("").as_posix().lstrip("-")
-        suffix = ".jpg" if path.suffix.lower() in LOSSY else ".png"
+        *folders, file = source.split("/")
+        stem = "/".join(_plain(part) for part in (*folders, Path(file).stem))
+        suffix = ".jpg" if Path(file).suffix.lower() in LOSSY else ".png"
         unique, count = stem, 1
         while unique.lower() in taken:
             count += 1
@@ -242,6 +242,11 @@ def _colmap_names(sources: list[str]) -> list[str]:
         taken.add(unique.lower())
         names.append(unique + suffix)
     return names
+
+
+def _plain(part: str) -> str:
+    """A part of a path that no tool takes for an option, a hidden file, the folder above or, being empty, the root."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", part).lstrip("-.") or "_"
 
 
 def _natural(text: str) -> list[tuple[int, str]]:

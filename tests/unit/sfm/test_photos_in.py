@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import warnings
 import zipfile
 from pathlib import Path
@@ -246,6 +247,46 @@ def test_max_images_chooses_evenly(folder: Path, tmp_path: Path) -> None:
 def test_names_are_made_safe_and_unique() -> None:
     names = _colmap_names(["a b.jpg", "a_b.jpg", "a_b.png", "ä.tif", "-x.jpg"])
     assert names == ["a_b.jpg", "a_b_2.jpg", "a_b_3.png", "_.png", "x.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("sources", "names"),
+    [
+        (["-/a.jpg"], ["_/a.jpg"]),
+        (["--/-/a.jpg"], ["_/_/a.jpg"]),
+        (["a/-b/--c.jpg"], ["a/b/c.jpg"]),
+        (["---.jpg", "_.jpg"], ["_.jpg", "__2.jpg"]),
+        (["-../-../a.jpg", "-.a.jpg"], ["_/_/a.jpg", "a.jpg"]),
+        (["-a.jpg", "a.jpg", "--A.png"], ["a.jpg", "a_2.jpg", "A_3.png"]),
+        (["/a.jpg", "../a.jpg", "./a.jpg"], ["_/a.jpg", "_/a_2.jpg", "_/a_3.jpg"]),
+    ],
+)
+def test_names_of_dashes_and_dots_stay_below_the_folder(sources: list[str], names: list[str]) -> None:
+    assert _colmap_names(sources) == names
+
+
+@settings(deadline=None)
+@given(sources=st.lists(st.text("-./_aAé \\\n", min_size=1, max_size=9).map(lambda text: f"{text}.jpg"), max_size=9))
+def test_no_name_leaves_the_folder_or_looks_like_an_option(sources: list[str]) -> None:
+    names = _colmap_names(sources)
+    assert len({Path(name).with_suffix("").as_posix().lower() for name in names}) == len(sources)
+    for part in (part for name in names for part in name.split("/")):
+        assert re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", part)
+
+
+def test_photos_in_folders_of_dashes_are_read_and_never_written(folder: Path, tmp_path: Path) -> None:
+    # Where the dashes fall away, the first becomes an absolute path: one of this test's, not the machine's root.
+    hostile = [f"-{tmp_path}/elsewhere/a.jpg", "-../a.jpg", "---.jpg", "-a.jpg", "a.jpg"]
+    for number, name in enumerate(hostile):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(jpeg(number))
+    photos, left_out = taken(folder, tmp_path / "work")
+    assert {p.source for p in photos} == set(hostile) and not left_out
+    assert all((folder / name).read_bytes() == jpeg(number) for number, name in enumerate(hostile))
+    for kind in ("photos", "thumbnails"):
+        assert len(list((tmp_path / "work" / kind).rglob("*.jpg"))) == len(hostile)
+    assert {path.name for path in tmp_path.iterdir()} == {"in", "work"}
+    assert {path.name for path in (tmp_path / "work").iterdir()} == {"photos", "thumbnails"}
 
 
 def test_photos_are_ordered_as_people_count() -> None:
