@@ -109,6 +109,7 @@ module "lambda" {
   job_definition_names   = module.batch.job_definition_names
   repository_arns        = module.batch.repository_arns
   retry_rules            = module.batch.retry_rules
+  cancelled_reasons      = module.batch.cancelled_reasons
   job_attempts           = var.ml_job_attempts
   job_timeout_seconds    = var.ml_job_timeout_seconds
   job_log_group          = module.batch.log_group

@@ -247,7 +247,7 @@ class JobScheduler:
         for action in getattr(job.queue, "job_state_time_limit_actions", None) or []:
             if job.status_reason.startswith(action["reason"]) and waited > action["maxTimeSeconds"]:
                 job.cancelled = True
-                self._end(job, "FAILED", job.status_reason)
+                self._end(job, "FAILED", f"Canceled by JobStateTimeLimit action due to reason: {action['reason']}")
                 return
 
     def _attempt(self, job: Job, host: Host) -> None:

@@ -15,7 +15,8 @@ FACTS_ON_AWS = ("Queue:", "Project:", "Machine:", "Cost:")
 
 def email_text(end: LocalEnd) -> tuple[str, str]:
     """Subject, and the part of the body that holds for a local run too."""
-    settings = MonitorSettings(**{each.name: "local" for each in fields(MonitorSettings)})
+    names = {each.name: "local" for each in fields(MonitorSettings) if each.type is str}
+    settings = MonitorSettings(**names, cancelled_reasons=())
     subject, body = compose(_facts(end), settings)
     kept = [part for part in body.strip().split("\n\n") if not part.startswith(ON_AWS)]
     lines = [line for line in "\n\n".join(kept).split("\n") if not line.startswith(FACTS_ON_AWS)]

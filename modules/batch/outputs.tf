@@ -20,6 +20,11 @@ output "retry_rules" {
   value       = local.retry_rules
 }
 
+output "cancelled_reasons" {
+  description = "Reasons for which the queues cancel a job that cannot start."
+  value       = local.stuck_job_limits[*].reason
+}
+
 output "queue_arns" {
   description = "All queues."
   value       = concat(values(aws_batch_job_queue.main)[*].arn, values(aws_batch_job_queue.on_demand)[*].arn)

@@ -9,8 +9,7 @@ resource "aws_batch_scheduling_policy" "fair" {
 }
 
 locals {
-  # What AWS Batch can tell about a job at the head of the queue that does not start. The message becomes the reason
-  # of the cancelled job.
+  # What AWS Batch can cancel a job at the head of the queue for. For what it cannot, the monitor sends an e-mail.
   stuck_job_limits = [
     { reason = "MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE", seconds = 900 },
     { reason = "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT", seconds = 900 },

@@ -22,6 +22,7 @@ resource "aws_lambda_function" "monitor" {
       POWERTOOLS_SERVICE_NAME = "monitor"
       JOB_LOG_GROUP           = var.job_log_group.name
       LINK_ROLE_ARN           = aws_iam_role.run_links.arn
+      CANCELLED_REASONS       = jsonencode(var.cancelled_reasons)
     })
   }
 
@@ -157,7 +158,7 @@ data "aws_iam_policy_document" "monitor_dlq" {
       test     = "ArnEquals"
       variable = "aws:SourceArn"
       values = [
-        for rule in [local.rule_name, local.settled_rule_name] :
+        for rule in [local.rule_name, local.settled_rule_name, local.blocked_rule_name] :
         "arn:${data.aws_partition.current.partition}:events:${var.aws_region}:${var.account_id}:rule/${rule}"
       ]
     }

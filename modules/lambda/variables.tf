@@ -99,6 +99,11 @@ variable "retry_rules" {
   type        = list(map(string))
 }
 
+variable "cancelled_reasons" {
+  description = "Reasons for which the queues cancel a job that cannot start; of the others the monitor tells."
+  type        = list(string)
+}
+
 variable "job_attempts" {
   description = "Attempts of a job whose message does not say."
   type        = number

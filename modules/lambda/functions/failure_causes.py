@@ -90,7 +90,7 @@ RULES = (
     ),
     Rule(
         "stuck in the queue",
-        _status("MISCONFIGURATION:*", "CAPACITY:*"),
+        _status("Canceled by JobStateTimeLimit action*", "MISCONFIGURATION:*", "CAPACITY:*"),
         "The job could not be started for too long and was taken out of the queue: {status}",
         "Look at the compute environment in the AWS Batch console: it says what keeps it from starting machines.",
     ),
@@ -98,8 +98,8 @@ RULES = (
         "spot machine reclaimed",
         _status("Host EC2*"),
         "AWS took the machine back while the job ran ({status}), {attempts} of {allowed} attempts were used.",
-        'Run it again with more "attempts": each goes on from the last checkpoint. Or set "spot": false where '
-        "there is an on-demand queue.",
+        'Run it again with more "attempts": it begins anew, and each goes on from where the last one was. '
+        'Or set "spot": false where there is an on-demand queue.',
     ),
     Rule(
         "timeout",
@@ -148,7 +148,7 @@ RULES = (
         "interrupted",
         lambda facts: _ended("interrupted")(facts) or _exit(INTERRUPTED)(facts),
         "It was interrupted after a checkpoint, and {attempts} of {allowed} attempts were used.",
-        'Run it again with more "attempts": each goes on from the last checkpoint.',
+        'Run it again with more "attempts": it begins anew, and each goes on from where the last one was.',
     ),
     Rule(
         "the platform's runner failed",

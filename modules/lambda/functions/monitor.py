@@ -1,4 +1,4 @@
-"""A Batch job that has ended becomes one e-mail, and so does a run of several jobs."""
+"""A Batch job that has ended becomes one e-mail, and so does a run of several jobs, and a job that cannot start."""
 
 import os
 from dataclasses import replace
@@ -9,6 +9,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.data_classes import EventBridgeEvent
 from aws_lambda_powertools.utilities.idempotency.exceptions import IdempotencyAlreadyInProgressError
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from blocked_email import compose as compose_blocked
 from job_email import compose
 from job_facts import Job, gather, read_event
 from notification import send_email
@@ -18,6 +19,7 @@ from run_record import Run, ends_run, read_run
 from run_report import compose as compose_run
 from settings import MonitorSettings
 
+QUEUE_BLOCKED = "Batch Job Queue Blocked"  # Batch's event for a job at the head of a queue that cannot start
 RUN_SETTLED = "Pipeline Run Settled"  # the dispatcher's event for a run whose results were all there already
 
 
@@ -30,6 +32,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         run = read_run(settings.output_bucket, bridged.detail["run_key"])
         return report_run_once(run, None, bridged.region, settings, context)
     job = read_event(bridged)
+    if bridged.detail_type == QUEUE_BLOCKED:
+        return report_blocked_once(job, settings, context)
     if not job.has_ended or job.array_index is not None:
         return {"skipped": f"{job.id} {job.status}"}  # the e-mail of an array counts its parts
     if run_key := job.environment.get("RUN_KEY"):
@@ -79,6 +83,23 @@ def report_run_once(
         if ended is None or not ended.was_left_out:
             raise
         return {"skipped": f"{run.id} is being reported"}
+
+
+def report_blocked_once(job: Job, settings: MonitorSettings, context: LambdaContext) -> dict[str, Any]:
+    if job.status_reason.startswith(settings.cancelled_reasons):
+        return {"skipped": f"{job.name} waits, and is reported when it has started or was cancelled"}
+
+    def report_blocked() -> dict[str, Any]:
+        subject, body = compose_blocked(job, settings.project_name)
+        send_email(settings.notification_topic_arn, subject, body)
+        logger.info("reported", job_id=job.id, job_name=job.name, status=job.status, subject=subject)
+        return {"job_id": job.id, "subject": subject}
+
+    # One for all parts of an array: each in turn comes to the head of the queue.
+    key = job.id.partition(":")[0]
+    return run_once(
+        report_blocked, kind="blocked-email", key=key, body=None, table=settings.idempotency_table, context=context
+    )
 
 
 def with_array_summary(job: Job) -> Job:

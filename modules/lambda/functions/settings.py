@@ -80,6 +80,7 @@ class MonitorSettings:
     trigger_topic_arn: str
     idempotency_table: str
     link_role_arn: str  # whose credentials sign the links of an e-mail
+    cancelled_reasons: tuple[str, ...]  # of a job that cannot start, for which its queue cancels it after a while
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "MonitorSettings":
@@ -91,4 +92,5 @@ class MonitorSettings:
             trigger_topic_arn=environment["TRIGGER_TOPIC_ARN"],
             idempotency_table=environment["IDEMPOTENCY_TABLE"],
             link_role_arn=environment["LINK_ROLE_ARN"],
+            cancelled_reasons=tuple(json.loads(environment["CANCELLED_REASONS"])),
         )

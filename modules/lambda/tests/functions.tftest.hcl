@@ -58,6 +58,7 @@ variables {
   start_on_upload        = false
   repository_arns        = ["arn:aws:ecr:us-east-1:123456789012:repository/demo-ml-python"]
   job_definition_names   = { gpu = "demo-ml-gpu" }
+  cancelled_reasons      = ["CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY"]
   retry_rules            = [{ onStatusReason = "Host EC2*", action = "RETRY" }, { onReason = "*", action = "EXIT" }]
   job_attempts           = 3
   job_timeout_seconds    = 21600
@@ -117,7 +118,7 @@ run "functions_get_the_environment_of_the_contract" {
 
   assert {
     condition = toset(keys(aws_lambda_function.monitor.environment[0].variables)) == toset([
-      "PROJECT_NAME", "OUTPUT_BUCKET", "NOTIFICATION_TOPIC_ARN", "TRIGGER_TOPIC_ARN", "IDEMPOTENCY_TABLE", "JOB_LOG_GROUP", "LINK_ROLE_ARN",
+      "PROJECT_NAME", "OUTPUT_BUCKET", "NOTIFICATION_TOPIC_ARN", "TRIGGER_TOPIC_ARN", "IDEMPOTENCY_TABLE", "JOB_LOG_GROUP", "LINK_ROLE_ARN", "CANCELLED_REASONS",
       "POWERTOOLS_SERVICE_NAME", "POWERTOOLS_METRICS_NAMESPACE", "POWERTOOLS_LOG_LEVEL",
     ])
     error_message = "docs/contracts.md lists what the monitor gets."
@@ -153,7 +154,7 @@ run "nothing_is_lost" {
   }
 
   assert {
-    condition     = alltrue([for target in [aws_cloudwatch_event_target.monitor, aws_cloudwatch_event_target.run_settled] : target.retry_policy[0].maximum_retry_attempts > 0])
+    condition     = alltrue([for target in [aws_cloudwatch_event_target.monitor, aws_cloudwatch_event_target.run_settled, aws_cloudwatch_event_target.queue_blocked] : target.retry_policy[0].maximum_retry_attempts > 0])
     error_message = "An event is tried again before it is put aside."
   }
 
@@ -165,8 +166,8 @@ run "nothing_is_lost" {
   assert {
     condition = anytrue([
       for s in data.aws_iam_policy_document.monitor_dlq.statement :
-      one(s.principals[*].identifiers) == toset(["events.amazonaws.com"]) && one(s.condition[*].values) == tolist([for rule in ["demo-ml-job-ended", "demo-ml-run-settled"] : "arn:aws:events:us-east-1:123456789012:rule/${rule}"])
-    ]) && [aws_cloudwatch_event_rule.job_ended.name, aws_cloudwatch_event_rule.run_settled.name] == ["demo-ml-job-ended", "demo-ml-run-settled"]
+      one(s.principals[*].identifiers) == toset(["events.amazonaws.com"]) && one(s.condition[*].values) == tolist([for rule in ["demo-ml-job-ended", "demo-ml-run-settled", "demo-ml-queue-blocked"] : "arn:aws:events:us-east-1:123456789012:rule/${rule}"])
+    ]) && [aws_cloudwatch_event_rule.job_ended.name, aws_cloudwatch_event_rule.run_settled.name, aws_cloudwatch_event_rule.queue_blocked.name] == ["demo-ml-job-ended", "demo-ml-run-settled", "demo-ml-queue-blocked"]
     error_message = "EventBridge may put events aside, from these rules only."
   }
 }
@@ -193,7 +194,7 @@ run "ended_jobs_of_our_queues_are_reported_and_no_others" {
   }
 
   assert {
-    condition     = aws_lambda_permission.job_ended.source_arn == aws_cloudwatch_event_rule.job_ended.arn && aws_lambda_permission.run_settled.source_arn == aws_cloudwatch_event_rule.run_settled.arn && aws_lambda_permission.trigger_topic.source_arn == var.trigger_topic_arn
+    condition     = aws_lambda_permission.job_ended.source_arn == aws_cloudwatch_event_rule.job_ended.arn && aws_lambda_permission.run_settled.source_arn == aws_cloudwatch_event_rule.run_settled.arn && aws_lambda_permission.queue_blocked.source_arn == aws_cloudwatch_event_rule.queue_blocked.arn && aws_lambda_permission.trigger_topic.source_arn == var.trigger_topic_arn
     error_message = "Only our rule and our topic start the functions."
   }
 }

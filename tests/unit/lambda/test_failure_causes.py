@@ -78,7 +78,7 @@ def test_the_cause_is_told_in_plain_words(known: JobFacts, title: str, words: st
     ],
 )
 def test_a_job_taken_out_of_the_queue_says_why(reason: str, title: str) -> None:
-    found = facts("job_stuck_in_queue")
+    found, reason = facts("job_stuck_in_queue"), f"Canceled by JobStateTimeLimit action due to reason: {reason}"
 
     assert failure_cause(replace(found, job=replace(found.job, status_reason=reason))).title == title
 

@@ -272,3 +272,36 @@ def test_the_longest_job_name_still_makes_a_subject_that_sns_takes(platform: Pla
 
     subject, _ = platform.email()
     assert len(subject) < 100
+
+
+def test_a_job_that_keeps_its_queue_waiting_is_told_of_once_with_how_to_stop_it(platform: Platform) -> None:
+    platform.monitor(saved_event("queue_blocked"))
+    platform.monitor({**saved_event("queue_blocked"), "id": "another"})
+
+    subject, body = platform.email()
+    assert subject == "[demo] train-0123456789ab cannot start"
+    assert "the jobs behind it in demo-ml-gpu-job-queue wait for it" in body
+    assert "AWS Batch says: ACTION_REQUIRED - The compute environment" in body and "is INVALID" in body
+    assert "Waits:      since 2026-01-31 12:00 UTC" in body.splitlines()
+    command = next(line for line in body.splitlines() if "terminate-job" in line)
+    job_id = "4c7599ae-0a82-49aa-ba5a-4727fcce14a8"
+    assert shlex.split(command)[5:] == ["--job-id", job_id, "--reason", "it cannot start"]
+
+
+def test_the_parts_of_an_array_that_block_one_after_the_other_are_one_email(platform: Platform) -> None:
+    for index in (3, 4):
+        event = saved_event("queue_blocked")
+        event["detail"]["jobId"] += f":{index}"
+        event["detail"]["statusReason"] = "UNDETERMINED"
+        platform.monitor(event)
+
+    _, body = platform.email()
+    assert "AWS Batch says: UNDETERMINED" in body and "quotas" in body
+
+
+def test_a_job_that_its_queue_will_cancel_is_not_told_of_before(platform: Platform) -> None:
+    event = saved_event("queue_blocked")
+    event["detail"]["statusReason"] = "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY - Service cannot fulfill the capacity"
+
+    assert "skipped" in platform.monitor(event)
+    assert platform.emails() == []

@@ -74,8 +74,10 @@ def test_a_job_that_no_machine_can_hold_waits_and_is_cancelled_in_the_end(queue:
     given_up = queue.submit("exit", "0", queue="impatient", containerOverrides=too_much)
     job = queue.ended(given_up)
     assert job["status"] == "FAILED"
-    assert job["statusReason"].startswith("MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT")
-    assert queue.aws.job(waiting)["status"] == "RUNNABLE"
+    cancelled = "Canceled by JobStateTimeLimit action due to reason: "
+    assert job["statusReason"] == f"{cancelled}MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT"
+    job = queue.aws.job(waiting)
+    assert job["status"] == "RUNNABLE" and job["statusReason"].startswith("MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT -")
     queue.batch.cancel_job(jobId=waiting, reason="too large")
     assert queue.ended(waiting)["statusReason"] == "too large"
 
