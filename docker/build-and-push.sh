@@ -66,7 +66,8 @@ build_and_push() {
   tag=$(version)
   echo "building $repository:$tag"
   # amd64 whatever this machine is: the instance types of both queues are.
-  docker build --platform linux/amd64 --file "$root/docker/$dockerfile.Dockerfile" \
+  # Without attestations, which are images of their own to ECR: its lifecycle rule keeps five.
+  BUILDX_NO_DEFAULT_ATTESTATIONS=1 docker build --platform linux/amd64 --file "$root/docker/$dockerfile.Dockerfile" \
     --tag "$repository:$tag" --tag "$repository:latest" "$root"
   docker push "$repository:$tag" ||
     fail "could not push to $repository: it exists after terraform apply (is PROJECT the project_name of it?)"

@@ -184,11 +184,15 @@ def _download(file: RemoteFile, folder: Path, name: str) -> Download:
 
 
 def _check_disk(size: int, folder: Path) -> None:
-    free = shutil.disk_usage(folder).free
-    if size + DISK_RESERVE <= free:
+    disk = shutil.disk_usage(folder)
+    if size + DISK_RESERVE <= disk.free:
         return
-    gigabytes = f"{size / 1e9:.1f} GB are to be downloaded, {free / 1e9:.1f} GB are free in {folder}"
-    raise InputError("disk_too_small", gigabytes, "Give less input, or set a larger root volume in Terraform")
+    gigabytes = f"{size / 1e9:.1f} GB are to be downloaded, {disk.free / 1e9:.1f} GB of {disk.total / 1e9:.1f} are free"
+    larger = "set a larger root volume in Terraform"
+    if size + DISK_RESERVE <= disk.total:
+        cause = f"{gigabytes} in {folder}: images and other jobs on this machine hold the rest"
+        raise RunnerError("disk_full", cause, f"Publish the message again, or {larger}", retryable=True)
+    raise InputError("disk_too_small", f"{gigabytes} in {folder}", f"Give less input, or {larger}")
 
 
 def _unlistable(uri: str, error: ClientError, kind: Callable[..., RunnerError]) -> RunnerError:

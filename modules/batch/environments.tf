@@ -13,10 +13,11 @@ resource "aws_launch_template" "host" {
     Content-Type: text/x-shellscript; charset="us-ascii"
 
     #!/bin/bash
+    # A container holds its job's files until it is removed, by default three hours after its end.
     cat >> /etc/ecs/ecs.config <<CONFIG
     ECS_ENABLE_SPOT_INSTANCE_DRAINING=true
     ECS_CONTAINER_STOP_TIMEOUT=110s
-    ECS_IMAGE_PULL_BEHAVIOR=prefer-cached
+    ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION=1m
     CONFIG
 
     --==BOUNDARY==--
@@ -76,7 +77,8 @@ resource "aws_batch_compute_environment" "hosts" {
     }
   }
 
-  # Batch ends running jobs 30 minutes after an update unless told otherwise.
+  # For environments that are updated in place, which are those on demand: the provider replaces SPOT_PRICE_CAPACITY_OPTIMIZED
+  # ones whatever changes (hashicorp/terraform-provider-aws#38695). Batch ends running jobs after 30 minutes unless told otherwise.
   update_policy {
     terminate_jobs_on_update      = false
     job_execution_timeout_minutes = 360

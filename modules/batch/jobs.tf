@@ -34,9 +34,10 @@ resource "aws_batch_job_definition" "script" {
       { name = "PROJECT_NAME", value = var.project_name },
     ]
 
-    # An init process passes SIGTERM on and reaps what a script leaves behind.
+    # The runner is process 1, and hides its environment. Docker's init process would not: every stage could read there
+    # where the job role's credentials come from.
     linuxParameters = {
-      initProcessEnabled = true
+      initProcessEnabled = false
       sharedMemorySize   = var.shared_memory_size
     }
 

@@ -115,13 +115,13 @@ data "aws_iam_policy_document" "job" {
     }
   }
 
-  # For the machine type and the price in job.json.
+  # For the machine type and the price in job.json. AWS Batch names its clusters after their compute environments.
   statement {
     sid     = "WhichHostAmIOn"
     actions = ["ecs:DescribeTasks", "ecs:DescribeContainerInstances"]
     resources = [
-      "arn:${data.aws_partition.current.partition}:ecs:${var.aws_region}:${var.account_id}:task/*",
-      "arn:${data.aws_partition.current.partition}:ecs:${var.aws_region}:${var.account_id}:container-instance/*",
+      for kind in ["task", "container-instance"] :
+      "arn:${data.aws_partition.current.partition}:ecs:${var.aws_region}:${var.account_id}:${kind}/*${var.project_name}-ml-*/*"
     ]
   }
 

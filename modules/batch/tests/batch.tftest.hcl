@@ -187,11 +187,21 @@ run "a_reclaimed_host_gives_jobs_time_for_a_checkpoint" {
   assert {
     condition = alltrue([
       for t in aws_launch_template.host : alltrue([
-        for setting in ["ECS_ENABLE_SPOT_INSTANCE_DRAINING=true", "ECS_CONTAINER_STOP_TIMEOUT=110s", "ECS_IMAGE_PULL_BEHAVIOR=prefer-cached"] :
+        for setting in ["ECS_ENABLE_SPOT_INSTANCE_DRAINING=true", "ECS_CONTAINER_STOP_TIMEOUT=110s"] :
         strcontains(base64decode(t.user_data), "\n${setting}\n")
       ])
     ])
     error_message = "Spot gives two minutes: drain at once, and let a container use 110 seconds."
+  }
+
+  assert {
+    condition     = alltrue([for t in aws_launch_template.host : strcontains(base64decode(t.user_data), "\nECS_ENGINE_TASK_CLEANUP_WAIT_DURATION=1m\n")])
+    error_message = "The files of jobs that have ended do not fill the disk of those that come after them."
+  }
+
+  assert {
+    condition     = alltrue([for t in aws_launch_template.host : !strcontains(base64decode(t.user_data), "ECS_IMAGE_PULL_BEHAVIOR")])
+    error_message = "By default ECS looks whether a tag has moved; what runs must be what the dispatcher recorded as the image."
   }
 
   assert {
@@ -346,6 +356,11 @@ run "containers_get_what_the_runner_needs_and_no_privileges" {
   assert {
     condition     = alltrue([for d in aws_batch_job_definition.script : !jsondecode(d.container_properties).privileged && jsondecode(d.container_properties).linuxParameters.sharedMemorySize == 2048])
     error_message = "No privileges, and shared memory for data loaders."
+  }
+
+  assert {
+    condition     = alltrue([for d in aws_batch_job_definition.script : !jsondecode(d.container_properties).linuxParameters.initProcessEnabled])
+    error_message = "A stage could read the job role's credentials in the environment of an init process."
   }
 
   assert {

@@ -107,6 +107,19 @@ run "jobs_mount_only_the_models" {
   }
 }
 
+run "jobs_describe_only_machines_of_the_platforms_clusters" {
+  command = plan
+
+  assert {
+    condition = alltrue([
+      for s in data.aws_iam_policy_document.job.statement :
+      alltrue([for resource in s.resources : endswith(resource, "/*demo-ml-*/*")])
+      if anytrue([for action in s.actions : startswith(action, "ecs:")])
+    ])
+    error_message = "Tasks of other applications carry their secrets in their environment."
+  }
+}
+
 run "nothing_is_allowed_wholesale" {
   command = plan
 

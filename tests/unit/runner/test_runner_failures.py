@@ -144,10 +144,13 @@ def test_a_workspace_that_cannot_be_written_is_said(job: Any) -> None:
 
 
 def test_input_larger_than_the_disk_is_refused_before_it_is_downloaded(job: Any) -> None:
-    free = fetching.shutil.disk_usage(job.folder).free
-    fetching._check_disk(free - fetching.DISK_RESERVE - 2**24, job.folder)
-    with pytest.raises(InputError, match="GB are free"):
-        fetching._check_disk(free, job.folder)
+    disk = fetching.shutil.disk_usage(job.folder)
+    fetching._check_disk(disk.free - fetching.DISK_RESERVE - 2**24, job.folder)
+    with pytest.raises(InputError, match="Give less input"):
+        fetching._check_disk(disk.total, job.folder)
+    with pytest.raises(RunnerError, match="other jobs on this machine") as caught:
+        fetching._check_disk(disk.free, job.folder)
+    assert caught.value.failure.retryable and not isinstance(caught.value, InputError)
 
 
 def test_an_output_that_cannot_be_uploaded_fails_the_job_though_the_script_succeeded(job: Any) -> None:
