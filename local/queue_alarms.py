@@ -1,10 +1,9 @@
-"""CloudWatch alarms on the length of queues. moto stores alarms and never looks at them."""
+"""CloudWatch alarms on what is sent to queues. moto stores alarms and never looks at them."""
 
 from __future__ import annotations
 
 import datetime
 import json
-import math
 import operator
 import threading
 import time
@@ -14,7 +13,7 @@ from typing import Any
 
 from moto.sns.models import sns_backends
 
-METRIC = ("AWS/SQS", "ApproximateNumberOfMessagesVisible")
+METRIC = ("AWS/SQS", "NumberOfMessagesSent")
 POLL_SECONDS = 1.0  # AWS looks once in the alarm's period
 COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "GreaterThanThreshold": operator.gt,
@@ -32,7 +31,6 @@ class QueueAlarms:
         self._sqs = sqs_backend
         self._log = log
         self._hurry = hurry
-        self._breached: dict[str, float] = {}  # when each alarm's threshold was last crossed
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="queue-alarms", daemon=True)
         self._thread.start()
@@ -55,13 +53,9 @@ class QueueAlarms:
         queue = self._sqs.queues.get(dimensions.get("QueueName", ""))
         if (alarm.namespace, alarm.metric_name) != METRIC or queue is None:
             return
-        value = float(queue.approximate_number_of_messages)
-        now = time.monotonic()
-        if COMPARISONS[alarm.comparison_operator](value, alarm.threshold):
-            self._breached[alarm.name] = now
-        # A message that someone reads is invisible for a while; the maximum of a period does not notice.
-        calm = now - self._breached.get(alarm.name, -math.inf) > alarm.period / self._hurry
-        state = "OK" if calm else "ALARM"
+        since = (time.time() - alarm.period / self._hurry) * 1000
+        value = float(sum(int(message.sent_timestamp) > since for message in list(queue._messages)))
+        state = "ALARM" if COMPARISONS[alarm.comparison_operator](value, alarm.threshold) else "OK"
         if state == alarm.state_value:
             return
         old = alarm.state_value

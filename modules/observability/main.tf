@@ -25,15 +25,16 @@ locals {
 resource "aws_cloudwatch_metric_alarm" "dead_letters" {
   for_each = local.dead_letter_queues
 
+  # What is sent, not what lies there: refused messages stay for days, and an alarm that is on already tells of nothing new.
   alarm_name          = "${each.value.queue}-not-empty"
   alarm_description   = "${each.value.meaning} Read it: aws sqs receive-message --region ${var.aws_region} --queue-url $(aws sqs get-queue-url --region ${var.aws_region} --queue-name ${each.value.queue} --output text)"
   namespace           = "AWS/SQS"
-  metric_name         = "ApproximateNumberOfMessagesVisible"
+  metric_name         = "NumberOfMessagesSent"
   dimensions          = { QueueName = each.value.queue }
-  statistic           = "Maximum"
+  statistic           = "Sum"
   comparison_operator = "GreaterThanThreshold"
   threshold           = 0
-  period              = 60
+  period              = 300
   evaluation_periods  = 1
   treat_missing_data  = "notBreaching"
   alarm_actions       = [var.notification_topic_arn]

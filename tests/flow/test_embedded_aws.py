@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from local.embedded_aws import EmbeddedAWS
 
 pytestmark = pytest.mark.flow
 
+EVENTS = Path(__file__).parents[1] / "events"
 Script = Callable[..., dict[str, Any]]
 
 # Exits as a stage does that was told to stop: a checkpoint written, 75.
@@ -205,20 +207,35 @@ def test_a_message_that_the_function_cannot_handle_ends_in_the_dead_letter_queue
     platform.wait_until(lambda: invocations(platform, name, attributes["RequestID"]) == 3, what="three invocations")
 
 
-def test_a_monitor_queue_that_is_not_empty_sends_an_email_once(platform: EmbeddedAWS) -> None:
-    url = platform.outputs["monitor_dlq_url"]
-    platform.client("sqs").send_message(QueueUrl=url, MessageBody="{}")
-    email = platform.wait_for_email("ml-monitor-dlq-not-empty")
-    assert email.subject.startswith("ALARM")
-    assert "aws sqs receive-message" in email.body
-    platform.client("sqs").purge_queue(QueueUrl=url)
-    alarms = platform.client("cloudwatch")
+def test_a_queue_that_is_blocked_sends_an_email(platform: EmbeddedAWS) -> None:
+    """The event is saved, as the embedded AWS's queues are never blocked: how it reaches people is real."""
+    event = json.loads((EVENTS / "queue_blocked.json").read_text())
+    name = platform.outputs["ml_gpu_job_queue"]
+    (queue,) = platform.client("batch").describe_job_queues(jobQueues=[name])["jobQueues"]
+    detail = json.dumps({**event["detail"], "jobQueue": queue["jobQueueArn"]})
+    entry = {"Source": event["source"], "DetailType": event["detail-type"], "Detail": detail}
+    platform.client("events").put_events(Entries=[entry])
+    email = platform.wait_for_email("cannot start")
+    assert "aws batch terminate-job" in email.body
+
+
+def test_each_letter_in_the_monitors_queue_sends_an_email_also_where_earlier_ones_lie(platform: EmbeddedAWS) -> None:
+    alarm, alarms = f"{platform.project_name}-ml-monitor-dlq-not-empty", platform.client("cloudwatch")
+
+    def told() -> int:
+        return sum(alarm in email.subject for email in platform.emails())
 
     def calm() -> bool:
-        found = alarms.describe_alarms(AlarmNames=[f"{platform.project_name}-ml-monitor-dlq-not-empty"])
-        return bool(found["MetricAlarms"][0]["StateValue"] == "OK")
+        return bool(alarms.describe_alarms(AlarmNames=[alarm])["MetricAlarms"][0]["StateValue"] == "OK")
 
-    platform.wait_until(calm, what="the alarm to be over")
+    url = platform.outputs["monitor_dlq_url"]
+    for letters in (1, 2):
+        platform.client("sqs").send_message(QueueUrl=url, MessageBody="{}")
+        platform.wait_until(lambda letters=letters: told() == letters, what="the alarm's e-mail")
+        platform.wait_until(calm, what="the alarm to be over, with the letter still there")
+    email = platform.wait_for_email(alarm)
+    assert email.subject.startswith("ALARM") and "aws sqs receive-message" in email.body
+    platform.client("sqs").purge_queue(QueueUrl=url)
 
 
 def dead_letter(platform: EmbeddedAWS, text: str) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ variables {
   monitor_dlq_name       = "demo-ml-monitor-dlq"
 }
 
-run "the_first_dead_letter_sends_an_email" {
+run "a_dead_letter_sends_an_email" {
   command = plan
 
   assert {
@@ -26,8 +26,8 @@ run "the_first_dead_letter_sends_an_email" {
   }
 
   assert {
-    condition     = alltrue([for alarm in aws_cloudwatch_metric_alarm.dead_letters : alarm.metric_name == "ApproximateNumberOfMessagesVisible" && alarm.treat_missing_data == "notBreaching"])
-    error_message = "SQS stops reporting idle queues, and that is no alarm."
+    condition     = alltrue([for alarm in aws_cloudwatch_metric_alarm.dead_letters : alarm.metric_name == "NumberOfMessagesSent" && alarm.statistic == "Sum" && alarm.treat_missing_data == "notBreaching"])
+    error_message = "The second letter is told of as well as the first, which may lie there for days; an idle queue reports nothing, and that is no alarm."
   }
 
   assert {
