@@ -20,7 +20,7 @@ import torch
 from splatkit.errors import StageError, input_error
 from splatkit.formats.ply import write_ply
 from splatkit.options import read_options
-from splatkit.stage import Progress, run_stage
+from splatkit.stage import Progress, checkpoint_folder, run_stage
 from splatkit.train.backend import Backend, choose_backend, out_of_memory, require_device
 from splatkit.train.checkpoint import fingerprint, load_checkpoint
 from splatkit.train.evaluation import LPIPS_FILE, Score, load_lpips, mean_scores, score_views
@@ -154,7 +154,8 @@ def trained(
     if len(training.train_views) < 2:
         fix = "Give --hold-out-every 0 to train on all photos, or take more of them."
         raise input_error("too_few_views", f"{len(training.train_views)} photos are left to train on", fix)
-    folder, identity = checkpoint_folder(options), fingerprint(scene, options)
+    folder = checkpoint_folder(options.output_dir, options.checkpoint_dir)
+    identity = fingerprint(scene, options)
     resume(training, folder, identity, progress)
     with full_gpu(lambda: training.count * ranks.count):
         optimise(training, folder, identity, progress)
@@ -193,18 +194,14 @@ class Silence(Progress):
         pass
 
 
-def checkpoint_folder(options: TrainOptions) -> Path:
-    out = options.output_dir.resolve()  # --output-dir . has no name
-    return options.checkpoint_dir or out.parent / f"{out.name}.checkpoint"
-
-
 def conclude(training: Training, options: TrainOptions, photos: PhotoCache, progress: Progress) -> dict[str, Any]:
     """Writes everything, then judges it. A full GPU costs what it was full for, not the splat."""
     folder = options.output_dir
     training.release()
     splats = to_splats(training.values, training.scene.frame, options.antialiased, options.backdrop == "white")
     if not len(splats):
-        raise diverged(training, DivergedError("no Gaussian is left"), checkpoint_folder(options))
+        checkpoint = checkpoint_folder(options.output_dir, options.checkpoint_dir)
+        raise diverged(training, DivergedError("no Gaussian is left"), checkpoint)
     write_ply(folder / "splat.ply", splats)
     if warning := too_coarse(splats):
         progress.say(f"{warning}: see Limits in docs/guides/train.md")

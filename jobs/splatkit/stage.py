@@ -124,6 +124,12 @@ def run_stage(stage: str, output_dir: Path, work: Callable[[], dict[str, Any]]) 
     return code
 
 
+def checkpoint_folder(output_dir: Path, checkpoint_dir: Path | None) -> Path:
+    """Where a run leaves what the next one goes on from: beside the output, unless told otherwise."""
+    out = output_dir.resolve()  # --output-dir . has no name
+    return checkpoint_dir or out.parent / f"{out.name}.checkpoint"
+
+
 def write_json(path: Path, content: Any) -> None:
     """Written beside and renamed, so that a reader never sees half a file."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")

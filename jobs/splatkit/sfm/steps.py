@@ -24,7 +24,7 @@ from splatkit.sfm.options import MIN_PHOTOS, SfmOptions
 from splatkit.sfm.patches import align_observations
 from splatkit.sfm.photos import LeftOut, Photo, collect
 from splatkit.sfm.rotation import share_turned_of_matches
-from splatkit.stage import Progress
+from splatkit.stage import Progress, checkpoint_folder
 
 MAX_CHANGE = 1.5  # times the error before; an adjustment that ends worse is not taken
 SCREENED_BY = 1000  # of the largest features; pairs that have few of them in common are not compared in full
@@ -88,8 +88,7 @@ def open_database(run: Run, photos: list[Photo], groups: list[CameraGroup]) -> C
         "pycolmap": version("pycolmap"),
         **options.feature_settings,
     }
-    beside = options.output_dir.with_name(f"{options.output_dir.resolve().name}.checkpoint")
-    checkpoint = Checkpoint(options.checkpoint_dir or beside, fingerprint)
+    checkpoint = Checkpoint(checkpoint_folder(options.output_dir, options.checkpoint_dir), fingerprint)
     if checkpoint.restore(run.database):
         run.progress.say(
             f"going on from a checkpoint: {count_rows(run.database, 'descriptors')} photos and "

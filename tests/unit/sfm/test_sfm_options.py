@@ -8,6 +8,8 @@ from sfm import SfmOptions
 
 from splatkit.errors import INPUT_ERROR, StageError
 from splatkit.options import read_options
+from splatkit.sfm.steps import Run, open_database
+from splatkit.stage import Progress
 
 FOLDERS = {"INPUT_DIR": "/in", "OUTPUT_DIR": "/out"}
 
@@ -57,3 +59,24 @@ def test_help_has_a_text_for_every_option(capsys: pytest.CaptureFixture[str]) ->
     for name in SfmOptions.__dataclass_fields__:
         after = told.split(f"  --{name.replace('_', '-')} ")[1]
         assert len(after.split("  --")[0].split()) > 3, name
+
+
+@pytest.mark.parametrize(
+    ("output", "told", "expected"),
+    [
+        (".", "", "out.checkpoint"),
+        (".", "elsewhere", "out/elsewhere"),
+        ("..", "", "../base.checkpoint"),
+        ("scene", "", "out/scene.checkpoint"),
+    ],
+)
+def test_the_checkpoint_lies_beside_any_output_folder_or_where_it_is_told(
+    output: str, told: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "base" / "out"
+    here.mkdir(parents=True)
+    monkeypatch.chdir(here)
+    options = SfmOptions(input_dir=tmp_path, output_dir=Path(output), checkpoint_dir=Path(told) if told else None)
+    run = Run(options, tmp_path, Progress("sfm", tmp_path, {}), tmp_path / "log")
+    open_database(run, [], [])
+    assert (here.parent / expected).is_dir()
