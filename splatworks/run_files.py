@@ -8,6 +8,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from job_facts import is_report_of
+
 from splatworks.platform import CONNECTIONS, Platform
 from splatworks.run_states import ENDED, FAILED, FORGOTTEN, RUNNING, SUCCEEDED, UNSENT, Stage
 
@@ -50,12 +52,14 @@ def files_of_stage(platform: Platform, stage: Stage, old: bool) -> Stage:
         name: read_json(platform, f"{stage.output_prefix}{name}.json")
         for name in (("progress",) if stage.status == RUNNING else ("job", "result"))
     }
-    report = found.get("job", {})
+    report, result = found.get("job", {}), found.get("result", {})
+    if stage.job_id and not is_report_of(report, stage.job_id, stage.attempts):
+        report, result = {}, {}  # an earlier attempt's: the last one died before it could write its own
     if stage.status == UNSENT and report:  # Batch has forgotten the job
         stage = replace(stage, status=_ended(report))
     elif stage.status == UNSENT and old:
         stage = replace(stage, status=FORGOTTEN)
-    return replace(stage, progress=found.get("progress", {}), report=report, result=found.get("result", {}))
+    return replace(stage, progress=found.get("progress", {}), report=report, result=result)
 
 
 def _forgotten_array(platform: Platform, stage: Stage) -> Stage:

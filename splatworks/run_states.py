@@ -30,6 +30,7 @@ class Stage:
     output_prefix: str = ""
     reused_from: str = ""
     log_streams: tuple[str, ...] = ()  # one per attempt
+    attempts: int = 0  # that have ended
     exit_code: int | None = None
     progress: dict[str, Any] = field(default_factory=dict)  # progress.json
     report: dict[str, Any] = field(default_factory=dict)  # job.json

@@ -112,7 +112,7 @@ def _stage(job: dict[str, Any], name: str) -> Stage:
         job_id=job["jobId"],
         job_name=job["jobName"],
         queue=job.get("jobQueue", ""),
-        reason=job.get("statusReason") or "",
+        reason=_reason(job),
         created=_seconds(job.get("createdAt")),
         started=_seconds(job.get("startedAt")),
         stopped=_seconds(job.get("stoppedAt")),
@@ -120,6 +120,7 @@ def _stage(job: dict[str, Any], name: str) -> Stage:
         counts=array.get("statusSummary") or {},
         output_prefix=environment.get("OUTPUT_PREFIX", ""),
         log_streams=_log_streams(job),
+        attempts=len(job.get("attempts") or []),
         exit_code=container.get("exitCode"),
     )
 
@@ -127,6 +128,12 @@ def _stage(job: dict[str, Any], name: str) -> Stage:
 def _status(status: str, counts: dict[str, int]) -> str:
     begun = any(counts.get(each) for each in ("STARTING", RUNNING, SUCCEEDED, FAILED))
     return RUNNING if begun and status not in ENDED else status
+
+
+def _reason(job: dict[str, Any]) -> str:
+    """Of a container that was killed ECS says more than Batch, to which every one has just exited."""
+    said = (job.get("container") or {}).get("reason") if job["status"] == FAILED else ""
+    return said or job.get("statusReason") or ""
 
 
 def _log_streams(job: dict[str, Any]) -> tuple[str, ...]:

@@ -148,7 +148,12 @@ def read_files(job: Job, bucket: str) -> JobFacts:
 def read_report(job: Job, bucket: str, name: str) -> dict[str, Any]:
     """Empty where an earlier attempt wrote it, and the last one died before it could."""
     report = read_json(bucket, job.output_prefix and f"{job.output_prefix}{name}")
-    return report if report.get("job_id") == job.id and report.get("attempt", 0) == len(job.attempts) else {}
+    return report if is_report_of(report, job.id, len(job.attempts)) else {}
+
+
+def is_report_of(report: dict[str, Any], job_id: str, attempts: int) -> bool:
+    """Whether the last of a job's attempts wrote it; `attempts` is how many there were."""
+    return report.get("job_id") == job_id and report.get("attempt", 0) == attempts
 
 
 def _attempt(attempt: dict[str, Any]) -> Attempt:

@@ -43,6 +43,12 @@ def put_run(deployed: Any, **of_stages: dict[str, Any]) -> None:
     deployed.put(f"{PREFIX}run.json", {"version": 1, "run_id": RUN, "message": message, "stages": stages})
 
 
+def put_report(deployed: Any, stage: str, job_id: str, attempt: int = 1, **more: Any) -> None:
+    """job.json, whose job has ended after so many attempts."""
+    deployed.put(f"{PREFIX}{stage}/job.json", {"job_id": job_id, "attempt": attempt, **more})
+    next(job for job in deployed.batch.jobs if job["jobId"] == job_id).setdefault("attempts", [{}] * attempt)
+
+
 def test_jobs_of_one_chain_are_one_run_and_progress_is_shown(deployed: Any, splatworks: Splatworks) -> None:
     now = int(time.time() * 1000)
     add_pipeline(deployed, "SUCCEEDED", "RUNNING", "PENDING", startedAt=now - 30_000)
@@ -90,10 +96,10 @@ def test_nothing_to_show_is_told_with_what_to_do(deployed: Any, splatworks: Spla
 
 
 def test_one_run_tells_its_stages_and_why_it_failed(deployed: Any, splatworks: Splatworks) -> None:
-    add_pipeline(deployed, "FAILED", "FAILED", "FAILED", statusReason="Dependent Job failed")
+    sfm, *_ = add_pipeline(deployed, "FAILED", "FAILED", "FAILED", statusReason="Dependent Job failed")
     put_run(deployed)
     error = {"cause": "2 usable photos\x1b[2J, at least 3 are needed", "fix": "Take more photos"}
-    deployed.put(f"{PREFIX}sfm/job.json", {"ended": "input_error", "error": error, "cost": {"usd": 0.0123}})
+    put_report(deployed, "sfm", sfm, ended="input_error", error=error, cost={"usd": 0.0123})
     deployed.put(f"{PREFIX}sfm/result.json", {"status": "input_error", "metrics": {"photos": 2}})
     ended = splatworks("status", RUN)
     assert ended.code == 0, ended.err
@@ -103,6 +109,27 @@ def test_one_run_tells_its_stages_and_why_it_failed(deployed: Any, splatworks: S
     assert "photos 2, 0.0123 USD" in ended.out
     assert ended.out.count("not started") == 2
     assert f"s3://demo-output/{PREFIX}" in ended.out
+
+
+@pytest.mark.parametrize("earlier", [{"attempt": 1}, {"job_id": "00000000-0000-0000-0000-000000000009"}, {}])
+def test_the_report_of_an_earlier_attempt_or_job_is_not_taken_for_the_last_ones(
+    deployed: Any, splatworks: Splatworks, earlier: dict[str, Any]
+) -> None:
+    job_id, *_ = add_pipeline(deployed, "FAILED", "FAILED", "FAILED", statusReason="Dependent Job failed")
+    put_run(deployed)
+    killed = {"exitCode": 137, "reason": "OutOfMemoryError: Container killed due to memory usage"}
+    deployed.batch.jobs[0]["statusReason"] = "Essential container in task exited"
+    deployed.batch.jobs[0]["attempts"] = [{"container": {"exitCode": 75}}, {"container": killed}]
+    deployed.batch.jobs[0]["container"] |= killed
+    error = {"cause": "the machine was taken back (attempt 1)", "fix": "Nothing"}
+    deployed.put(f"{PREFIX}sfm/result.json", {"error": error, "metrics": {"photos": 2}})
+    put_report(deployed, "sfm", job_id, attempt=2, ended="failed", error=error)
+    assert "Why:    the machine was taken back (attempt 1)" in splatworks("status", RUN).out
+    report = {"job_id": job_id, "ended": "interrupted", "error": error, **earlier}
+    deployed.put(f"{PREFIX}sfm/job.json", report)
+    told = splatworks("status", RUN).out
+    assert "Why:    OutOfMemoryError: Container killed due to memory usage" in told
+    assert "photos 2" not in told
 
 
 def test_the_beginning_of_an_id_and_a_job_id_are_enough(deployed: Any, splatworks: Splatworks) -> None:
@@ -358,11 +385,13 @@ def test_what_a_terminal_shows_is_one_line_per_stage(deployed: Any) -> None:
 
 
 def test_the_json_of_a_run_holds_what_stages_left(deployed: Any, splatworks: Splatworks) -> None:
-    add_pipeline(deployed, "SUCCEEDED", "SUCCEEDED", "SUCCEEDED")
+    _, job_id, _ = add_pipeline(deployed, "SUCCEEDED", "SUCCEEDED", "SUCCEEDED")
     put_run(deployed)
+    put_report(deployed, "train", job_id, ended="done")
     deployed.put(f"{PREFIX}train/result.json", {"metrics": {"psnr": 27.5}})
-    deployed.put(f"{PREFIX}train/job.json", b"not json")
-    train = splatworks("status", RUN, "--json").json["stages"][1]
+    deployed.put(f"{PREFIX}compress/job.json", b"not json")
+    _, train, compress = splatworks("status", RUN, "--json").json["stages"]
     assert train["result"] == {"metrics": {"psnr": 27.5}}
-    assert train["job"] == {}
+    assert train["job"]["ended"] == "done"
+    assert compress["job"] == {}
     assert json.dumps(train["fraction"]) == "1.0"
