@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from email_text import duration
+from job_facts import as_object
 from rich.console import Console, Group, RenderableType
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -135,7 +136,7 @@ def _stage_row(stage: Stage) -> Row:
 def _time(stage: Stage) -> str:
     if stage.seconds is not None:
         return duration(stage.seconds)
-    seconds = (stage.report.get("seconds") or {}).get("total")
+    seconds = as_object(stage.report.get("seconds")).get("total")
     return duration(seconds) if isinstance(seconds, int | float) and stage.status != REUSED else ""
 
 
@@ -151,11 +152,9 @@ def _message(stage: Stage) -> str:
 
 
 def _facts(stage: Stage) -> str:
-    metrics = stage.result.get("metrics")
-    known = metrics if isinstance(metrics, dict) else {}
+    known = as_object(stage.result.get("metrics"))
     words = [f"{name} {_number(known[name])}" for name in METRICS if isinstance(known.get(name), int | float)]
-    cost = stage.report.get("cost")
-    usd = cost.get("usd") if isinstance(cost, dict) else None
+    usd = as_object(stage.report.get("cost")).get("usd")
     spent = [f"{usd:.4f} USD"] if isinstance(usd, int | float) else []
     return ", ".join([*words[:METRICS_SHOWN], *spent])
 
@@ -168,7 +167,7 @@ def _lines_below(run: Run, bucket: str) -> list[str]:
     lines = []
     failed = next((stage for stage in run.stages if stage.status == FAILED), None)
     if failed:
-        error = failed.report.get("error") or failed.result.get("error") or {}
+        error = as_object(failed.report.get("error")) or as_object(failed.result.get("error"))
         lines.append(f"Why:    {one_row(error.get('cause') or failed.reason or 'Batch gives no reason')}")
         if error.get("fix"):
             lines.append(f"To do:  {one_row(error['fix'])}")

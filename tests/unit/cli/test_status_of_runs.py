@@ -111,6 +111,20 @@ def test_one_run_tells_its_stages_and_why_it_failed(deployed: Any, splatworks: S
     assert f"s3://demo-output/{PREFIX}" in ended.out
 
 
+@pytest.mark.parametrize("odd", ["no luck", 7, ["no", "luck"], True])
+def test_files_of_odd_shape_keep_nothing_from_being_told(deployed: Any, splatworks: Splatworks, odd: Any) -> None:
+    job_id, *_ = add_pipeline(deployed, "FAILED", "FAILED", "FAILED", statusReason="Dependent Job failed")
+    deployed.batch.jobs[0] |= {"startedAt": None, "statusReason": "it was stopped"}
+    put_run(deployed)
+    put_report(deployed, "sfm", job_id, ended="failed", seconds=odd, cost=odd)
+    deployed.put(f"{PREFIX}sfm/result.json", {"error": odd, "metrics": odd})
+    ended = splatworks("status", RUN)
+    assert (ended.code, "Why:    it was stopped" in ended.out) == (0, True)
+    put_report(deployed, "sfm", job_id, error=odd)
+    deployed.put(f"{PREFIX}sfm/result.json", {"error": {"cause": ["no", "luck"], "fix": 7}})
+    assert "To do:  7" in splatworks("status", RUN).out
+
+
 @pytest.mark.parametrize("earlier", [{"attempt": 1}, {"job_id": "00000000-0000-0000-0000-000000000009"}, {}])
 def test_the_report_of_an_earlier_attempt_or_job_is_not_taken_for_the_last_ones(
     deployed: Any, splatworks: Splatworks, earlier: dict[str, Any]
