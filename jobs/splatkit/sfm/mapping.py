@@ -14,7 +14,18 @@ from splatkit.sfm.geometry_facts import focal_drift, mean_error
 Mapper = Literal["auto", "global", "incremental"]
 MIN_POINTS = 10  # of photos that only turned, COLMAP may make cameras without a point
 GOOD_SHARE = 0.9  # of the connected photos; below it the other mapper is tried too
-FOCAL_DRIFT = 1.6  # times EXIF's; beyond it the other mapper is tried too
+
+
+@dataclass(frozen=True)
+class FocalPriors:
+    """What EXIF says of the focal lengths, and how far a model may lie from it."""
+
+    pixels: Mapping[str, float]  # by photo name, for those that tell
+    max_drift: float  # times longer or shorter; beyond it a model is taken for bent
+
+    def fit(self, model: pycolmap.Reconstruction) -> bool:
+        drift = focal_drift(model, self.pixels)
+        return drift is None or drift <= self.max_drift
 
 
 @dataclass(frozen=True)
@@ -33,14 +44,14 @@ def map_photos(
     mapper: Mapper,
     request: dict[str, Any],
     connected: int,
-    priors: Mapping[str, float],
+    priors: FocalPriors,
     log: Path,
     say: Callable[[str], None],
     on_progress: Callable[[int, int], None],
 ) -> Model | None:
     """The best model, or None when no photos fit together.
 
-    connected: photos in the largest part of the match graph. priors: EXIF focal in pixels by photo name.
+    connected: photos in the largest part of the match graph.
     Global mapping goes first: on three real sets it took a third less time than incremental mapping or as much, and
     kept whole what that split in two. What the largest model leaves out is offered to it once more.
     """
@@ -58,9 +69,8 @@ def map_photos(
             say(f"{method} mapping fitted no photos together")
             continue
         models.append(model)
-        drift = focal_drift(model.reconstruction, priors)
         say(f"{method} mapping: {len(model.registered)} photos, {mean_error(model.reconstruction):.2f} px")
-        if len(model.registered) >= GOOD_SHARE * connected and (drift is None or drift <= FOCAL_DRIFT):
+        if len(model.registered) >= GOOD_SHARE * connected and priors.fit(model.reconstruction):
             break
     best = max(models, key=lambda model: _rank(model, priors), default=None)
     if best is None or len(best.registered) >= connected:
@@ -71,7 +81,7 @@ def map_photos(
 def _with_the_rest(
     model: Model,
     request: dict[str, Any],
-    priors: Mapping[str, float],
+    priors: FocalPriors,
     log: Path,
     say: Callable[[str], None],
     on_progress: Callable[[int, int], None],
@@ -128,6 +138,5 @@ def largest_model(method: str, folder: Path) -> Model | None:
     return Model(method, found[0], tuple(others))
 
 
-def _rank(model: Model, priors: Mapping[str, float]) -> tuple[bool, int, float]:
-    drift = focal_drift(model.reconstruction, priors)
-    return (drift is None or drift <= FOCAL_DRIFT, len(model.registered), -mean_error(model.reconstruction))
+def _rank(model: Model, priors: FocalPriors) -> tuple[bool, int, float]:
+    return priors.fit(model.reconstruction), len(model.registered), -mean_error(model.reconstruction)

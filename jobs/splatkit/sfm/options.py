@@ -45,7 +45,8 @@ class SfmOptions:
     min_angle: float = 2.0  # gate: degrees between the views of a point, median
     max_forward: float = 0.95  # gate: share of the way between neighbours that leads straight ahead, median
     max_turned: float = 0.8  # gate: share of the pairs of photos that differ by a rotation alone
-    max_focal_drift: float = 1.6  # gate: times longer or shorter than EXIF says
+    # gate: times longer or shorter than EXIF says; the mapper too takes a model beyond it for bent
+    max_focal_drift: float = 1.6
     max_field_of_view: float = 130.0  # gate: degrees along the longer side
     max_gps_residual: float = 10.0  # gate: metres, median
     # gate: what a motion while a photo is read out explains of its error, in thousandths of its longer side, median

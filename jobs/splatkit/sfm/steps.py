@@ -18,7 +18,7 @@ from splatkit.sfm.colmap import StepError, run_step, usable_threads
 from splatkit.sfm.database import Checkpoint, count_rows, known_focals, verified_pairs
 from splatkit.sfm.exif import Position
 from splatkit.sfm.gates import MOVE_SIDEWAYS, TURNED
-from splatkit.sfm.mapping import Model, map_photos, mean_error
+from splatkit.sfm.mapping import FocalPriors, Model, map_photos, mean_error
 from splatkit.sfm.matching import Graph, Pair, Plan, components, plan_pairs, repair_pairs, tried_enough
 from splatkit.sfm.options import MIN_PHOTOS, SfmOptions
 from splatkit.sfm.patches import align_observations
@@ -167,7 +167,7 @@ def build_model(run: Run, photos: list[Photo], graph: Graph, focals: Mapping[str
         run.options.mapper,
         request,
         connected,
-        focals,
+        FocalPriors(focals, run.options.max_focal_drift),
         run.log,
         run.progress.say,
         lambda done, total: run.progress.update(done, total, "placing cameras"),
