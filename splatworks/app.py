@@ -19,7 +19,7 @@ from splatworks.local_run import LocalJob, existing, run_local
 from splatworks.local_script import script_files
 from splatworks.local_verdict import email_text
 from splatworks.logs import show_logs
-from splatworks.message_options import MessageOptions, takes_message_options
+from splatworks.message_options import MessageOptions, options_on_command_line, takes_message_options
 from splatworks.plan_view import as_json as plan_as_json
 from splatworks.plan_view import show_plan
 from splatworks.plans import plan_run
@@ -163,6 +163,7 @@ def status(
 @app.command()
 @takes_message_options
 def plan(
+    context: typer.Context,
     options: MessageOptions,
     project: ProjectOption = DEFAULT_PROJECT,
     file: Annotated[
@@ -172,9 +173,8 @@ def plan(
     machine_readable: JsonOption = False,
 ) -> None:
     """What a message would run, on what, how long and for how much; submits nothing, writes nothing."""
-    if file is not None and options.locations:
-        raise Problem("--file and INPUT cannot both be.", "The file names its input itself.")
     if file is not None:
+        _refuse_beside_file(context, options)
         request, locations = messages.read_request(file), []
     else:
         locations = messages.locate(options)
@@ -298,6 +298,16 @@ def run_local_script(
     subject, body = email_text(ended)
     tell(f"\nThe e-mail would say:\n\n{subject}\n\n{body}\n\nIts output and job.json: {job.output}")
     raise typer.Exit(ended.exit_code)
+
+
+def _refuse_beside_file(context: typer.Context, options: MessageOptions) -> None:
+    if options.locations:
+        raise Problem("--file and INPUT cannot both be.", "The file names its input itself.")
+    if given := options_on_command_line(context):
+        raise Problem(
+            f"--file cannot go with {', '.join(given)}.",
+            "The file is the whole message: leave them out, or say it in the file.",
+        )
 
 
 def _confirm(question: str) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Annotated, Any, get_type_hints
 
 import typer
+from typer.core import TyperOption
 
 PIPELINE = "The pipeline"
 SCRIPT = "A script of yours"
@@ -120,6 +121,14 @@ class MessageOptions:
             help="Two messages of one id start one run (default: a new id).", rich_help_panel=LABELS, show_default=False
         ),
     ] = None
+
+
+def options_on_command_line(context: typer.Context) -> list[str]:
+    """Those of MessageOptions, as they are written there; what an environment variable gave is none of them."""
+    names = {each.name for each in fields(MessageOptions)}
+    options = [each for each in context.command.params if isinstance(each, TyperOption) and each.name in names]
+    sources = {option.opts[0]: context.get_parameter_source(option.name or "") for option in options}
+    return [option for option, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
 
 
 def takes_message_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -196,6 +196,19 @@ def test_a_message_that_is_written_already_is_planned(
     assert "cannot both be" in splatworks("plan", scene, "--file", file).err
 
 
+def test_options_beside_a_written_message_are_refused_and_not_ignored(
+    deployed: Any, splatworks: Splatworks, scene: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPLATWORKS_USER", "ann")  # of the shell, and of no message in particular
+    file = tmp_path / "message.json"
+    file.write_text(json.dumps({"trigger_type": "splat_pipeline", "data": {"input": scene}}))
+    assert splatworks("plan", "--file", file, "--project", "demo", "--json").code == 0
+    options = ["--preset", "high", "--max-cost", "0", "--set", "train.seed=1", "--fresh", "--user", "ann"]
+    ended = splatworks("plan", "--file", file, *options)
+    assert (ended.code, ended.out) == (2, "")
+    assert "--file cannot go with --preset, --fresh, --set, --max-cost, --user." in ended.err
+
+
 @pytest.mark.parametrize(
     ("options", "data"),
     [
