@@ -111,14 +111,42 @@ def tried_enough(graph: Graph, planned: Iterable[Pair]) -> set[Pair]:
 
 
 def repair_pairs(parts: Sequence[Sequence[int]], tried: Iterable[Pair], count: int) -> list[Pair]:
-    """Untried pairs across the parts, evenly chosen when they are too many: the fallback when the graph falls apart."""
-    part_of = {index: number for number, part in enumerate(parts) for index in part}
-    known = set(tried)
-    across = [p for p in combinations(range(count), 2) if part_of[p[0]] != part_of[p[1]] and p not in known]
-    limit = MAX_REPAIR_PAIRS_PER_PHOTO * count
-    if len(across) <= limit:
-        return across
-    return [across[i] for i in np.linspace(0, len(across) - 1, limit).round().astype(int)]
+    """Untried pairs across the parts, evenly chosen when they are too many: the fallback when the graph falls apart.
+
+    In order, as if chosen from the list of them all, which would take memory by the square of the photos.
+    """
+    part_of = np.zeros(count, dtype=int)
+    for number, part in enumerate(parts):
+        part_of[list(part)] = number
+    known = _seconds_by_first((i, j) for i, j in set(tried) if i < j and part_of[i] != part_of[j])
+    ends = np.cumsum(_later_in_other_parts(parts, count) - [len(known.get(i, ())) for i in range(count)])
+    limit, total = MAX_REPAIR_PAIRS_PER_PHOTO * count, int(ends[-1]) if count else 0
+    chosen = np.arange(total) if total <= limit else np.linspace(0, total - 1, limit).round().astype(int)
+    pairs: list[Pair] = []
+    for i, ranks in enumerate(np.split(chosen, np.searchsorted(chosen, ends))[:count]):
+        if len(ranks):
+            fits = part_of != part_of[i]
+            fits[: i + 1] = False
+            fits[known.get(i, [])] = False
+            others = np.flatnonzero(fits)
+            first = ends[i] - len(others)  # the rank, among all pairs, of the first of this photo
+            pairs += [(i, j) for j in others[ranks - first].tolist()]
+    return pairs
+
+
+def _later_in_other_parts(parts: Sequence[Sequence[int]], count: int) -> np.ndarray:
+    """Of each photo, how many after it lie in other parts."""
+    later = np.arange(count)[::-1].copy()
+    for part in parts:
+        later[sorted(part)] -= np.arange(len(part))[::-1]
+    return later
+
+
+def _seconds_by_first(pairs: Iterable[Pair]) -> dict[int, list[int]]:
+    seconds: dict[int, list[int]] = {}
+    for first, second in pairs:
+        seconds.setdefault(first, []).append(second)
+    return seconds
 
 
 def _ordered(i: int, j: int) -> Pair:

@@ -1,5 +1,6 @@
 """The decisions of sfm.py one by one: pairs, cameras, frames, gates."""
 
+import tracemalloc
 from dataclasses import replace
 from itertools import combinations, pairwise
 from pathlib import Path
@@ -7,9 +8,12 @@ from pathlib import Path
 import numpy as np
 import pycolmap
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from sfm import SfmOptions
 
+from splatkit.sfm import matching
 from splatkit.sfm.cameras import camera_groups, focal_prior
 from splatkit.sfm.colmap_steps import CONTRASTS, _contrasts, _worth_it
 from splatkit.sfm.exif import ExifFacts, Position, read_exif
@@ -100,6 +104,35 @@ def test_joining_pairs_stay_bounded_on_large_sets() -> None:
     parts = [list(range(500)), list(range(500, 1000))]
     more = repair_pairs(parts, [], 1000)
     assert len(set(more)) == 60_000 and all(i < 500 <= j for i, j in more)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.data())
+def test_joining_pairs_are_those_of_the_list_of_all(data: st.DataObject) -> None:
+    count, per_photo = data.draw(st.integers(1, 30)), data.draw(st.integers(1, 16))
+    photos = st.integers(0, count - 1)
+    parts = components(count, data.draw(st.lists(st.tuples(photos, photos), max_size=40)))
+    tried = data.draw(st.lists(st.tuples(photos, photos), max_size=200))
+    part_of = {index: number for number, part in enumerate(parts) for index in part}
+    listed = [(i, j) for i, j in combinations(range(count), 2) if part_of[i] != part_of[j] and (i, j) not in tried]
+    if len(listed) > per_photo * count:
+        listed = [listed[i] for i in np.linspace(0, len(listed) - 1, per_photo * count).round().astype(int)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(matching, "MAX_REPAIR_PAIRS_PER_PHOTO", per_photo)
+        assert repair_pairs(parts, tried, count) == listed
+
+
+def test_joining_pairs_take_memory_by_the_photo_not_by_its_square() -> None:
+    def peak(count: int) -> int:
+        parts, tried = [list(range(0, count, 2)), list(range(1, count, 2))], [(i, i + 1) for i in range(count - 1)]
+        tracemalloc.start()
+        try:
+            assert len(repair_pairs(parts, tried, count)) == 60 * count
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    assert peak(4000) < 2.5 * peak(2000)
 
 
 # Cameras
