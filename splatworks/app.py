@@ -119,8 +119,8 @@ def message(options: MessageOptions) -> None:
     locations = messages.locate(options)
     print(json.dumps(messages.compose(options, locations), indent=2, ensure_ascii=False))
     for location in locations:
-        if location.local:
-            tell(f"Upload first: aws s3 cp --recursive {location.local} s3://<input bucket>/{location.given}")
+        if command := messages.upload_command(location):
+            tell(f"Upload first: {command}")
 
 
 @app.command()

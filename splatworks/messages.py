@@ -122,6 +122,14 @@ def publish_command(message: dict[str, Any], topic_arn: str) -> str:
     return f"aws sns publish --topic-arn {shlex.quote(topic_arn)} --message {shlex.quote(text)}"
 
 
+def upload_command(location: Location) -> str | None:
+    """What brings it to where the message says, for a shell with README's INPUT_BUCKET."""
+    if location.local is None:
+        return None
+    recursive = "--recursive " if location.local.is_dir() else ""
+    return f"aws s3 cp {recursive}{shlex.quote(str(location.local))} s3://$INPUT_BUCKET/{shlex.quote(location.given)}"
+
+
 def _pipeline_data(options: MessageOptions) -> dict[str, Any]:
     for name, value in (("--args", options.args), ("--operation", options.operation)):
         if value is not None:

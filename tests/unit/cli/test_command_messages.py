@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -135,9 +136,31 @@ def test_an_unknown_option_is_answered_with_the_known_one(splatworks: Splatworks
 def test_a_local_folder_becomes_a_key_and_the_command_that_uploads_it(splatworks: Splatworks, photos: Path) -> None:
     ended = splatworks("message", photos)
     assert data_of(ended)["input"] == "photos/My-Harbour/"
-    assert "aws s3 cp --recursive" in ended.err
+    (told,) = ended.err.splitlines()
+    assert upload_told(told) == ["--recursive", str(photos), "s3://$INPUT_BUCKET/photos/My-Harbour/"]
     named = splatworks("message", photos, "--name", "pier")
     assert data_of(named)["input"] == "photos/pier/"
+
+
+def upload_told(line: str) -> list[str]:
+    """The arguments of `aws s3 cp`, as a shell would take them apart."""
+    words = shlex.split(line.removeprefix("Upload first: "))
+    assert words[:3] == ["aws", "s3", "cp"]
+    return words[3:]
+
+
+@pytest.mark.parametrize("name", ["scene.zip", "the walk.mp4", "it's.json"])
+def test_a_local_file_is_uploaded_to_the_key_that_the_message_names(
+    splatworks: Splatworks, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).write_text("[]")
+    several = ["--several"] if name.endswith(".json") else []
+    ended = splatworks("message", tmp_path / name, *several)
+    local, target = upload_told(ended.err.strip())
+    assert local == str(tmp_path / name)
+    folder = target.removeprefix("s3://$INPUT_BUCKET/")
+    assert folder.endswith("/")  # a file goes below it under its own name
+    assert data_of(ended)["inputs" if several else "input"] == (f"{folder}{name}" if several else folder)
 
 
 def test_a_zip_is_not_uploaded_where_its_arrival_starts_a_run(splatworks: Splatworks, tmp_path: Path) -> None:
