@@ -75,8 +75,11 @@ def collect(
     for name in ("photos", "masks", "thumbnails"):
         shutil.rmtree(work / name, ignore_errors=True)
     files = sorted(_wanted_files(input_dir, intake), key=lambda pair: _natural(pair[0]))
-    masks = [pair for pair in files if is_mask(pair[0]) and pair[1].suffix.lower() in SUFFIXES]
-    stills = _without_duplicates([pair for pair in files if pair not in masks], intake)
+    masks: list[tuple[str, Path]] = []
+    others: list[tuple[str, Path]] = []
+    for source, path in files:
+        (masks if is_mask(source) and path.suffix.lower() in SUFFIXES else others).append((source, path))
+    stills = _without_duplicates(others, intake)
     candidates = _thin_out(_with_frames(stills, max_images, video_frames, intake, step), max_images, intake)
     fitting, alone = match_masks(masks, [candidate.source for candidate in candidates])
     for source in alone:
@@ -148,7 +151,7 @@ def _with_frames(
     def heard(number: int, done: int, total: int) -> None:
         step(done, total, f"reading {films[number].source}")
 
-    frames_of: dict[str, list[Candidate]] = {}
+    frames_of: dict[str, list[Candidate]] = {film.source: [] for film in films}
     for number, outcome in run_apart(take, films, intake.workers, heard):
         film = films[number]
         if isinstance(outcome, UnusableError):
@@ -161,7 +164,7 @@ def _with_frames(
             Candidate(f"{film.source}/{frame.name}", frame, f"{film.sha256} {frame.name} of {count}", film.source)
             for frame in frames
         ]
-    return [one for still in stills for one in (frames_of.get(still.source, []) if still in films else [still])]
+    return [one for still in stills for one in frames_of.get(still.source, [still])]
 
 
 def _thin_out(candidates: list[Candidate], max_images: int, intake: _Intake) -> list[Candidate]:

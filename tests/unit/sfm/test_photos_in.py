@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageFilter
 
+from splatkit.sfm import photos as photos_in
 from splatkit.sfm.gates import BLURRED
 from splatkit.sfm.photos import LeftOut, Photo, _colmap_names, _natural, collect
 
@@ -242,6 +243,30 @@ def test_max_images_chooses_evenly(folder: Path, tmp_path: Path) -> None:
     photos, left_out = taken(folder, tmp_path / "work", max_images=3)
     assert [p.source for p in photos] == ["img_0.jpg", "img_4.jpg", "img_8.jpg"]
     assert len(left_out) == 6
+
+
+class Counted(str):
+    """A source that counts how often it is compared."""
+
+    compared = 0
+
+    def __eq__(self, other: object) -> bool:
+        Counted.compared += 1
+        return str.__eq__(self, other)
+
+    __hash__ = str.__hash__
+
+
+def test_photos_are_told_from_masks_without_comparing_each_with_all(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"{inside}{number}.png" for inside in ("", "masks/") for number in range(200)]
+    found = [(Counted(name), folder / name) for name in names]  # nowhere on the disk, so that nothing is decoded
+    monkeypatch.setattr(photos_in, "_wanted_files", lambda *_: found)
+    monkeypatch.setattr(Counted, "compared", 0)
+    _, left_out = taken(folder, tmp_path / "work")
+    assert all(("mask" if "masks" in name else "read") in left_out[name] for name in names)
+    assert Counted.compared < 20 * len(names)
 
 
 def test_names_are_made_safe_and_unique() -> None:
