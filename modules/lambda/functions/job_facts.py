@@ -11,7 +11,12 @@ from settings import MonitorSettings
 LOG_LINES = 20
 LOG_LINES_READ = 500  # among them are a script's metrics, which are no text for people
 METRICS_LINE = '{"_aws":'  # how a line of CloudWatch's embedded metric format begins
-FILE_LIMIT = 1_000_000  # bytes that are read of a JSON file; ours have a few thousand
+# Bytes that are read of a JSON file. job.json holds the parameters of a message, which SNS bounds to 256 KiB, in ASCII:
+# at most thrice as long. A script may have written anything.
+FILE_LIMIT = 1_000_000
+# Of request.json and run.json, which the dispatcher writes: the message, what each job takes from it and the parameters
+# of up to 50 variants.
+REQUEST_LIMIT = 16_000_000
 PLATFORM_FILES = ("request.json", "job.json", "progress.json", "_RUNNING", "_SUCCESS")
 KEYS_LISTED = 1000
 DEPENDENCY_FAILED = "Dependent Job failed"  # what Batch says of a job that waited for one that failed
@@ -48,6 +53,7 @@ class Job:
     array_size: int | None
     array_index: int | None
     array_summary: dict[str, int]
+    told_to_stop: bool  # by a person; it may take its time to end
     environment: dict[str, str]
 
     @property
@@ -123,6 +129,7 @@ def read_detail(detail: dict[str, Any], region: str) -> Job:
         array_size=array.get("size"),
         array_index=array.get("index"),
         array_summary=array.get("statusSummary") or {},
+        told_to_stop=bool(detail.get("isTerminated")),
         environment={pair["name"]: pair.get("value") or "" for pair in container.get("environment") or []},
     )
 
@@ -138,7 +145,7 @@ def gather(job: Job, settings: MonitorSettings) -> JobFacts:
 
 
 def read_files(job: Job, bucket: str) -> JobFacts:
-    request = read_json(bucket, job.environment.get("REQUEST_KEY"))
+    request = read_json(bucket, job.environment.get("REQUEST_KEY"), REQUEST_LIMIT)
     report = read_report(job, bucket, "job.json")
     result = read_json(bucket, f"{job.output_prefix}result.json") if report else {}
     message = as_object(request.get("message")) or None

@@ -80,6 +80,7 @@ def test_a_link_is_of_its_own_region(run: PipelineRun, monkeypatch: pytest.Monke
         project_name="demo",
         output_bucket="demo-output",
         job_log_group="",
+        cancelled_reasons=(),
         notification_topic_arn="",
         trigger_topic_arn="",
         idempotency_table="",
@@ -203,6 +204,23 @@ def test_a_consequence_that_is_known_before_its_cause_is_tried_again(run: Pipeli
     run.platform.monitor(consequence)
     run.platform.monitor(cause)
     assert run.platform.email()[0] == f"[demo] {RUN} FAILED in sfm: script error"
+
+
+def test_a_run_that_is_cancelled_failed_in_the_stage_that_ran_though_those_that_waited_end_first(
+    run: PipelineRun,
+) -> None:
+    run.plan("sfm", "train", "compress")
+    run.ends("sfm", "RUNNING", stoppedAt=None, isTerminated=True)
+    waited = run.ends("train", "FAILED", statusReason="cancelled", attempts=[], isTerminated=True)
+
+    with pytest.raises(EndNotKnownError, match=f"{RUN}-sfm was told to stop"):
+        run.platform.monitor(waited)
+    assert run.platform.emails() == []
+
+    ran = run.ends("sfm", "FAILED", statusReason="cancelled", isTerminated=True)
+    run.platform.monitor(ran)
+    run.platform.monitor(waited)
+    assert run.platform.email()[0] == f"[demo] {RUN} FAILED in sfm: stopped"
 
 
 def test_a_later_copy_of_a_job_under_the_same_name_is_not_taken_for_the_runs_own(run: PipelineRun) -> None:
