@@ -8,12 +8,11 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from job_facts import is_report_of
+from job_facts import FILE_LIMIT, is_report_of
 
 from splatworks.platform import CONNECTIONS, Platform
 from splatworks.run_states import ENDED, FAILED, FORGOTTEN, RUNNING, SUCCEEDED, UNSENT, Stage
 
-FILE_LIMIT = 1_000_000  # bytes that are read of a JSON file
 MOST_PARTS = 200  # of a forgotten array, whose reports are read one by one
 SETTLED_AFTER = timedelta(hours=1)  # from then on a stage without a job gets none
 
@@ -23,11 +22,11 @@ def in_parallel(function: Callable[[Any], Any], items: Iterable[Any]) -> list[An
         return list(pool.map(function, items))
 
 
-def read_json(platform: Platform, key: str) -> dict[str, Any]:
+def read_json(platform: Platform, key: str, limit: int = FILE_LIMIT) -> dict[str, Any]:
     """An object of the output bucket; empty where it is not there or is no JSON object."""
     s3 = platform.client("s3")
     try:
-        value = json.loads(s3.get_object(Bucket=platform.settings.output_bucket, Key=key)["Body"].read(FILE_LIMIT))
+        value = json.loads(s3.get_object(Bucket=platform.settings.output_bucket, Key=key)["Body"].read(limit))
     except (s3.exceptions.NoSuchKey, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from job_facts import REQUEST_LIMIT
+
 from splatworks.platform import Platform
 from splatworks.problems import Problem
 from splatworks.run_files import files_of_stage, in_parallel, read_json, settled
@@ -198,14 +200,19 @@ def _detailed(platform: Platform, run: Run) -> Run:
 
 def _with_files(platform: Platform, run: Run, stages: dict[str, Stage]) -> Run:
     """The stages in run.json's order, those that were reused among them, each with its files."""
-    plan = read_json(platform, f"runs/{run.project}/{run.id}/run.json")
+    plan = read_json(platform, f"runs/{run.project}/{run.id}/run.json", REQUEST_LIMIT)
     ordered = [_planned(entry, stages) for entry in plan.get("stages", [])] or list(stages.values())
-    request = plan or (read_json(platform, f"{ordered[0].output_prefix}request.json") if ordered else {})
+    request = plan or _request(platform, ordered)
     old = settled(request.get("submitted_at"))
     files = in_parallel(lambda stage: files_of_stage(platform, stage, old), ordered)
     if any(stage.status == FAILED for stage in files):  # those after it were never run
         files = [replace(stage, status=UNSENT) if stage.status == FORGOTTEN else stage for stage in files]
     return replace(run, stages=tuple(files), message=request.get("message") or {})
+
+
+def _request(platform: Platform, stages: list[Stage]) -> dict[str, Any]:
+    """Of a run without a run.json, which is one job."""
+    return read_json(platform, f"{stages[0].output_prefix}request.json", REQUEST_LIMIT) if stages else {}
 
 
 def _planned(entry: dict[str, Any], stages: dict[str, Stage]) -> Stage:

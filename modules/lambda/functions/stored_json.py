@@ -35,4 +35,5 @@ def store_first(bucket: str, key: str, value: Any) -> bool:
 
 
 def _body(value: Any) -> bytes:
-    return json.dumps(value, indent=1).encode()
+    # As it was published: escaped, a message in Cyrillic would be thrice as long.
+    return json.dumps(value, indent=1, ensure_ascii=False).encode()

@@ -168,6 +168,12 @@ def test_a_run_whose_stages_were_all_reused_is_found_without_jobs(deployed: Any,
     assert f"from {earlier}sfm/" in splatworks("status", RUN).out
 
 
+def test_a_run_of_long_parameters_is_read_whole(deployed: Any, splatworks: Splatworks) -> None:
+    put_run(deployed, train={"reused_from": f"{PREFIX}train/", "variants": [{"title": "ж" * 8192}] * 50})
+    run = splatworks("status", RUN, "--json").json
+    assert [stage["status"] for stage in run["stages"]] == ["FORGOTTEN", "REUSED", "FORGOTTEN"]
+
+
 def test_a_run_that_batch_has_forgotten_is_read_from_its_files(deployed: Any, splatworks: Splatworks) -> None:
     put_run(deployed)
     for stage, how in (("sfm", "done"), ("train", "failed")):

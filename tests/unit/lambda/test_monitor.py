@@ -10,7 +10,8 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from lambda_platform import Platform, saved_event
+from job_facts import read_detail, read_files
+from lambda_platform import Platform, environment_of, saved_event
 
 PREFIX = "runs/model-training/train-0123456789ab/train/"
 STREAM = "demo-ml-gpu-job/default/77e101"
@@ -116,6 +117,39 @@ def test_a_message_too_long_for_a_shell_is_taken_from_its_file(finished: Platfor
     assert "--message file://message.json" in body
     assert f"aws s3 cp s3://demo-output/{PREFIX}request.json - | python3 -c " in body
     assert len(body) < 20_000
+
+
+def ended_as(event_name: str, submission: dict[str, Any]) -> dict[str, Any]:
+    """The event of a job that the dispatcher submitted."""
+    event = saved_event(event_name)
+    event["detail"]["container"]["environment"] = submission["containerOverrides"]["environment"]
+    return event
+
+
+def test_the_longest_message_that_sns_takes_is_published_again_in_whatever_alphabet(platform: Platform) -> None:
+    parameters = {f"p{number}": "ж" * 8192 for number in range(15)} | {"rest": "ж" * 8000}
+    message = {"trigger_type": "batch_job", "data": {"script_key": "stages/train.py", "parameters": parameters}}
+    published = json.dumps(message, ensure_ascii=False)
+    assert 260_000 < len(published.encode()) <= 262_144
+    platform.dispatch(published)
+
+    platform.monitor(ended_as("job_script_error", platform.submissions[0]))
+
+    assert "--message file://message.json" in platform.email()[1]
+    size = boto3.client("s3").head_object(
+        Bucket="demo-output", Key=environment_of(platform.submissions[0])["REQUEST_KEY"]
+    )["ContentLength"]
+    assert size < 2 * len(published.encode()) + 10_000
+
+
+def test_a_request_of_fifty_variants_of_long_parameters_is_read_whole(platform: Platform) -> None:
+    swept = {"title": ["😀" * 8192], "splat": ["😀" * 8192], "levels": list(range(1, 51))}
+    message = {"trigger_type": "splat_pipeline", "data": {"input": "photos/my-scene/", "sweep": {"compress": swept}}}
+    platform.dispatch(message)
+
+    event = ended_as("job_script_error", platform.submissions[-1])
+
+    assert read_files(read_detail(event["detail"], "us-east-1"), "demo-output").message == message
 
 
 def test_a_failure_shows_the_last_lines_of_its_log_as_a_terminal_would(finished: Platform) -> None:
