@@ -16,7 +16,7 @@ from splatworks.problems import DENIED, Problem, error_code, explained
 
 PROJECT_VARIABLES = ("SPLATWORKS_PROJECT", "PROJECT_NAME")
 DEFAULT_PROJECT = "splatworks"
-PROJECT_NAME = re.compile(r"[a-z][a-z0-9-]{1,22}[a-z0-9]")  # as variables.tf checks it
+PROJECT_NAME = re.compile(r"(?!.*--)[a-z][a-z0-9-]{1,22}[a-z0-9]")  # as variables.tf checks it
 DISPATCHER = "-ml-trigger-dispatcher"
 CONNECTIONS = 32
 
@@ -51,7 +51,8 @@ def find_platform(project: str) -> Platform:
     """Raises a Problem that says what was tried where nothing is found."""
     if not PROJECT_NAME.fullmatch(project):
         raise Problem(
-            f"{project!r} is no project name: 3 to 24 lower-case letters, digits and hyphens, beginning with a letter.",
+            f"{project!r} is no project name: 3 to 24 lower-case letters, digits and single hyphens, "
+            "beginning with a letter.",
             "Give the project_name of Terraform with --project or in SPLATWORKS_PROJECT.",
         )
     try:

@@ -1,7 +1,10 @@
 """A platform is found by its name and one call; what is in the way is told with what to do."""
 
+import itertools
 import json
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -51,7 +54,22 @@ def test_another_region_is_told(deployed: Any, splatworks: Splatworks, monkeypat
     assert "set AWS_REGION" in ended.err
 
 
-@pytest.mark.parametrize("name", ["Demo", "a", "demo; rm -rf /", "demo\n", "-demo"])
+def test_a_project_name_is_one_to_the_command_line_where_it_is_one_to_terraform() -> None:
+    from splatworks.platform import PROJECT_NAME
+
+    variable = (Path(__file__).parents[3] / "variables.tf").read_text().partition('variable "project_name"')[2]
+    condition = re.search(r'can\(regex\("(.+)", var.project_name\)\)(.*)', variable)
+    assert condition is not None
+    pattern, rest = condition.groups()
+    assert rest.count("strcontains") == rest.count('&& !strcontains(var.project_name, "') == rest.count("&&")
+    refused = re.findall(r'!strcontains\(var.project_name, "(.+?)"\)', rest)
+    letters = ["".join(each) for length in range(6) for each in itertools.product("a0-A", repeat=length)]
+    for name in [*letters, "a" * 24, "a" * 25, "a" * 22 + "--", "splat-works-2"]:
+        to_terraform = re.search(pattern, name) is not None and not any(text in name for text in refused)
+        assert (PROJECT_NAME.fullmatch(name) is not None) == to_terraform, name
+
+
+@pytest.mark.parametrize("name", ["Demo", "a", "demo; rm -rf /", "demo\n", "-demo", "my--demo"])
 def test_a_name_that_terraform_would_refuse_is_not_asked_for(aws: None, splatworks: Splatworks, name: str) -> None:
     ended = splatworks("status", f"--project={name}")
     assert ended.code == 2
