@@ -236,7 +236,7 @@ def _colmap_names(sources: list[str]) -> list[str]:
     names = []
     for source in sources:
         *folders, file = source.split("/")
-        stem = "/".join(_plain(part) for part in (*folders, Path(file).stem))
+        stem = "/".join([*map(_plain_folder, folders), _plain(Path(file).stem)])
         suffix = ".jpg" if Path(file).suffix.lower() in LOSSY else ".png"
         unique, count = stem, 1
         while unique.lower() in taken:
@@ -250,6 +250,11 @@ def _colmap_names(sources: list[str]) -> list[str]:
 def _plain(part: str) -> str:
     """A part of a path that no tool takes for an option, a hidden file, the folder above or, being empty, the root."""
     return re.sub(r"[^A-Za-z0-9._-]+", "_", part).lstrip("-.") or "_"
+
+
+def _plain_folder(part: str) -> str:
+    """Never the name of a photo, which would have to lie in the same place."""
+    return re.sub(r"(\.jpg|\.png)$", r"\1_", _plain(part), flags=re.IGNORECASE)
 
 
 def _natural(text: str) -> list[tuple[int, str]]:

@@ -314,6 +314,15 @@ def test_photos_in_folders_of_dashes_are_read_and_never_written(folder: Path, tm
     assert {path.name for path in (tmp_path / "work").iterdir()} == {"photos", "thumbnails"}
 
 
+def test_a_folder_that_is_called_like_a_photo_is_in_nobodys_way(folder: Path, tmp_path: Path) -> None:
+    for number, name in enumerate(["a.tif", "a.jpg/x.jpg", "b.tif", "b.PNG/x.tif", "b_png/c.d/x.tif"]):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        picture(number).save(folder / name)
+    photos, left_out = taken(folder, tmp_path / "work")
+    assert {p.name for p in photos} == {"a.png", "a.jpg_/x.jpg", "b.png", "b.PNG_/x.png", "b_png/c.d/x.png"}
+    assert not left_out
+
+
 def test_photos_are_ordered_as_people_count() -> None:
     assert sorted(["img10", "img9", "IMG1"], key=_natural) == ["IMG1", "img9", "img10"]
     assert _natural("m²")  # a digit to some, a number to none
