@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
+import uuid
 from typing import Any, cast
 
 from moto.awslambda.models import LambdaFunction
@@ -37,6 +38,7 @@ def install(hooks: Hooks) -> None:
         delete_file_system_policies,
         keep_dead_letter_and_logging_of_functions,
         create_environments_without_service_role,
+        name_clusters_after_their_environments,
         keep_update_policy_of_environments,
         keep_time_limits_of_queues,
         keep_scheduling_priority_of_definitions,
@@ -120,6 +122,19 @@ def create_environments_without_service_role(hooks: Hooks) -> None:
         if not settings.get("service_role"):
             settings["service_role"] = service_linked_role(backend)
         environment: ComputeEnvironment = original(backend, **settings)
+        return environment
+
+    hooks.wrap(BatchBackend, "create_compute_environment", create)
+
+
+def name_clusters_after_their_environments(hooks: Hooks) -> None:
+    """As AWS does, and as policies that tell our clusters from others rely on; moto calls them all OnDemand_Batch."""
+
+    def create(original: Any, backend: BatchBackend, **settings: Any) -> ComputeEnvironment:
+        environment: ComputeEnvironment = original(backend, **settings)
+        cluster = backend.ecs_backend.create_cluster(f"AWSBatch-{environment.name}-{uuid.uuid4()}")
+        del backend.ecs_backend.clusters[environment.ecs_name]
+        environment.set_ecs(cluster.arn, cluster.name)
         return environment
 
     hooks.wrap(BatchBackend, "create_compute_environment", create)

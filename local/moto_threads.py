@@ -8,6 +8,7 @@ from typing import Any
 
 from moto.awslambda.policy import Policy
 from moto.dynamodb.models import DynamoDBBackend
+from moto.ec2.exceptions import InvalidPermissionNotFoundError
 from moto.ec2.models import EC2Backend
 from moto.events.models import Rule
 from moto.s3.responses import S3Response
@@ -17,7 +18,12 @@ from local.hooks import Hooks
 
 
 def install(hooks: Hooks) -> None:
-    for fix in (make_conditional_writes_atomic, list_objects_while_others_delete, change_lists_one_at_a_time):
+    for fix in (
+        make_conditional_writes_atomic,
+        list_objects_while_others_delete,
+        change_lists_one_at_a_time,
+        revoke_what_is_gone,
+    ):
         fix(hooks)
 
 
@@ -79,3 +85,17 @@ def change_lists_one_at_a_time(hooks: Hooks) -> None:
     ):
         for name in names:
             hooks.wrap(owner, name, change)
+
+
+def revoke_what_is_gone(hooks: Hooks) -> None:
+    """On a busy machine an answer can be lost, and Terraform asks again to revoke a new group's only rule."""
+
+    def revoke(original: Any, backend: EC2Backend, group_name_or_id: str, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return original(backend, group_name_or_id, *args, **kwargs)
+        except InvalidPermissionNotFoundError:
+            group = backend.get_security_group_by_name_or_id(group_name_or_id)
+            if group is None or group.egress_rules:
+                raise
+
+    hooks.wrap(EC2Backend, "revoke_security_group_egress", revoke)

@@ -144,6 +144,19 @@ def test_rules_of_a_group_that_are_revoked_at_once_are_all_gone(aws: Any) -> Non
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(revoke, rules))
     assert {rule.id for rule in group.egress_rules} == kept
+    with pytest.raises(ClientError, match=r"InvalidPermission\.NotFound"):
+        revoke(rules[0])
+
+
+def test_the_only_rule_of_a_new_group_can_be_revoked_again(aws: Any) -> None:
+    ec2 = aws.client("ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    name = ec2.create_security_group(GroupName="emptied", Description="emptied", VpcId=vpc)["GroupId"]
+    for _ in range(2):
+        ec2.revoke_security_group_egress(
+            GroupId=name, IpPermissions=[{"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}]
+        )
+    assert ec2.describe_security_groups(GroupIds=[name])["SecurityGroups"][0]["IpPermissionsEgress"] == []
 
 
 def test_targets_of_a_rule_that_are_removed_at_once_are_all_gone(aws: Any, monkeypatch: pytest.MonkeyPatch) -> None:
