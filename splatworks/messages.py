@@ -13,7 +13,7 @@ from bad_input import nearest
 from job_checks import check_parameters, check_script_key
 from job_plan import slug
 from message import Request
-from pipeline_order import order_stages
+from pipeline_order import label_of, order_stages
 
 from splatworks.message_options import MessageOptions
 from splatworks.problems import Problem
@@ -235,5 +235,4 @@ def _label(options: MessageOptions, given: list[str]) -> str:
     """What the dispatcher would take; said in the message, so that the run's id is known before it runs."""
     if options.script:
         return slug(PurePosixPath(options.script).stem, "job")
-    last = PurePosixPath(given[0].rstrip("/"))
-    return slug(last.stem if last.suffix in (".zip", ".json") else last.name, "scene")
+    return label_of(given[0])

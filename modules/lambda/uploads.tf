@@ -15,6 +15,7 @@ resource "aws_cloudwatch_event_rule" "upload" {
     detail-type = ["Object Created"]
     detail = {
       bucket = { name = [var.input_bucket.name] }
+      # .zip and .ZIP start a run, .Zip does not: only suffix takes an end in any case, and it cannot be had with a folder.
       object = { key = [{ wildcard = "photos/*/_READY" }, { wildcard = "photos/*.zip" }, { wildcard = "photos/*.ZIP" }] }
     }
   })

@@ -10,6 +10,7 @@ from settings import Compute, Instance
 SCRIPT_FOLDERS = ("stages", "jobs", "examples")
 CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
 MAX_KEY_BYTES = 1024  # S3's own limit
+ZIP = ".zip"
 
 
 def check_script_key(key: str) -> None:
@@ -41,6 +42,12 @@ def key_problem(key: str) -> str | None:
     if len(key.encode()) > MAX_KEY_BYTES:
         return f"it is longer than {MAX_KEY_BYTES} bytes"
     return None
+
+
+def zip_stem(location: str) -> str:
+    """The last part of a zip's location without .zip, which cameras and people write in capitals too; else empty."""
+    name = location.rpartition("/")[2]
+    return name[: -len(ZIP)] if name.lower().endswith(ZIP) else ""
 
 
 def resolve_inputs(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bad_input import BadInputError, shown
-from job_checks import check_parameters, resolve_inputs
+from job_checks import check_parameters, resolve_inputs, zip_stem
 from job_plan import JobOrder, check_order, name_of, project_of, slug
 from message import Request
 from settings import DispatcherSettings
@@ -68,7 +68,7 @@ def order_pipeline(request: Request, settings: DispatcherSettings) -> PipelineOr
     stages = order_stages(data)
     inputs, scenes = _locations(data, settings, stages[0].stage)
     order = PipelineOrder(
-        run_id=name_of(request, data.get("job_name") or _label(scenes or inputs[0])),
+        run_id=name_of(request, data.get("job_name") or label_of(scenes or inputs[0])),
         project=project_of(request),
         stages=stages,
         inputs=inputs,
@@ -216,6 +216,7 @@ def _stage(data: dict[str, Any], name: str, variants: list[dict[str, Any]] | Non
     )
 
 
-def _label(location: str) -> str:
+def label_of(location: str) -> str:
+    """What a run on it is called where the message does not say."""
     last = location.rstrip("/").rpartition("/")[2]
-    return slug(last.removesuffix(".zip").removesuffix(".json"), "scene")
+    return slug(zip_stem(location) or last.removesuffix(".json"), "scene")

@@ -8,7 +8,7 @@ from typing import Any
 from aws_clients import client
 from bad_input import BadInputError, nearest, shown
 from bucket_checks import nothing_there, readable, require_input
-from job_checks import CONTROL_CHARACTERS, key_problem, resolve_inputs, split_uri
+from job_checks import CONTROL_CHARACTERS, key_problem, resolve_inputs, split_uri, zip_stem
 from message import strict_json
 from settings import DispatcherSettings
 
@@ -54,12 +54,11 @@ def _below(uri: str) -> Iterator[Scene]:
     found = 0
     for page in pages:
         folders = [folder["Prefix"] for folder in page.get("CommonPrefixes", [])]
-        zips = [item["Key"] for item in page.get("Contents", []) if item["Key"].lower().endswith(".zip")]
+        zips = [item["Key"] for item in page.get("Contents", []) if zip_stem(item["Key"])]
         for location in (*folders, *zips):
             if problem := key_problem(location):
                 raise _refused(location, "scenes whose names can be folders", f"Rename this one: {problem}.")
-            name = location.removeprefix(prefix)
-            yield Scene(name[: -len("/" if name.endswith("/") else ".zip")], f"s3://{bucket}/{location}")
+            yield Scene(zip_stem(location) or location.removeprefix(prefix)[:-1], f"s3://{bucket}/{location}")
         found += len(folders) + len(zips)
         if found > MOST_SCENES:
             return  # enough to refuse it
@@ -115,7 +114,7 @@ def _entry(field: str, entry: Any, settings: DispatcherSettings) -> Scene:
 
 def _name(field: str, given: Any, uri: str) -> str:
     if given is None:
-        return uri.rstrip("/").rpartition("/")[2].removesuffix(".zip")
+        return zip_stem(uri) or uri.rstrip("/").rpartition("/")[2]
     if not isinstance(given, str) or not 0 < len(given) <= MOST_NAME or CONTROL_CHARACTERS.search(given):
         raise BadInputError(
             field=f"{field}.name",

@@ -1,6 +1,7 @@
 """An upload that starts a pipeline: photos/…/_READY starts it on its folder, photos/<scene>.zip on itself.
 
-A zip in a folder below photos/ starts nothing: it is one of several, and _READY says when they are complete.
+A zip in a folder below photos/ starts nothing: it is one of several, and _READY says when they are complete. Of other
+spellings than .zip and .ZIP no event comes: see uploads.tf.
 
 Options come from a pipeline.json in the folder, or <scene>.pipeline.json beside the zip, which must be there before.
 """
@@ -12,6 +13,7 @@ from typing import Any
 from aws_clients import client
 from bad_input import BadInputError, shown
 from deliveries import Delivery
+from job_checks import zip_stem
 from message import Request, parse, strict_json
 from settings import DispatcherSettings
 
@@ -37,7 +39,7 @@ def started_location(key: str) -> str | None:
     folder, _, name = key.rpartition("/")
     if name == READY and folder != "photos":
         return f"{folder}/"
-    return key if folder == "photos" and name.lower().endswith(".zip") and name.lower() != ".zip" else None
+    return key if folder == "photos" and zip_stem(key) else None
 
 
 class Upload(Delivery):
@@ -54,7 +56,8 @@ class Upload(Delivery):
         """pipeline.json of the folder, or <name>.pipeline.json beside the zip."""
         if self.location.endswith("/"):
             return f"{self.location}{OPTIONS}"
-        return f"{self.location[: -len('.zip')]}.{OPTIONS}"
+        folder = self.location.rpartition("/")[0]
+        return f"{folder}/{zip_stem(self.location)}.{OPTIONS}"
 
     def read(self) -> Request:
         options = self._options()

@@ -183,9 +183,13 @@ def test_the_id_that_is_printed_is_the_one_that_the_dispatcher_makes(
 ) -> None:
     from job_plan import name_of
     from message import parse
+    from pipeline_order import label_of
 
     from splatworks.messages import run_id
 
+    labels = {"photos/a.ZIP": "a", "photos/b.zip/": "b-zip", "photos/c.d/": "c-d", "lists/e.json": "e"}
+    for given, label in labels.items():
+        assert splatworks("message", given).json["data"]["job_name"] == label_of(given) == label
     for arguments in (["photos/Big Harbour.zip"], ["s3://b/x/y/"], ["--script", "jobs/mine/main.py"]):
         message = splatworks("message", *arguments).json
         request = parse(json.dumps(message), "sns-id")

@@ -208,6 +208,21 @@ def test_a_sweep_of_training_alone_compresses_each_variant_alike(platform: Platf
     assert platform.submissions[2]["arrayProperties"] == {"size": 2}
 
 
+@pytest.mark.parametrize("way", ["folder", "list"])
+def test_scenes_in_zips_are_called_the_same_whatever_their_ends_and_however_they_are_named(
+    platform: Platform, way: str
+) -> None:
+    keys = [f"photos/batch/{name}" for name in ("a.zip", "b.ZIP", "c.Zip", "d.zip/1.jpg")]
+    for key in keys:
+        platform.put("demo-input", key)
+    platform.put("demo-input", "lists/all.json", [*keys[:3], "photos/batch/d.zip/"])
+
+    answer = platform.dispatch(without_input(inputs={"folder": "photos/batch/", "list": "lists/all.json"}[way]))
+
+    scenes = platform.stored(f"runs/demo/{answer['run_id']}/scenes.json")
+    assert [scene["name"] for scene in scenes] == ["a", "b", "c", "d.zip"]
+
+
 def test_several_scenes_are_three_arrays_whose_children_wait_for_their_own(platform: Platform) -> None:
     for key in ("photos/batch/b/1.jpg", "photos/batch/a/1.jpg", "photos/batch/c.zip", "photos/batch/readme.txt"):
         platform.put("demo-input", key)

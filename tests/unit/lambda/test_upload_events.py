@@ -1,6 +1,7 @@
 """An upload starts the pipeline as a message would, and is refused as a message would be."""
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -43,16 +44,17 @@ def test_ready_starts_the_pipeline_on_its_folder(platform: Platform) -> None:
     assert answer["run_id"].startswith("my-scene-")
 
 
-def test_a_zip_starts_the_pipeline_on_itself_with_the_options_beside_it(platform: Platform) -> None:
-    platform.put("demo-input", "photos/harbour.zip")
+@pytest.mark.parametrize("name", ["harbour.zip", "harbour.ZIP"])
+def test_a_zip_starts_the_pipeline_on_itself_with_the_options_beside_it(platform: Platform, name: str) -> None:
+    platform.put("demo-input", f"photos/{name}")
     platform.put("demo-input", "photos/harbour.pipeline.json", {"preset": "draft"})
 
-    (answer,) = uploaded("photos/harbour.zip")
+    (answer,) = uploaded(f"photos/{name}")
 
     document = first_job(platform, answer)
-    assert document["job"]["input"] == ["s3://demo-input/photos/harbour.zip"]
+    assert document["job"]["input"] == [f"s3://demo-input/photos/{name}"]
     assert document["job"]["parameters"] == {"quality": "fast"}
-    assert answer["run_id"].startswith("harbour-")
+    assert re.fullmatch(r"harbour-[0-9a-f]{12}", answer["run_id"])
 
 
 def test_options_and_labels_come_from_pipeline_json(platform: Platform) -> None:
@@ -82,6 +84,9 @@ def test_the_same_event_delivered_twice_starts_one_chain_and_a_new_upload_anothe
         ("photos/a/b/_READY", "photos/a/b/"),
         ("photos/a.zip", "photos/a.zip"),
         ("photos/A.ZIP", "photos/A.ZIP"),
+        ("photos/a.Zip", "photos/a.Zip"),
+        ("photos/.ZIP", None),
+        ("photos/azip", None),
         ("photos/a/b.zip", None),
         ("photos/_READY", None),
         ("_READY", None),
