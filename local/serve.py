@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import signal
 import sys
-import threading
+import time
 from pathlib import Path
 from types import FrameType
 
@@ -31,7 +31,6 @@ Ctrl-C stops the running jobs and the platform; nothing is kept but the e-mails.
 
 
 def main(folder: Path, port: int, concurrency: int) -> int:
-    stopped = threading.Event()
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         check_installed()
@@ -39,15 +38,14 @@ def main(folder: Path, port: int, concurrency: int) -> int:
             aws.apply()
             env = shlex.quote(str(aws.folder / "env"))
             _say(NEXT.format(url=aws.endpoint_url, env=env, outbox=aws.outbox))
-            while not stopped.wait(3600):
-                pass
+            while True:
+                time.sleep(3600)
     except KeyboardInterrupt:
         _say("stopped")
         return 0
     except (TerraformError, FolderInUseError, PortInUseError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    return 0
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -27,7 +27,6 @@ REGION = "us-east-1"
 KEYS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
 INPUT_BUCKET, OUTPUT_BUCKET, MODELS_BUCKET = "local-input", "local-output", "local-models"
 STOP_SECONDS = 110  # as ECS gives a container after SIGTERM
-LOG_LINES = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +55,6 @@ class LocalEnd:
     report: dict[str, Any]  # job.json
     result: dict[str, Any]  # result.json
     files: list[str]
-    log_tail: list[str]
     began: float
     ended: float
 
@@ -77,15 +75,8 @@ def run_local(job: LocalJob, write_line: Callable[[str], None]) -> LocalEnd:
             upload(s3.client, plan_upload(s3.client, INPUT_BUCKET, "input/", job.input), lambda _count: None)
         document = request_document(plan.job, request.identity, message, now())
         s3.client.put_object(Bucket=OUTPUT_BUCKET, Key=plan.request_key, Body=json.dumps(document).encode())
-        tail: list[str] = []
-
-        def line_came(line: str) -> None:
-            tail.append(line)
-            del tail[:-LOG_LINES]
-            write_line(line)
-
         began = time.time()
-        exit_code, reason = _run_container(_environment(plan, s3.endpoint_url, job), line_came, job.memory)
+        exit_code, reason = _run_container(_environment(plan, s3.endpoint_url, job), write_line, job.memory)
         ended = time.time()
         files = _fetch_output(s3.client, plan.job["output_prefix"], job.output)
     return LocalEnd(
@@ -97,7 +88,6 @@ def run_local(job: LocalJob, write_line: Callable[[str], None]) -> LocalEnd:
         report=_read(job.output / "job.json"),
         result=_read(job.output / "result.json"),
         files=files,
-        log_tail=tail,
         began=began,
         ended=ended,
     )
