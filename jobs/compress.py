@@ -22,7 +22,7 @@ import numpy as np
 from splatkit.compress.allocator import return_large_blocks
 from splatkit.compress.cleaning import require_readable, without_broken, without_invisible
 from splatkit.compress.inputs import find_splat, held_out_by_training, is_z_up, size_of
-from splatkit.compress.levels import levels_of_detail, visible_part
+from splatkit.compress.levels import levels_of_detail
 from splatkit.compress.lod_files import INDEX_FILE, read_level, write_levels
 from splatkit.compress.outputs import MADE_BY, REPORT, clear_output, results_in
 from splatkit.compress.precision_steps import STEPS as STEPS_OF_PRECISION
@@ -156,7 +156,7 @@ def encode(
         ),
     }
     release(encoded.source.shN)
-    return report, judge, levels_of_detail(visible_part(encoded.source), options.levels)
+    return report, judge, levels_of_detail(encoded.source, options.levels)
 
 
 def within_limits(options: CompressOptions, splats: Splats, judge: Judge, cut_db: float, progress: Progress) -> Attempt:

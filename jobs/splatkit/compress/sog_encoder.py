@@ -63,7 +63,7 @@ class Encoded:
 def encode_sog(
     splats: Splats, precision: Precision, order: Order | NDArray[np.int64] = "hilbert", efforts: Efforts = EFFORTS
 ) -> Encoded:
-    """`order` is a curve's name, or the rows in the order of the file."""
+    """`order` is a curve's name, or the rows in the order of the file; those that do not show come last in any case."""
     source = canonical(splats.with_sh_degree(min(splats.sh_degree, precision.sh_degree)))
     rows = ORDERS[order](source) if isinstance(order, str) else order
     seen = is_visible(source)[rows]
