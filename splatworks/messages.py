@@ -34,6 +34,8 @@ class Location:
 
 def locate(options: MessageOptions) -> list[Location]:
     given = options.locations or []
+    if not all(text.strip() for text in given):  # Path("") is the current directory
+        raise Problem("An INPUT is empty.", "Name it; a variable of the shell may have no value.")
     paths = [None if "://" in text else Path(text).expanduser() for text in given]
     several = sum(path is not None and path.exists() for path in paths) > 1
     locations = [_locate(text, options.name, several) for text in given]

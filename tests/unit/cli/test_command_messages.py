@@ -90,6 +90,8 @@ def test_a_script_is_a_batch_job(splatworks: Splatworks) -> None:
     ("arguments", "told"),
     [
         ([], "What should it run on?"),
+        ([""], "An INPUT is empty."),
+        (["photos/a/", " "], "An INPUT is empty."),
         (["photos/a/", "--steps", "ful"], "data.steps"),
         (["photos/a/", "--set", "trian.cap_max=1"], "Did you mean train?"),
         (["photos/a/", "--set", "cap_max=1"], "--set train.cap_max=1"),

@@ -136,6 +136,17 @@ def test_an_input_that_is_not_there_is_refused(deployed: Any, splatworks: Splatw
     assert deployed.messages() == []
 
 
+@pytest.mark.parametrize("command", ["submit", "plan"])
+def test_a_variable_without_a_value_is_not_the_current_directory(
+    deployed: Any, splatworks: Splatworks, photos: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.chdir(photos)
+    ended = splatworks(command, "")
+    assert ended.code == 2
+    assert "An INPUT is empty." in ended.err
+    assert (deployed.messages(), [key for key in deployed.keys("demo-input") if key.startswith("photos/")]) == ([], [])
+
+
 def test_an_empty_folder_is_refused(deployed: Any, splatworks: Splatworks, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert "holds no files" in splatworks("submit", tmp_path / "empty").err
