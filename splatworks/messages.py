@@ -10,10 +10,10 @@ from typing import Any
 
 import message as dispatcher_message
 from bad_input import nearest
-from job_checks import check_parameters, check_script_key
+from job_checks import check_parameters, check_script_key, resolve_inputs, split_uri
 from job_plan import slug
 from message import Request
-from pipeline_order import label_of, order_stages
+from pipeline_order import check_dataset_name, label_of, order_stages
 
 from splatworks.message_options import MessageOptions
 from splatworks.problems import Problem
@@ -21,6 +21,7 @@ from splatworks.problems import Problem
 STAGES = ["sfm", "train", "compress"]
 SCRIPT = "script"
 COMPUTE_TYPES = ("cpu", "gpu")
+ANY_INPUT_BUCKET = "$INPUT_BUCKET"  # of whichever platform, as upload_command names it
 Assignment = tuple[str, str, str]  # stage, name, value
 
 
@@ -101,8 +102,19 @@ def _check(request: Request) -> None:
     if request.trigger_type == "batch_job":
         check_script_key(request.data["script_key"])
         check_parameters(request.data.get("parameters", {}))
-    else:
-        order_stages(request.data)
+        _check_places(request, "input")
+        return
+    first = order_stages(request.data)[0].stage
+    _check_places(request, "inputs")
+    check_dataset_name(_check_places(request, "input"), first)
+
+
+def _check_places(request: Request, field: str) -> tuple[str, ...]:
+    """By the rules that hold whichever buckets a platform may read."""
+    given = request.data.get(field, [])
+    places = [given] if isinstance(given, str) else given
+    buckets = [split_uri(place)[0] for place in places if "://" in place]
+    return resolve_inputs(given, ANY_INPUT_BUCKET, (ANY_INPUT_BUCKET, *buckets), f"data.{field}")
 
 
 def read_request(file: Path) -> Request:
