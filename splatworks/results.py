@@ -118,5 +118,10 @@ def _fetch(s3: Any, bucket: str, file: RemoteFile, advance: Callable[[int], None
             raise _Stopped
         advance(count)
 
-    file.target.parent.mkdir(parents=True, exist_ok=True)
-    s3.download_file(bucket, file.key, str(file.target), Callback=came, Config=TransferConfig(use_threads=False))
+    config = TransferConfig(use_threads=False)
+    try:
+        file.target.parent.mkdir(parents=True, exist_ok=True)
+        s3.download_file(bucket, file.key, str(file.target), Callback=came, Config=config)
+    except OSError as error:
+        cause = f"{file.target} cannot be written: {error.strerror or error}."
+        raise Problem(cause, "Name another folder with --to.") from None

@@ -81,6 +81,20 @@ def test_keys_that_lead_out_of_the_folder_are_not_written(run: Any, splatworks: 
     assert not list(tmp_path.rglob("evil"))
 
 
+@pytest.mark.parametrize("blocked", ["got", "got/compress", "got/compress/job.json/x"])
+def test_a_place_that_cannot_be_written_is_told_with_what_to_do(
+    run: Any, splatworks: Splatworks, tmp_path: Path, blocked: str
+) -> None:
+    (tmp_path / blocked).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / blocked).write_text("a file")
+    ended = splatworks("download", RUN, "--to", tmp_path / "got")
+    assert ended.code == 2
+    assert f"error: {tmp_path / 'got'}" in ended.err
+    assert "cannot be written: " in ended.err
+    assert "Name another folder with --to." in ended.err
+    assert "Errno" not in ended.err
+
+
 def test_a_run_without_files_is_told(deployed: Any, splatworks: Splatworks, tmp_path: Path) -> None:
     deployed.batch.add(f"{RUN}-compress", "RUNNABLE", prefix=f"{PREFIX}compress/", stage="compress")
     ended = splatworks("download", RUN, "--to", tmp_path / "got")
