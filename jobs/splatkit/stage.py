@@ -1,10 +1,8 @@
 """The frame around a stage: progress.json while it runs, result.json when it ends, the exit code, SIGTERM."""
 
 import json
-import os
 import signal
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -14,6 +12,7 @@ from types import FrameType
 from typing import Any
 
 from splatkit.errors import DONE, FAILED, INPUT_ERROR, INTERRUPTED, Interrupted, StageError
+from splatkit.whole_files import whole_file
 
 PROGRESS_EVERY = 0.5  # seconds between two writes of progress.json within a step
 LOG_EVERY = 10.0  # seconds between two log lines of a step where there is no terminal
@@ -85,10 +84,15 @@ class Progress:
 
 def run_stage(stage: str, output_dir: Path, work: Callable[[], dict[str, Any]]) -> int:
     """Runs `work`, which returns the metrics; writes result.json for better or worse; returns the exit code."""
+    try:
+        output_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        print(f"{stage}: --output-dir {output_dir} cannot be a folder to write to: {problem.strerror}", file=sys.stderr)
+        print(f"{' ' * len(stage)}  Name another, or take away what is in the way.", file=sys.stderr)
+        return INPUT_ERROR
     status, metrics, error, code = "done", {}, None, DONE
     previous = _interrupt_on_sigterm()
     try:
-        output_dir.mkdir(parents=True, exist_ok=True)
         (output_dir / "result.json").unlink(missing_ok=True)  # an earlier run's verdict must not outlive its work
         metrics = work()
     except StageError as problem:
@@ -131,13 +135,8 @@ def checkpoint_folder(output_dir: Path, checkpoint_dir: Path | None) -> Path:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Written beside and renamed, so that a reader never sees half a file."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-    try:
+    with whole_file(path) as beside:
         beside.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _interruption() -> dict[str, str | bool]:

@@ -4,8 +4,6 @@ Specification: developer.playcanvas.com, user manual, Gaussian splatting, format
 """
 
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +19,7 @@ from splatkit.formats.sog import open_sog
 from splatkit.formats.spool import taken
 from splatkit.orientation import rotation_matrices
 from splatkit.splats import Floats, Splats, unit_quats
+from splatkit.whole_files import whole_folder
 
 INDEX_FILE = "lod-meta.json"
 FILE_SPLATS = 512 * 1024  # about so many per SOG
@@ -57,9 +56,7 @@ def write_levels(
 
     The folder appears when all of it is there. Of the levels only one is held at a time.
     """
-    beside = folder.with_name(f".{folder.name}.{os.getpid()}")
-    try:
-        beside.mkdir(parents=True)
+    with whole_folder(folder) as beside:
         counts: list[int] = []
         names: list[str] = []
         tree = Node()
@@ -79,10 +76,6 @@ def write_levels(
             "tree": tree.as_json(),
         }
         (beside / INDEX_FILE).write_text(json.dumps(meta, separators=(",", ":"), allow_nan=False))
-        shutil.rmtree(folder, ignore_errors=True)
-        beside.replace(folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
     return [{"splats": count, "bytes": _bytes_of(folder, number)} for number, count in enumerate(counts)]
 
 

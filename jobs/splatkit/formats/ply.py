@@ -1,7 +1,6 @@
 """splat.ply as trainers write it: one `vertex` element, one property per number, any degree of spherical harmonics."""
 
 import io
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,6 +16,7 @@ from splatkit.errors import StageError, input_error
 from splatkit.formats.compressed_ply import is_compressed, read_compressed_ply
 from splatkit.formats.limits import MAX_SPLATS
 from splatkit.splats import SH_COEFFICIENTS, Floats, Splats
+from splatkit.whole_files import whole_file
 
 ROWS_AT_ONCE = 1 << 15
 OTHERS_ASKED = bytes(code if code < 128 else ord("?") for code in range(256))
@@ -60,15 +60,10 @@ def write_ply(path: Path, splats: Splats) -> None:
     said = {ANTIALIASED: splats.antialiased, ON_WHITE: splats.on_white}
     header[2:2] = [f"comment {comment}" for comment, true in said.items() if true]
     header += [f"property float {name}" for name in names]
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with beside.open("wb") as file:
-            file.write("\n".join([*header, "end_header\n"]).encode())
-            for start in range(0, len(splats), ROWS_AT_ONCE):
-                file.write(_rows(splats.take(slice(start, start + ROWS_AT_ONCE))).astype("<f4").tobytes())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with whole_file(path) as beside, beside.open("wb") as file:
+        file.write("\n".join([*header, "end_header\n"]).encode())
+        for start in range(0, len(splats), ROWS_AT_ONCE):
+            file.write(_rows(splats.take(slice(start, start + ROWS_AT_ONCE))).astype("<f4").tobytes())
 
 
 def open_ply(path: Path) -> PlyData:

@@ -4,8 +4,6 @@ Specification: developer.playcanvas.com, user manual, Gaussian splatting, format
 """
 
 import json
-import os
-import shutil
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,6 +21,7 @@ from splatkit.formats.sog_container import Bundle, Container, Folder
 from splatkit.formats.sog_meta import MAX_PALETTE, SogMeta, parse_meta
 from splatkit.formats.webp import Pixels, read_webp
 from splatkit.splats import SH_COEFFICIENTS, Floats, Splats, logit
+from splatkit.whole_files import whole_file, whole_folder
 
 META = "meta.json"
 MAX_META_BYTES = 1 << 20
@@ -63,26 +62,14 @@ class SogFiles:
 
     def write_bundle(self, path: Path) -> None:
         """A zip without compression, meta.json first so that a reader knows what comes."""
-        beside = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            with zipfile.ZipFile(beside, "w", zipfile.ZIP_STORED) as bundle:
-                for name, content in {META: self.meta_bytes, **self.pictures}.items():
-                    bundle.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content)  # same input, same bytes
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
+        with whole_file(path) as beside, zipfile.ZipFile(beside, "w", zipfile.ZIP_STORED) as bundle:
+            for name, content in {META: self.meta_bytes, **self.pictures}.items():
+                bundle.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content)  # same input, same bytes
 
     def write_folder(self, folder: Path) -> None:
-        beside = folder.with_name(f".{folder.name}.{os.getpid()}")
-        try:
-            beside.mkdir(parents=True)
+        with whole_folder(folder) as beside:
             for name, content in {META: self.meta_bytes, **self.pictures}.items():
                 (beside / name).write_bytes(content)
-            if folder.exists():
-                shutil.rmtree(folder)
-            beside.replace(folder)
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
 
 
 def read_sog(path: Path) -> Splats:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from splatkit.stage import write_json
 from splatkit.train.training import Training
+from splatkit.whole_files import whole_file
 
 BESIDE = b"splatworks: photo, render"  # the mark of such pictures
 FRAMES_PER_SECOND, FLYTHROUGH_WIDTH, STOPS = 24, 960, 12
@@ -147,8 +148,8 @@ def write_preview(path: Path, training: Training) -> None:
     image = training.render_from(camera, intrinsics, width, height, background=training.backdrop).image
     if not training.ranks.first:
         return
-    Image.fromarray(to_bytes(image)).save(path.with_suffix(".part.jpg"), quality=88)
-    path.with_suffix(".part.jpg").replace(path)
+    with whole_file(path) as beside:
+        Image.fromarray(to_bytes(image)).save(beside, "JPEG", quality=88)
 
 
 @torch.no_grad()
@@ -158,8 +159,8 @@ def write_flythrough(path: Path, training: Training, seconds: float, on_frame: C
     poses = flight([v.camera_from_world for v in training.scene.views], frames)
     _, intrinsics, width, height = _lens(training, len(training.scene.views) // 2, FLYTHROUGH_WIDTH)
     width, height = width - width % 2, height - height % 2
-    beside = path.with_suffix(".part.mp4")
-    with av.open(str(beside), "w", options={"movflags": "faststart"}) as container:
+    faststart = {"movflags": "faststart"}
+    with whole_file(path) as beside, av.open(str(beside), "w", format="mp4", options=faststart) as container:
         stream = container.add_stream("libx264", rate=FRAMES_PER_SECOND, options={"crf": "20", "preset": "fast"})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for number, pose in enumerate(poses):
@@ -168,7 +169,6 @@ def write_flythrough(path: Path, training: Training, seconds: float, on_frame: C
             container.mux(stream.encode(av.VideoFrame.from_ndarray(to_bytes(image), format="rgb24")))
             on_frame(number + 1, frames)
         container.mux(stream.encode())
-    beside.replace(path)
 
 
 def flight(poses: Sequence[np.ndarray], frames: int) -> list[np.ndarray]:

@@ -3,7 +3,6 @@
 import base64
 import html
 import json
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from splatkit.errors import StageError
 from splatkit.view.shots import FIELD_OF_VIEW, Shot
+from splatkit.whole_files import whole_file
 
 FOLDER = Path(__file__).parents[2] / "viewer"
 VIEWER = FOLDER / "supersplat-viewer.json"  # written by vendor.py
@@ -96,18 +96,13 @@ def _page(about: About, look: FirstLook, links: dict[str, str], content_url: str
 def _write(path: Path, page: tuple[str, str], scene: Path | None) -> None:
     """In pieces, as a scene may be large; appears under its name when it is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with beside.open("wb") as file:
-            file.write(page[0].encode())
-            if scene:
-                with scene.open("rb") as content:
-                    while piece := content.read(PIECE):
-                        file.write(base64.b64encode(piece))
-            file.write(page[1].encode())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with whole_file(path) as beside, beside.open("wb") as file:
+        file.write(page[0].encode())
+        if scene:
+            with scene.open("rb") as content:
+                while piece := content.read(PIECE):
+                    file.write(base64.b64encode(piece))
+        file.write(page[1].encode())
 
 
 def _settings(look: FirstLook) -> dict[str, Any]:

@@ -183,3 +183,15 @@ def test_on_a_full_disk_no_half_of_a_file_stays(tmp_path: Path, monkeypatch: pyt
         write_json(tmp_path / "result.json", {"status": "done"})
     assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
     assert (tmp_path / "result.json").read_bytes() == b""  # as it was
+
+
+@pytest.mark.parametrize("below", ["", "further/down"])
+def test_a_file_in_the_place_of_the_output_folder_is_said_and_stays(
+    below: str, splat: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    out = tmp_path / "file" / below
+    assert compress.main(["--input-dir", str(splat.parent), "--output-dir", str(out)]) == INPUT_ERROR
+    said = capsys.readouterr().err
+    assert f"--output-dir {out} cannot be a folder to write to" in said and "Errno" not in said
+    assert (tmp_path / "file").read_text() == "mine"

@@ -109,6 +109,25 @@ def test_what_a_full_gpu_cannot_draw_costs_nothing_else(
     assert said in capsys.readouterr().out and (out / "splat.ply").is_file() and result(out)["metrics"]["psnr"] > 10
 
 
+def test_a_film_that_a_full_gpu_cuts_short_is_not_among_the_results(
+    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw = train.write_flythrough
+
+    def full_at_the_second_frame(path: Path, training: Any, seconds: float, on_frame: Any) -> None:
+        def on_this(done: int, total: int) -> None:
+            on_frame(done, total)
+            if done == 2:
+                raise torch.OutOfMemoryError(FULL)
+
+        draw(path, training, seconds, on_this)
+
+    monkeypatch.setattr(train, "write_flythrough", full_at_the_second_frame)
+    assert run(scene, tmp_path / "out", "--max-steps", "20", "--flythrough-seconds", "0.2") == 0
+    assert "the fly-through is left out" in capsys.readouterr().out
+    assert not [path.name for path in (tmp_path / "out").iterdir() if "fly" in path.name]
+
+
 def test_evaluation_on_a_full_gpu_goes_without_lpips_or_says_so(
     scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
