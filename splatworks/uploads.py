@@ -2,7 +2,7 @@
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +11,14 @@ from typing import Any
 from boto3.s3.transfer import TransferConfig
 from jobrunner.content_types import content_type
 from jobrunner.failures import InputError
-from jobrunner.keys import path_below, refuse_collisions
+from jobrunner.keys import refuse_collisions
 
+from splatworks.local_files import files_in
 from splatworks.problems import Problem
 
 WORKERS = 16
 PART = 16 * 1024 * 1024  # bytes; larger files go in parts of this size, and their ETag tells so
 PART_OF_AWS_CLI = 8 * 1024 * 1024  # of `aws s3 cp`, unless it is configured otherwise
-MARKS = ("_READY", "Thumbs.db", "desktop.ini")  # _READY would start a run of its own where uploads do
 OTHERS_SHOWN = 5
 
 
@@ -63,7 +63,7 @@ class UploadPlan:
 
 
 def plan_upload(s3: Any, bucket: str, prefix: str, local: Path) -> UploadPlan:
-    files = list(_files(local, prefix))
+    files = [LocalFile(file.path, f"{prefix}{file.name}", file.path.stat().st_size) for file in files_in(local)]
     if not files:
         raise Problem(f"{local} holds no files.", "Give the folder that holds the photos.")
     try:
@@ -156,18 +156,3 @@ def _parts_of(size: int, etag: str) -> list[int | None]:
     """Sizes of parts by which an object may have got this ETag."""
     _, dash, count = etag.partition("-")
     return [part for part in (PART, PART_OF_AWS_CLI) if str(-(-size // part)) == count] if dash else [None]
-
-
-def _files(local: Path, prefix: str) -> Iterator[LocalFile]:
-    """All but hidden files and marks."""
-    for path in [local] if local.is_file() else sorted(local.rglob("*")):
-        name = path.name if local.is_file() else path.relative_to(local).as_posix()
-        hidden = any(part.startswith(".") for part in name.split("/"))
-        if hidden or path.name in MARKS or not path.is_file():
-            continue
-        try:
-            path_below(Path("input"), name, str(path))
-            name.encode()
-        except (InputError, UnicodeEncodeError):
-            raise Problem(f"{str(path)!r} has a name that no key can have.", "Rename it.") from None
-        yield LocalFile(path, f"{prefix}{name}", path.stat().st_size)
