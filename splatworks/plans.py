@@ -5,10 +5,10 @@ from typing import Any
 
 from bad_input import BadInputError, nearest, shown
 from bucket_checks import require_input, require_script
-from job_plan import JobPlan, kind_of, plan_job, sizes_of
+from job_plan import JobPlan, kind_of, plan_job, plan_order, sizes_of
 from message import Request
 from pipeline_decision import decide
-from pipeline_order import order_pipeline
+from pipeline_order import job_order, order_pipeline
 from settings import Instance
 
 from splatworks.platform import Platform
@@ -67,6 +67,8 @@ def _script_plan(platform: Platform, request: Request, uploaded: bool) -> RunPla
 
 def _pipeline_plan(platform: Platform, request: Request, uploaded: bool) -> RunPlan:
     order = order_pipeline(request, platform.settings)
+    for each in order.stages:  # that its queue exists, which `decide` tells only of what is uploaded
+        plan_order(job_order(order, each, request), request, platform.settings)
     run = decide(request, order, platform.settings).run if uploaded else {"stages": []}
     found = {stage["stage"]: stage for stage in run["stages"]}
     stages = [

@@ -176,6 +176,17 @@ def test_what_the_dispatcher_would_refuse_is_refused_in_its_words(
     assert "To do:" in ended.err
 
 
+@pytest.mark.parametrize("command", ["plan", "submit"])
+def test_a_queue_that_the_platform_does_not_have_is_refused_before_anything_is_uploaded(
+    deployed: Any, splatworks: Splatworks, prices: Any, photos: Path, command: str
+) -> None:
+    ended = splatworks(command, photos, "--job", "sfm.spot=false")
+    assert ended.code == 2
+    assert "data.sfm.spot" in ended.err
+    assert "this platform has no on-demand queue for cpu" in ended.err
+    assert not [key for key in deployed.keys("demo-input") if key.startswith("photos/")]
+
+
 def test_a_message_that_is_written_already_is_planned(
     deployed: Any, splatworks: Splatworks, scene: str, tmp_path: Path
 ) -> None:
