@@ -1,12 +1,11 @@
 """Which mask belongs to which photo: one rule for all stages."""
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 FOLDER = "masks"  # a folder or a zip file of this name holds masks
-PHOTO_SUFFIX = r"\.(jpe?g|jpe|jfif|png|tiff?|webp|mpo|heic|heif)$"
+PHOTO_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".heic", ".heif", ".png", ".tif", ".tiff", ".webp")
 
 
 def is_mask(source: str) -> bool:
@@ -63,7 +62,7 @@ def _depth(source: str) -> int:
 
 
 def _bare(source: str) -> str:
-    return re.sub(PHOTO_SUFFIX, "", source, flags=re.IGNORECASE)
+    return source[: -len(suffix)] if (suffix := Path(source).suffix).lower() in PHOTO_SUFFIXES else source
 
 
 def _stem(source: str) -> str:

@@ -6,7 +6,9 @@ import math
 import numpy as np
 from numba import njit
 
-C0 = 0.28209479177387814  # of the constant band: colour = 0.5 + C0 * sh0
+from splatkit.splats import SH_C0
+
+C0 = SH_C0
 C1 = 0.4886025119029199
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from splatkit.mask_names import is_mask, match_masks
+from splatkit.mask_names import PHOTO_SUFFIXES, is_mask, match_masks
 from splatkit.sfm import videos
 from splatkit.sfm.archives import unpack_zip
 from splatkit.sfm.exif import ExifFacts
@@ -20,7 +20,6 @@ from splatkit.sfm.preparation import UnusableError, prepare
 from splatkit.sfm.workers import Tell, run_apart
 
 LOSSY = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".heic", ".heif")  # become JPEG, the others PNG
-SUFFIXES = (*LOSSY, ".png", ".tif", ".tiff", ".webp")
 Step = Callable[[int, int, str], None]
 
 
@@ -78,7 +77,7 @@ def collect(
     masks: list[tuple[str, Path]] = []
     others: list[tuple[str, Path]] = []
     for source, path in files:
-        (masks if is_mask(source) and path.suffix.lower() in SUFFIXES else others).append((source, path))
+        (masks if is_mask(source) and path.suffix.lower() in PHOTO_SUFFIXES else others).append((source, path))
     stills = _without_duplicates(others, intake)
     candidates = _thin_out(_with_frames(stills, max_images, video_frames, intake, step), max_images, intake)
     fitting, alone = match_masks(masks, [candidate.source for candidate in candidates])
@@ -91,6 +90,9 @@ def collect(
 
 
 def _wanted_files(input_dir: Path, intake: _Intake) -> Iterator[tuple[str, Path]]:
+    for link in _linked_folders(input_dir):
+        source = _readable(link.relative_to(input_dir).as_posix())
+        intake.leave_out(source, "a link to a folder, which is not followed: give the folder itself")
     for path in _files(input_dir):
         source = _readable(path.relative_to(input_dir).as_posix())
         if path.suffix.lower() != ".zip":
@@ -105,6 +107,11 @@ def _wanted_files(input_dir: Path, intake: _Intake) -> Iterator[tuple[str, Path]
         yield from ((f"{source}/{_readable(inner.relative_to(target).as_posix())}", inner) for inner in _files(target))
 
 
+def _linked_folders(folder: Path) -> Iterator[Path]:
+    for parent, folders, _ in os.walk(folder):
+        yield from (path for name in sorted(folders) if (path := Path(parent, name)).is_symlink())
+
+
 def _files(folder: Path) -> Iterator[Path]:
     for parent, folders, files in os.walk(folder):  # does not follow links to folders
         folders[:] = sorted(f for f in folders if not f.startswith(".") and f != "__MACOSX")
@@ -117,7 +124,7 @@ def _readable(name: str) -> str:
 
 
 def _wanted(name: str) -> bool:
-    return not name.startswith(".") and Path(name).suffix.lower() in (*SUFFIXES, *videos.SUFFIXES)
+    return not name.startswith(".") and Path(name).suffix.lower() in (*PHOTO_SUFFIXES, *videos.SUFFIXES)
 
 
 def _without_duplicates(found: list[tuple[str, Path]], intake: _Intake) -> list[Candidate]:

@@ -26,6 +26,7 @@ from splatkit.sfm.photos import LeftOut, Photo, collect
 from splatkit.sfm.rotation import share_turned_of_matches
 from splatkit.stage import Progress, checkpoint_folder
 
+NAMED = 5  # of the files that were left out, in the error where too few are left
 MAX_CHANGE = 1.5  # times the error before; an adjustment that ends worse is not taken
 SCREENED_BY = 1000  # of the largest features; pairs that have few of them in common are not compared in full
 ALIKE_FROM = 6  # of those; the pairs that this loses on three real sets have at most 90 matches in full
@@ -72,7 +73,9 @@ def find_photos(run: Run) -> tuple[list[Photo], list[LeftOut]]:
     told = [f"{len(left_out)} files left out"] * bool(left_out) + [f"{masked} masks"] * bool(masked)
     progress.say(", ".join([f"{len(photos)} photos", *told]))
     if len(photos) < MIN_PHOTOS:
-        first = "; ".join(f"{item.source}: {item.reason}" for item in left_out[:5])
+        first = "; ".join(f"{item.source}: {item.reason}" for item in left_out[:NAMED])
+        if len(left_out) > NAMED:
+            first += f"; and {len(left_out) - NAMED} more"
         cause = f"{len(photos)} usable photos in the input, at least {MIN_PHOTOS} are needed"
         fix = "Give overlapping photos as JPEG, PNG, TIFF, WebP or HEIC, or a video, in folders or zip files."
         raise input_error("too_few_photos", f"{cause}. Left out: {first}" if first else cause, fix)

@@ -8,10 +8,9 @@ import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from splatkit.splats import SH_COEFFICIENTS, Splats
+from splatkit.splats import SH_C0, SH_COEFFICIENTS, Splats
 from splatkit.train.scene import Frame
 
-SH_C0 = 0.28209479177387814
 NEIGHBOURS = 3
 # Per step of Adam, as in the 3DGS paper; means in units of the normalised scene.
 LEARNING_RATES = {"means": 1.6e-4, "scales": 5e-3, "quats": 1e-3, "opacities": 5e-2, "sh0": 2.5e-3, "shN": 2.5e-3 / 20}

@@ -18,7 +18,7 @@ PRESETS: dict[str, dict[str, float]] = {
         "cap_max": 60_000,
         "opacity_weight": 0.05,
         "dropout": 0.3,
-        "max_width": 0.2,
+        "max_scale": 0.2,
     },
     "standard": {"max_steps": 30_000, "max_size": 1600, "sh_degree": 3, "cap_max": 1_000_000, "opacity_weight": 0.01},
     "high": {"max_steps": 45_000, "max_size": 3200, "sh_degree": 3, "cap_max": 4_000_000, "opacity_weight": 0.01},
@@ -37,7 +37,7 @@ class TrainOptions:
     checkpoint_dir: Path | None = field(default=None, metadata={"environment": True})
     # where lpips.pt, a TorchScript LPIPS, may lie
     models_dir: Path | None = field(default=None, metadata={"environment": True})
-    preset: Preset = "standard"  # sets max_steps, max_size, sh_degree and cap_max, where they are 0 or -1
+    preset: Preset = "standard"  # sets every option that is left "by preset"
     device: DeviceName = "auto"  # auto: what COMPUTE_TYPE says, else a GPU where one is
     gpus: int = 0  # to train on, a process for each; 0: all that are visible, and on a CPU one process
     max_steps: int = 0  # optimisation steps; training may stop earlier on a plateau; 0: by preset
@@ -62,7 +62,7 @@ class TrainOptions:
     # letting a black background stand for shadows
     background: Literal["preset", "black", "white", "random"] = "preset"
     # largest standard deviation of a Gaussian, in distances to the nearest camera; 0: any; -1: by preset
-    max_width: float = -1.0
+    max_scale: float = -1.0
     sky: bool = False  # add a far dome of Gaussians, for scenes that show the sky
     hold_out_every: int = 8  # every so-many-th photo is for evaluation only; 0: none, all are trained on
     # index of the first of them; -1: half of hold_out_every, as the first photo of a flight shows what no other does;
@@ -94,10 +94,10 @@ class TrainOptions:
         for name in ("ssim_weight", "coarse_until", "plateau_window", "plateau_after", "min_opacity"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; allowed is 0 to 1")
-        if not -1 <= self.dropout <= 0.9:
-            raise ValueError(f"dropout is {self.dropout}; allowed is 0 to 0.9, or -1 for the preset's")
-        if not (self.max_width == -1 or self.max_width >= 0):
-            raise ValueError(f"max_width is {self.max_width}; allowed is 0 or more, or -1 for the preset's")
+        for name, most in {"dropout": 0.9, "max_scale": 10.0, "opacity_weight": 10.0, "scale_weight": 10.0}.items():
+            value = getattr(self, name)
+            if value != -1 and not 0 <= value <= most:
+                raise ValueError(f"{name} is {value}; allowed is 0 to {most:g}, or -1 for the default")
         if self.seed > MOST_SEED:
             raise ValueError(f"seed is {self.seed}; allowed is 0 to {MOST_SEED}")
         if 0 < self.cap_max < LEAST_CAP:

@@ -58,6 +58,7 @@ class PhotoCache:
         self._budget = free_memory() * MEMORY_SHARE / sharers if budget is None else budget
         # From the first on those that go next: sharp ones that were made on the way, then what was used longest ago.
         self._kept: OrderedDict[Key, Shot] = OrderedDict()
+        self._kept_bytes = 0
         self._coming: dict[Key, Future[Shot]] = {}
         self._level = (0, 0)
         self._lock = threading.Lock()
@@ -94,7 +95,7 @@ class PhotoCache:
             for key in [key for key in self._coming if key[1:] != self._level]:
                 self._coming.pop(key).cancel()
             for key in [key for key in self._kept if key[1] > shrink or (key[2] and key[1:] != self._level)]:
-                del self._kept[key]
+                self._kept_bytes -= self._kept.pop(key).bytes
 
     def size(self, index: int, shrink: int = 1) -> tuple[int, int]:
         """(width, height) at that scale."""
@@ -144,10 +145,13 @@ class PhotoCache:
     def _keep(self, key: Key, shot: Shot, spare: bool = False) -> None:
         """spare: to be the first that goes."""
         with self._lock:
+            if earlier := self._kept.get(key):
+                self._kept_bytes -= earlier.bytes
             self._kept[key] = shot
+            self._kept_bytes += shot.bytes
             self._kept.move_to_end(key, last=not spare)
-            while len(self._kept) > 1 and sum(s.bytes for s in self._kept.values()) > self._budget:
-                self._kept.popitem(last=False)
+            while len(self._kept) > 1 and self._kept_bytes > self._budget:
+                self._kept_bytes -= self._kept.popitem(last=False)[1].bytes
 
 
 def _open(path: Path, mode: str, expected: tuple[int, int], sizes: Sequence[tuple[int, int]]) -> list[Image.Image]:

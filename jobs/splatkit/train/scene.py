@@ -71,8 +71,8 @@ class Scene:
 
     def split(self, every: int, first: int) -> tuple[list[int], list[int]]:
         """Indices to train on and to hold out: every so-many-th photo, counted from `first`."""
-        held_out = list(range(first, len(self.views), every)) if every else []
-        return [i for i in range(len(self.views)) if i not in set(held_out)], held_out
+        held_out = range(first, len(self.views), every) if every else range(0)
+        return [i for i in range(len(self.views)) if i not in held_out], list(held_out)
 
 
 def read_scene(folder: Path, work: Path, log: Path) -> Scene:

@@ -154,7 +154,7 @@ class Training:
         if self.options.exposure:
             self._update_exposures()
         self.refinement.after_step(self.values, self.tools, self.updates, rendered.info, rate)
-        if self.updates % NARROW_EVERY == 0 and (widest := self.options.share("max_width")):
+        if self.updates % NARROW_EVERY == 0 and (widest := self.options.share("max_scale")):
             narrow(self.values, self._eyes, widest)
         self.step += self.ranks.count
 

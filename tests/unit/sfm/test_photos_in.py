@@ -337,3 +337,13 @@ def test_a_picture_that_pillow_itself_takes_for_a_bomb_is_left_out(
     photos, left_out = taken(folder, tmp_path / "work")
     assert photos == []
     assert len(left_out) == 4 and all("decompression bomb" in reason for reason in left_out.values())
+
+
+def test_a_link_to_a_folder_is_named_and_not_left_out_in_silence(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "a.jpg").write_bytes(jpeg(1))
+    (folder / "b.jpg").write_bytes(jpeg(2))
+    (folder / "flight2").symlink_to(tmp_path / "elsewhere")
+    photos, left_out = taken(folder, tmp_path / "work")
+    assert [photo.source for photo in photos] == ["b.jpg"]
+    assert list(left_out) == ["flight2"] and "give the folder itself" in left_out["flight2"]

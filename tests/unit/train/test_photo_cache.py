@@ -114,6 +114,7 @@ def test_a_new_scale_drops_what_only_the_last_one_needed(views: tuple[View, ...]
     photos.enter(2, 5)
     assert not photos._coming, "nobody will come for it"
     assert (0, 1, 0) in photos._kept and all(key[1] <= 2 and not key[2] for key in photos._kept)
+    assert photos._kept_bytes == sum(shot.bytes for shot in photos._kept.values())
     photos.close()
 
 

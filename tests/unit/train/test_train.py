@@ -190,6 +190,9 @@ def test_a_gpu_job_without_a_gpu_is_refused(scene: Path, tmp_path: Path, monkeyp
         ("--ssim-weight", "1.5", "allowed is 0 to 1"),
         ("--seed", "99999999999999999999", "allowed is 0 to 4294967295"),
         ("--cap-max", "7", "allowed is 0 or 100 and more"),
+        ("--dropout", "-0.5", "allowed is 0 to 0.9, or -1 for the default"),
+        ("--opacity-weight", "-3", "allowed is 0 to 10, or -1 for the default"),
+        ("--max-scale", "400", "allowed is 0 to 10, or -1 for the default"),
     ],
 )
 def test_an_impossible_option_is_named(
