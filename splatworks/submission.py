@@ -45,7 +45,7 @@ def bytes_to_upload(platform: Platform, locations: list[Location]) -> int:
 
 
 def publish(platform: Platform, message: dict[str, Any]) -> None:
-    text = json.dumps(message)
+    text = json.dumps(message, ensure_ascii=False)
     if len(text.encode()) > SNS_LIMIT:
         raise Problem(
             f"The message has {len(text.encode())} bytes, SNS takes {SNS_LIMIT}.",

@@ -157,7 +157,8 @@ def _run_again(facts: JobFacts, settings: MonitorSettings) -> str:
     topic = shlex.quote(settings.trigger_topic_arn)
     source = shlex.quote(f"s3://{settings.output_bucket}/{facts.job.environment['REQUEST_KEY']}")
     program = (
-        'import json,sys; m=json.load(sys.stdin)["message"]; m["data"].pop("request_id",None); print(json.dumps(m))'
+        'import json,sys; m=json.load(sys.stdin)["message"]; m["data"].pop("request_id",None); '
+        "print(json.dumps(m,ensure_ascii=False))"
     )
     return (
         f"Run it again:\n  aws s3 cp {source} - | python3 -c {shlex.quote(program)} > message.json\n"

@@ -41,7 +41,7 @@ def command(message: dict[str, Any], run: Run, settings: MonitorSettings) -> str
     if len(json.dumps(message)) <= COMMAND_LIMIT:
         return f"  {publish_command(settings.trigger_topic_arn, message)}"
     key = f"{run.folder}continue.json"
-    write(settings.output_bucket, key, json.dumps(message, indent=1), "application/json")
+    write(settings.output_bucket, key, json.dumps(message, indent=1, ensure_ascii=False), "application/json")
     topic = shlex.quote(settings.trigger_topic_arn)
     return (
         f"  aws s3 cp s3://{settings.output_bucket}/{key} message.json\n"
