@@ -44,7 +44,8 @@ INDEX = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <style>
 body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 3rem auto; padding: 0 1rem; color: #222 }}
-img {{ max-width: 100%; border-radius: 6px }} td {{ padding: .2rem 1rem .2rem 0; vertical-align: top }}
+img {{ max-width: 100%; border-radius: 6px }}
+td {{ padding: .2rem 1rem .2rem 0; vertical-align: top; overflow-wrap: anywhere }}
 </style></head><body>
 <h1>{title}</h1>
 <p>{summary}</p>

@@ -26,6 +26,7 @@ The platform is up at {url}. In another shell:
   aws logs tail /aws/batch/${{PROJECT_NAME}}-ml-jobs
 
 E-mails arrive in {outbox}. Jobs see this machine's Python, not the container images.
+Without a GPU, train on the CPU: "train": {{"compute_type": "cpu"}} and "preset": "draft" in a message; --cpu train.
 Ctrl-C stops the running jobs and the platform; nothing is kept but the e-mails.
 """
 

@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 SOFTWARE = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-sandbox")
+PHONE = (390, 844)  # CSS pixels
 LOADED = 180_000  # milliseconds until the page says that it shows the scene
 SAME_PICTURE = 18.0  # dB; rasterizers differ in their blur and edges, another view or a wrong axis is below 15
 UPSIDE_DOWN = 3.0  # dB that the picture must match better than when it is turned over
@@ -81,6 +82,13 @@ def browser_page(size: tuple[int, int], arguments: Sequence[str] = SOFTWARE) -> 
             yield browser.new_context(viewport={"width": size[0], "height": size[1]}).new_page()
         finally:
             browser.close()
+
+
+def width_on_a_phone(page: Path) -> int:
+    """In CSS pixels, of a page that is shown 390 wide: more than that scrolls sideways."""
+    with browser_page(PHONE) as view:
+        view.goto(page.resolve().as_uri())
+        return int(view.evaluate("document.documentElement.scrollWidth"))
 
 
 def psnr(one: Image.Image, other: Image.Image) -> float:

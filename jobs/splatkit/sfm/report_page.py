@@ -18,7 +18,8 @@ table{border-collapse:collapse;margin:.5rem 0 1.5rem}td,th{padding:.2rem .8rem .
 border-bottom:1px solid #ddd;vertical-align:top}svg{background:#f6f6f3;border-radius:6px;max-width:100%;height:auto}
 img{height:3.5rem;border-radius:3px;display:block}.bad{color:#b3261e;font-weight:600}.good{color:#1b6e3c}
 .warn{background:#fff4dd;border-left:4px solid #d98e04;padding:.6rem 1rem .6rem 2rem;border-radius:4px}
-.views{display:flex;flex-wrap:wrap;gap:1rem}.views figure{margin:0;flex:1 1 20rem}figcaption{color:#555}"""
+.wide{overflow-x:auto}
+.views{display:flex;flex-wrap:wrap;gap:1rem}.views figure{margin:0;flex:1 1 18rem}figcaption{color:#555}"""
 
 
 def write_report(report: dict[str, Any], model: Model, folder: Path) -> None:
@@ -33,7 +34,8 @@ def _page(report: dict[str, Any], model: Model) -> str:
     matching = report["matching"]
     view = _View(model.reconstruction)
     return f"""<!doctype html><html lang="en"><meta charset="utf-8">
-<meta name="viewport" content="width=device-width"><title>Structure from motion</title><style>{STYLE}</style>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Structure from motion</title><style>{STYLE}</style>
 <h1>Structure from motion</h1>{_verdict(report)}{f'<ul class="warn">{warnings}</ul>' if warnings else ""}
 <div class="views">
 <figure>{view.points()}<figcaption>From above: points and cameras, {_axes(report)}</figcaption></figure>
@@ -81,13 +83,13 @@ def _photos(report: dict[str, Any]) -> str:
             f'<span class="bad">{photo["blur"]:.2f}</span>' if photo["blurred"] else f"{photo['blur']:.2f}",
         ]
         rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
-    return f"<table><tr>{head}</tr>{''.join(rows)}</table>"
+    return f'<div class="wide"><table><tr>{head}</tr>{"".join(rows)}</table></div>'
 
 
 def _table(heads: list[str], rows: list[list[Any]]) -> str:
     head = "".join(f"<th>{escape(text)}</th>" for text in heads)
     cells = ["".join(f"<td>{escape('' if cell is None else str(cell))}</td>" for cell in row) for row in rows]
-    return f"<table><tr>{head}</tr>{''.join(f'<tr>{row}</tr>' for row in cells)}</table>"
+    return f'<div class="wide"><table><tr>{head}</tr>{"".join(f"<tr>{row}</tr>" for row in cells)}</table></div>'
 
 
 class _View:

@@ -50,7 +50,8 @@ def require_device(wanted: DeviceName, environment: Mapping[str, str] = os.envir
     """Raises StageError where a GPU is wanted and absent, without touching one."""
     if choose_device(wanted, environment) == "cuda" and not torch.cuda.is_available():
         built = f"PyTorch {torch.__version__} " + ("finds no GPU" if torch.version.cuda else "is built without CUDA")
-        fix = "Send the job with compute_type gpu to a machine that has one, or give --device cpu (slow, small scenes)."
+        cpu = '"train": {"compute_type": "cpu"} in a message, --cpu train on the command line, --device cpu by hand'
+        fix = f"Train where a GPU is, or on the CPU, which is slow and for small scenes: {cpu}."
         raise input_error("no_gpu", f"a GPU is asked for, but {built}", fix)
 
 

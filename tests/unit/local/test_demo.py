@@ -12,8 +12,9 @@ from rich.console import Console
 
 from local import demo
 from local.demo import DemoError, TerraformBar, check_photos, demo_message, prepare, run_demo, show_email
-from local.demo_results import PAGE, write_index
+from local.demo_results import CONTENTS, PAGE, write_index
 from local.embedded_aws import Email
+from scripts.check_page import PHONE, NoBrowserError, width_on_a_phone
 
 
 def test_its_message_is_one_that_the_dispatcher_takes() -> None:
@@ -53,6 +54,17 @@ def test_the_index_links_what_is_there_and_nothing_else(tmp_path: Path) -> None:
     assert "23.18 dB PSNR" in text and "30,000 Gaussians" in text
     assert "demo &lt;1&gt;" in text and "<1>" not in text
     assert "<img" not in text  # there is no thumbnail
+
+
+def test_the_index_fits_a_phone(tmp_path: Path) -> None:
+    for name, _ in CONTENTS:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        if not (tmp_path / name).is_dir():
+            (tmp_path / name).touch()
+    try:
+        assert width_on_a_phone(write_index(tmp_path, "demo-0123456789ab", "Done after 4 s.")) == PHONE[0]
+    except NoBrowserError as reason:
+        pytest.skip(str(reason))
 
 
 @pytest.mark.parametrize(

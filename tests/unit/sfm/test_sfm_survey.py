@@ -10,6 +10,7 @@ from PIL import ExifTags, Image
 from sfm_runs import REPOSITORY, Run, run_sfm
 
 from local.survey import ALTITUDE, Survey
+from scripts.check_page import PHONE, NoBrowserError, width_on_a_phone
 from splatkit.sfm.georeference import robust_similarity
 
 PHOTOS = REPOSITORY.parent / "shared" / "data" / "photos"
@@ -95,6 +96,13 @@ def test_the_report_names_every_photo_and_every_gate(reconstructed: Run, survey:
     for photo in report["photos"]:
         with Image.open(reconstructed.output / photo["thumbnail"]) as thumbnail:
             assert max(thumbnail.size) == 256
+
+
+def test_the_report_fits_a_phone(reconstructed: Run) -> None:
+    try:
+        assert width_on_a_phone(reconstructed.output / "report.html") == PHONE[0]
+    except NoBrowserError as reason:
+        pytest.skip(str(reason))
 
 
 def test_aligned_keypoints_are_nearer_to_the_truth(reconstructed: Run, survey: Survey, tmp_path: Path) -> None:
