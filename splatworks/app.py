@@ -15,6 +15,7 @@ from rich.console import Console
 from splatworks import messages
 from splatworks.bars import transfer_bar
 from splatworks.estimates import estimate
+from splatworks.local_input import scenes_to_upload
 from splatworks.local_run import LocalJob, existing, run_local
 from splatworks.local_script import script_files
 from splatworks.local_verdict import email_text
@@ -181,7 +182,8 @@ def plan(
         request = messages.as_request(messages.compose(options, locations))
     platform = find_platform(project)
     missing = bytes_to_upload(platform, locations)
-    planned = plan_run(platform, request, uploaded=missing == 0)
+    scenes = len(scenes_to_upload(request, locations, platform.settings)) or 1
+    planned = plan_run(platform, request, uploaded=missing == 0, scenes=scenes)
     estimates = estimate(platform, planned)
     if machine_readable:
         print(json.dumps(plan_as_json(planned, estimates), indent=2))

@@ -40,8 +40,11 @@ class RunPlan:
     stages: tuple[PlannedStage, ...]
 
 
-def plan_run(platform: Platform, request: Request, *, uploaded: bool) -> RunPlan:
-    """Raises BadInputError where the dispatcher would refuse the message. `uploaded`: its input has to be there."""
+def plan_run(platform: Platform, request: Request, *, uploaded: bool, scenes: int = 1) -> RunPlan:
+    """Raises BadInputError where the dispatcher would refuse the message.
+
+    `uploaded`: its input has to be there, and is looked into. Where it is not, it will be so many `scenes`.
+    """
     planners = {"batch_job": _script_plan, "splat_pipeline": _pipeline_plan}
     if request.trigger_type not in planners:
         raise BadInputError(
@@ -50,10 +53,10 @@ def plan_run(platform: Platform, request: Request, *, uploaded: bool) -> RunPlan
             allowed=f"one of {', '.join(planners)}",
             fix=nearest(request.trigger_type, list(planners)),
         )
-    return planners[request.trigger_type](platform, request, uploaded)
+    return planners[request.trigger_type](platform, request, uploaded, scenes)
 
 
-def _script_plan(platform: Platform, request: Request, uploaded: bool) -> RunPlan:
+def _script_plan(platform: Platform, request: Request, uploaded: bool, _scenes: int) -> RunPlan:
     settings = platform.settings
     plan: JobPlan = plan_job(request, settings)
     require_script(settings.input_bucket, plan.script_key)
@@ -65,7 +68,7 @@ def _script_plan(platform: Platform, request: Request, uploaded: bool) -> RunPla
     return RunPlan(run_id=plan.name, output=output, reuse_known=True, stages=(stage,))
 
 
-def _pipeline_plan(platform: Platform, request: Request, uploaded: bool) -> RunPlan:
+def _pipeline_plan(platform: Platform, request: Request, uploaded: bool, scenes: int) -> RunPlan:
     order = order_pipeline(request, platform.settings)
     for each in order.stages:  # that its queue exists, which `decide` tells only of what is uploaded
         plan_order(job_order(order, each, request), request, platform.settings)
@@ -78,7 +81,7 @@ def _pipeline_plan(platform: Platform, request: Request, uploaded: bool) -> RunP
             stage.script_key,
             stage.options,
             stage.parameters,
-            found.get(stage.stage, {}).get("size") or max(len(stage.variants or []), 1),
+            found.get(stage.stage, {}).get("size") or max(len(stage.variants or []), scenes),
             found.get(stage.stage, {}).get("reused_from"),
         )
         for stage in order.stages

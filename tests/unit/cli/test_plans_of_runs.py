@@ -119,6 +119,32 @@ def test_several_scenes_are_counted_and_no_list_is_written(deployed: Any, splatw
     assert deployed.keys("demo-output") == []
 
 
+@pytest.mark.parametrize("put", ["all", "none"])
+def test_scenes_that_are_not_uploaded_yet_are_counted(
+    deployed: Any, splatworks: Splatworks, prices: Any, tmp_path: Path, put: str
+) -> None:
+    batch = tmp_path / "batch"
+    for name in ("a/1.jpg", "a/deep/2.jpg", "b.ZIP", "c.zip/1.jpg", "notes.txt", ".git/x", "empty/.hidden"):
+        (batch / name).parent.mkdir(parents=True, exist_ok=True)
+        (batch / name).write_text(name)
+        if put == "all" and "/." not in f"/{name}":
+            deployed.put(f"photos/batch/{name}", name.encode(), "demo-input")
+    (batch / "linked").symlink_to(tmp_path / "batch2")
+    (tmp_path / "batch2").mkdir()
+    ended = splatworks("plan", batch, "--several", "--json")
+    assert ended.code == 0, ended.err
+    assert ended.json["reuse_known"] == (put == "all")
+    assert [stage["size"] for stage in ended.json["stages"]] == [3, 3, 3]
+
+
+def test_the_entries_of_a_list_that_is_not_uploaded_yet_are_counted(
+    deployed: Any, splatworks: Splatworks, scene: str, tmp_path: Path
+) -> None:
+    (tmp_path / "batch.json").write_text(json.dumps([scene, {"name": "again", "input": scene}]))
+    ended = splatworks("plan", tmp_path / "batch.json", "--several", "--json")
+    assert [stage["size"] for stage in ended.json["stages"]] == [2, 2, 2]
+
+
 def test_a_result_that_is_there_is_not_run_again(deployed: Any, splatworks: Splatworks, scene: str) -> None:
     key = content_key_of_sfm(scene)
     deployed.put(f"{EARLIER}job.json", {"ended": "done", "content_key": key, "inputs": [], "output": {"files": 0}})
