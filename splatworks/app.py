@@ -103,6 +103,7 @@ def submit(
     locations = messages.locate(options)
     message = messages.compose(options, locations)  # a typo ends here, before gigabytes are uploaded
     platform = find_platform(project)
+    scenes_to_upload(messages.as_request(message), locations, platform.settings)  # refuses what would be none
     check(platform, message, uploaded=not any(location.local for location in locations))
     upload_locations(platform, locations, keep_others=keep_others, replace=replace)
     publish(platform, message)

@@ -129,6 +129,67 @@ def test_what_the_dispatcher_would_refuse_is_told_before_anything_is_uploaded(
     assert deployed.messages() == []
 
 
+@pytest.mark.parametrize(
+    ("entries", "told"),
+    [
+        ("[]", "at least one scene"),
+        ("{}", "a JSON list of locations"),
+        ("[", "a JSON list"),
+        ('["\\ud800"]', "surrogate"),
+        ('[{"name": "a"}]', "data.inputs[0]"),
+        ('["photos/a/", {"input": "photos/a/", "nmae": "b"}]', "Did you mean name?"),
+        ('["photos/a/", "photos/b/../a/"]', "it contains a . or .. part"),
+        ('["photos/a/", "photos/x/a/"]', "scenes of different names"),
+        ('["photos/a/", "s3://somebody-elses/b/"]', "the buckets demo-input"),
+        ('["photos/a/", "photos/nothing/"]', "Nothing is there"),
+    ],
+)
+@pytest.mark.parametrize("command", ["submit", "plan"])
+def test_a_list_of_scenes_that_the_dispatcher_would_refuse_is_not_uploaded(
+    deployed: Any, splatworks: Splatworks, tmp_path: Path, entries: str, told: str, command: str
+) -> None:
+    deployed.put("photos/a/1.jpg", b"x", "demo-input")
+    (tmp_path / "batch.json").write_text(entries)
+    ended = splatworks(command, tmp_path / "batch.json", "--several")
+    assert ended.code == 2
+    assert told in ended.err
+    assert "data.inputs" in ended.err
+    assert "photos/batch/batch.json" not in deployed.keys("demo-input")
+    assert deployed.messages() == []
+
+
+def test_a_list_of_scenes_is_uploaded_and_named(deployed: Any, splatworks: Splatworks, tmp_path: Path) -> None:
+    deployed.put("photos/a/1.jpg", b"x", "demo-input")
+    (tmp_path / "batch.json").write_text('["photos/a/"]')
+    ended = splatworks("submit", tmp_path / "batch.json", "--several")
+    assert ended.code == 0, ended.err
+    assert "photos/batch/batch.json" in deployed.keys("demo-input")
+    (message,) = deployed.messages()
+    assert message["data"]["inputs"] == "photos/batch/batch.json"
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "told"),
+    [
+        (["1.jpg", "2.jpg"], [], "at least one scene: a folder or a zip directly below the folder"),
+        (["a/1.jpg", "a.zip"], [], "scenes of different names"),
+        (["a\nb/1.jpg", "c/1.jpg"], [], "it contains control characters"),
+        (["train/1.jpg"], ["--steps", "train"], "a folder with another name than train"),
+    ],
+)
+def test_a_folder_of_scenes_that_the_dispatcher_would_refuse_is_not_uploaded(
+    deployed: Any, splatworks: Splatworks, tmp_path: Path, names: list[str], options: list[str], told: str
+) -> None:
+    for name in names:
+        (tmp_path / "batch" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "batch" / name).write_text(name)
+    ended = splatworks("submit", tmp_path / "batch", "--several", *options)
+    assert ended.code == 2
+    assert told in ended.err
+    assert not [key for key in deployed.keys("demo-input") if key.startswith("photos/")]
+    assert deployed.messages() == []
+
+
 def test_an_input_that_is_not_there_is_refused(deployed: Any, splatworks: Splatworks) -> None:
     ended = splatworks("submit", "photos/nothing/")
     assert ended.code == 2
