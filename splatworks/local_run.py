@@ -17,6 +17,7 @@ import message as dispatcher_message
 from job_plan import JobPlan, now, plan_job, request_document
 from settings import Compute, DispatcherSettings, Instance
 
+from splatworks.local_files import files_in
 from splatworks.local_script import MARK, ScriptFiles
 from splatworks.own_folder import NotOurFolderError, check_replaceable, replace_folder
 from splatworks.problems import Problem
@@ -103,7 +104,9 @@ def existing(path: Path | None) -> Path | None:
 
 def check_output(job: LocalJob) -> None:
     """What an earlier run-local left there is replaced, anything else, and what the job reads, is not."""
-    read = [*job.script.files.values(), *([job.input] if job.input is not None else [])]
+    read = list(job.script.files.values())
+    if job.input is not None:
+        read += [job.input, *(file.path for file in files_in(job.input))]  # links in it may lead to the output
     try:
         check_replaceable(job.output, MARK, read)
     except NotOurFolderError as refused:

@@ -123,3 +123,18 @@ def test_a_folder_that_may_not_be_read_is_not_left_out(
     ended = splatworks("submit", folder)
     assert (ended.code, uploaded(deployed)) == (2, [])
     assert "  closed cannot be read: Permission denied\n" in ended.err
+
+
+def test_links_in_an_input_do_not_cost_the_last_result(
+    splatworks: Splatworks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    out = put(tmp_path / "out", ".splatworks-run-local", "result.jpg")
+    folder = put(tmp_path / "in", "1.jpg")
+    (tmp_path / "job.py").write_text("print('ran')")
+    for target, told in ((tmp_path / "gone", "is a link that leads nowhere"), (out, "one lies in the other")):
+        (folder / "link").unlink(missing_ok=True)
+        (folder / "link").symlink_to(target)
+        ended = splatworks("run-local", tmp_path / "job.py", "--input", folder, "--output", out)
+        assert (ended.code, told in ended.err, "ran" in ended.out) == (2, True, False)
+        assert (out / "result.jpg").exists()
