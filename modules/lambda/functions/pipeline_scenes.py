@@ -1,6 +1,6 @@
 """The scenes of a run that has several: what lies directly below a folder, or what a list names."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -36,15 +36,51 @@ def find_scenes(uri: str, settings: DispatcherSettings) -> list[Scene]:
     """In the order of the list, or of the names below the folder."""
     with readable(uri, FIELD):
         scenes = _listed(uri, settings) if uri.endswith(".json") else sorted(_below(uri), key=lambda scene: scene.name)
-    if not scenes:
-        raise _refused(uri, "at least one scene: a folder or a zip directly below the folder, or an entry of the list")
-    if len(scenes) > MOST_SCENES:
-        raise _refused(f"{uri}: {len(scenes)} scenes", f"at most {MOST_SCENES} scenes", "Send several messages.")
-    _require_unique_names(scenes)
-    if len(scenes) <= LOOKED_INTO:
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            list(pool.map(lambda scene: require_input(scene.uri, FIELD), scenes))
+    require_scenes(uri, scenes)
+    require_inputs(scenes)
     return scenes
+
+
+def require_scenes(given: str, scenes: list[Scene]) -> None:
+    """`given`: the folder or the list that they come from."""
+    if not scenes:
+        allowed = "at least one scene: a folder or a zip directly below the folder, or an entry of the list"
+        raise _refused(given, allowed)
+    if len(scenes) > MOST_SCENES:
+        raise _refused(f"{given}: {len(scenes)} scenes", f"at most {MOST_SCENES} scenes", "Send several messages.")
+    _require_unique_names(scenes)
+
+
+def require_inputs(scenes: list[Scene]) -> None:
+    if len(scenes) > LOOKED_INTO:
+        return
+    client("s3")  # made before the threads start: boto3's session is for one thread
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(lambda scene: require_input(scene.uri, FIELD), scenes))
+
+
+def scenes_of_list(given: str, size: int, read: Callable[[], bytes], settings: DispatcherSettings) -> list[Scene]:
+    """`given`: where the list lies, for the refusal of one that is none."""
+    if size > MOST_BYTES:
+        raise _refused(f"{given}: {size} bytes", f"a list of at most {MOST_BYTES} bytes", "Split it into several.")
+    try:
+        entries = strict_json(read().decode())
+    except UnicodeDecodeError:
+        raise _refused(given, "a JSON list in UTF-8", "Save it as UTF-8.") from None
+    except BadInputError as problem:
+        raise _refused(f"{given}: {problem.given}", "a JSON list", problem.fix) from None
+    if not isinstance(entries, list):
+        example = 'Write ["photos/a/", {"name": "b", "input": "photos/b.zip"}].'
+        raise _refused(f"{given}: {shown(entries)}", "a JSON list of locations", example)
+    return [_entry(f"{FIELD}[{index}]", entry, settings) for index, entry in enumerate(entries)]
+
+
+def scene_below(folder: str, name: str) -> Scene:
+    """`folder`: a URI that ends in "/". `name`: of a zip directly below it, or of a folder, which ends in "/"."""
+    location = split_uri(f"{folder}{name}")[1]
+    if problem := key_problem(location):
+        raise _refused(location, "scenes whose names can be folders", f"Rename this one: {problem}.")
+    return Scene(zip_stem(name) or name[:-1], f"{folder}{name}")
 
 
 def _below(uri: str) -> Iterator[Scene]:
@@ -56,39 +92,20 @@ def _below(uri: str) -> Iterator[Scene]:
         folders = [folder["Prefix"] for folder in page.get("CommonPrefixes", [])]
         zips = [item["Key"] for item in page.get("Contents", []) if zip_stem(item["Key"])]
         for location in (*folders, *zips):
-            if problem := key_problem(location):
-                raise _refused(location, "scenes whose names can be folders", f"Rename this one: {problem}.")
-            yield Scene(zip_stem(location) or location.removeprefix(prefix)[:-1], f"s3://{bucket}/{location}")
+            yield scene_below(f"s3://{bucket}/{prefix}", location.removeprefix(prefix))
         found += len(folders) + len(zips)
         if found > MOST_SCENES:
             return  # enough to refuse it
 
 
 def _listed(uri: str, settings: DispatcherSettings) -> list[Scene]:
-    entries = _read_list(uri)
-    return [_entry(f"{FIELD}[{index}]", entry, settings) for index, entry in enumerate(entries)]
-
-
-def _read_list(uri: str) -> list[Any]:
     bucket, key = split_uri(uri)
     s3 = client("s3")
     try:
         answer = s3.get_object(Bucket=bucket, Key=key)
     except s3.exceptions.NoSuchKey:
         raise nothing_there(uri, FIELD) from None
-    size = answer["ContentLength"]
-    if size > MOST_BYTES:
-        raise _refused(f"{uri}: {size} bytes", f"a list of at most {MOST_BYTES} bytes", "Split it into several.")
-    try:
-        entries = strict_json(answer["Body"].read().decode())
-    except UnicodeDecodeError:
-        raise _refused(uri, "a JSON list in UTF-8", "Save it as UTF-8.") from None
-    except BadInputError as problem:
-        raise _refused(f"{uri}: {problem.given}", "a JSON list", problem.fix) from None
-    if not isinstance(entries, list):
-        example = 'Write ["photos/a/", {"name": "b", "input": "photos/b.zip"}].'
-        raise _refused(f"{uri}: {shown(entries)}", "a JSON list of locations", example)
-    return entries
+    return scenes_of_list(uri, answer["ContentLength"], answer["Body"].read, settings)
 
 
 def _entry(field: str, entry: Any, settings: DispatcherSettings) -> Scene:
