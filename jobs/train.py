@@ -198,7 +198,7 @@ def conclude(training: Training, options: TrainOptions, photos: PhotoCache, prog
     """Writes everything, then judges it. A full GPU costs what it was full for, not the splat."""
     folder = options.output_dir
     training.release()
-    splats = to_splats(training.values, training.scene.frame, options.antialiased, options.backdrop == "white")
+    splats = to_splats(training.values, training.scene.frame, options.antialiased, options.background == "white")
     if not len(splats):
         checkpoint = checkpoint_folder(options.output_dir, options.checkpoint_dir)
         raise diverged(training, DivergedError("no Gaussian is left"), checkpoint)

@@ -9,7 +9,7 @@ from splatkit.train.strategy import StrategyName
 
 Preset = Literal["draft", "standard", "high"]
 Background = Literal["black", "white", "random"]
-# What 0 (or "preset") stands for. A draft is minutes on a CPU; standard is the papers' setting; high takes its time.
+# What 0 (or "preset") stands for. A draft is minutes on a CPU; standard is the papers' length; high takes its time.
 PRESETS: dict[str, dict[str, float]] = {
     "draft": {
         "max_steps": 2_500,
@@ -20,10 +20,23 @@ PRESETS: dict[str, dict[str, float]] = {
         "dropout": 0.3,
         "max_scale": 0.2,
     },
-    "standard": {"max_steps": 30_000, "max_size": 1600, "sh_degree": 3, "cap_max": 1_000_000, "opacity_weight": 0.01},
-    "high": {"max_steps": 45_000, "max_size": 3200, "sh_degree": 3, "cap_max": 4_000_000, "opacity_weight": 0.01},
+    "standard": {
+        "max_steps": 30_000,
+        "max_size": 1600,
+        "sh_degree": 3,
+        "cap_max": 1_000_000,
+        "opacity_weight": 0.01,
+        "max_scale": 0.2,
+    },
+    "high": {
+        "max_steps": 45_000,
+        "max_size": 3200,
+        "sh_degree": 3,
+        "cap_max": 4_000_000,
+        "opacity_weight": 0.01,
+        "max_scale": 0.2,
+    },
 }
-BACKGROUNDS: dict[str, Background] = {"draft": "random", "standard": "black", "high": "black"}
 
 MOST_SEED, LEAST_CAP = 2**32 - 1, 100
 SCALE_WEIGHT = 0.01  # with mcmc, as in its paper
@@ -60,7 +73,7 @@ class TrainOptions:
     exposure: bool = False  # fit gain and offset per photo, for sets whose camera changed its exposure on the way
     # behind the Gaussians; random: another colour in each step, so that they cover what the photos cover, instead of
     # letting a black background stand for shadows
-    background: Literal["preset", "black", "white", "random"] = "preset"
+    background: Background = "random"
     # largest standard deviation of a Gaussian, in distances to the nearest camera; 0: any; -1: by preset
     max_scale: float = -1.0
     sky: bool = False  # add a far dome of Gaussians, for scenes that show the sky
@@ -112,10 +125,6 @@ class TrainOptions:
     @property
     def first_held_out(self) -> int:
         return self.hold_out_every // 2 if self.hold_out_first < 0 else self.hold_out_first
-
-    @property
-    def backdrop(self) -> Background:
-        return BACKGROUNDS[self.preset] if self.background == "preset" else self.background
 
     def of_preset(self, name: str) -> int:
         """The option's own value, or the preset's."""

@@ -35,7 +35,8 @@ COARSE = ((0.4, 4, 5), (0.75, 2, 5), (1.0, 1, 10))
 SH_STEP = 1 / 30  # share of the steps after which one more degree of spherical harmonics is used
 MEMORY_SHARE, FEWEST_HELD = 0.6, 1_000  # of what is free, for Gaussians, and so many even in less
 EXPOSURE_RATE = 1e-3
-NARROW_EVERY = 10  # updates
+NARROW_EVERY = 10  # updates, and so many more for each
+NARROW_PAIRS = 1 << 27  # pairs of a Gaussian and a camera, so that millions of Gaussians do not wait for it
 START = {"mcmc": (0.5, 1.0), "default": (0.1, 1.0)}  # opacity of the first Gaussians, and width in neighbour distances
 SKY_GAUSSIANS, SKY_SHARE = 4_000, 0.25  # at most, and of the cap
 
@@ -154,9 +155,13 @@ class Training:
         if self.options.exposure:
             self._update_exposures()
         self.refinement.after_step(self.values, self.tools, self.updates, rendered.info, rate)
-        if self.updates % NARROW_EVERY == 0 and (widest := self.options.share("max_scale")):
+        if (widest := self.options.share("max_scale")) and self.updates % self._narrow_every == 0:
             narrow(self.values, self._eyes, widest)
         self.step += self.ranks.count
+
+    @property
+    def _narrow_every(self) -> int:
+        return NARROW_EVERY * (1 + len(self.values["means"]) * len(self._eyes) // NARROW_PAIRS)
 
     def _loss(self, index: int, shot: Shot, image: Tensor) -> Tensor:
         target = torch.tensor(shot.pixels, device=self.backend.device).float() / 255
@@ -192,11 +197,11 @@ class Training:
 
         A training on random colours is shown on black, as viewers do.
         """
-        return torch.ones(3, device=self.backend.device) if self.options.backdrop == "white" else None
+        return torch.ones(3, device=self.backend.device) if self.options.background == "white" else None
 
     def _background(self) -> Tensor | None:
         """Of one step."""
-        if self.options.backdrop == "random":
+        if self.options.background == "random":
             return torch.rand(3).to(self.backend.device)
         return self.backdrop
 

@@ -76,13 +76,6 @@ def test_each_step_trains_on_the_background(invisible: Training) -> None:
         assert len({tuple(color[0].tolist()) for color in seen}) == 4
 
 
-def test_a_draft_trains_before_random_colours_unless_another_is_asked_for() -> None:
-    base = TrainOptions(input_dir=Path(), output_dir=Path(), preset="draft")
-    assert base.backdrop == "random"
-    assert dataclasses.replace(base, background="black").backdrop == "black"
-    assert dataclasses.replace(base, preset="standard").backdrop == "black"
-
-
 @pytest.mark.parametrize("background", list(SHOWN))
 def test_the_splat_says_that_it_was_trained_before_white(tmp_path: Path, background: str) -> None:
     scene = write_scene(tmp_path / "in", views=5, points=20)

@@ -13,6 +13,7 @@ from little_scene import OFFSET, UNIT, look_at, write_scene
 from PIL import Image
 
 from splatkit.errors import StageError
+from splatkit.train import training as training_module
 from splatkit.train.backend import choose_backend
 from splatkit.train.checkpoint import fingerprint, load_checkpoint, save_checkpoint
 from splatkit.train.evaluation import load_lpips, mean_scores, score_views
@@ -237,6 +238,19 @@ def test_no_gaussian_is_wider_than_a_share_of_the_distance_to_the_nearest_camera
     assert widest(0.02) == pytest.approx(0.02, rel=1e-4)
     assert widest(0) > 1
     assert widest(-1) == pytest.approx(0.2, rel=1e-4), "of the preset"
+
+
+def test_widths_are_looked_at_less_often_where_there_are_many(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[int] = []
+    run = training(scene, max_scale=0.1)
+    monkeypatch.setattr(training_module, "narrow", lambda *_: looked.append(run.updates))
+    for _ in range(21):
+        run.train_step()
+    assert looked == [0, 10, 20]
+    pairs = len(run.values["means"]) * len(run.train_views)
+    for limit, every in ((pairs + 1, 10), (pairs, 20), (pairs // 3, 40)):
+        monkeypatch.setattr(training_module, "NARROW_PAIRS", limit)
+        assert run._narrow_every == every
 
 
 def test_degrees_of_harmonics_sizes_of_photos_and_the_filter_reach_the_rasterizer(scene: Scene) -> None:
