@@ -151,7 +151,7 @@ RULES = (
         'Run it again with more "attempts": it begins anew, and each goes on from where the last one was.',
     ),
     Rule(
-        "interrupted",
+        "told to stop",
         _ended("interrupted"),
         "It was told to stop, ended with exit code {exit_code}, and {attempts} of {allowed} attempts were used.",
         "Run it again. A script that saves its state in CHECKPOINT_DIR and ends with exit code 75 goes on from there.",

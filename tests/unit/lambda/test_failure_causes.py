@@ -39,7 +39,7 @@ CASES = [
     (facts("job_input_error"), "the input is at fault", "no cause"),
     (facts("job_script_error", report={"ended": "cost_limit", "error": ERROR}), "cost limit", "2 usable photos"),
     (with_exit("job_script_error", 75), "interrupted", "after a checkpoint, and 1 of 3 attempts"),
-    (replace(with_exit("job_script_error", 143), report={"ended": "interrupted"}), "interrupted", "exit code 143"),
+    (replace(with_exit("job_script_error", 143), report={"ended": "interrupted"}), "told to stop", "exit code 143"),
     (
         facts("job_script_error", report={"ended": "runner_error", "error": ERROR}),
         "the platform's runner failed",
