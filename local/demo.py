@@ -22,7 +22,9 @@ from local.demo_results import PAGE, download_run, write_index
 from local.embedded_aws import ENDED, Email, EmbeddedAWS, FolderInUseError
 from local.survey import render_survey
 from local.terraform_project import TerraformError
+from splatworks.local_files import NamedFile, files_in
 from splatworks.own_folder import NotOurFolderError, check_replaceable, replace_folder
+from splatworks.problems import Problem
 
 ROOT = Path(__file__).parents[1]
 PROJECT = "demo"
@@ -83,7 +85,11 @@ def check_photos(photos: Path) -> None:
         raise DemoError(
             f"PHOTOS={photos} is not a folder. Give the folder that holds the photos: make demo PHOTOS=~/my-photos"
         )
-    if not any(path.is_file() for path in photos.rglob("*")):
+    try:
+        found = files_in(photos)
+    except Problem as problem:
+        raise DemoError(f"PHOTOS={problem}") from None
+    if not found:
         raise DemoError(
             f"PHOTOS={photos} holds no files. Give a folder with at least 3 overlapping photos of one scene."
         )
@@ -144,13 +150,12 @@ def render(folder: Path, console: Console) -> Path:
 
 
 def upload(aws: EmbeddedAWS, bucket: str, photos: Path, console: Console) -> None:
-    files = sorted(path for path in photos.rglob("*") if path.is_file())
+    files = files_in(photos)
     s3 = aws.client("s3")
 
-    def put(path: Path) -> None:
-        content_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-        key = f"photos/demo/{path.relative_to(photos).as_posix()}"
-        s3.upload_file(str(path), bucket, key, ExtraArgs={"ContentType": content_type})
+    def put(file: NamedFile) -> None:
+        content_type = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+        s3.upload_file(str(file.path), bucket, f"photos/demo/{file.name}", ExtraArgs={"ContentType": content_type})
 
     with bars(console) as progress, ThreadPoolExecutor(8) as pool:
         for _ in progress.track(pool.map(put, files), total=len(files), description=f"to s3://{bucket}/photos/demo/"):

@@ -29,6 +29,17 @@ def test_photos_that_are_no_folder_or_none_are_refused_with_what_to_give(tmp_pat
         check_photos(tmp_path)
 
 
+def test_links_among_the_photos_are_followed_and_dead_ones_are_named(tmp_path: Path) -> None:
+    for folder in ("mine", "elsewhere"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "elsewhere" / "a.jpg").touch()
+    (tmp_path / "mine" / "flight2").symlink_to(tmp_path / "elsewhere")
+    check_photos(tmp_path / "mine")
+    (tmp_path / "mine" / "gone.jpg").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(DemoError, match=r"(?s)gone.jpg is a link that leads nowhere.*remove them"):
+        check_photos(tmp_path / "mine")
+
+
 def test_a_folder_of_somebody_elses_is_left_alone_and_an_earlier_demos_is_replaced(tmp_path: Path) -> None:
     folder = tmp_path / "demo-output"
     prepare(folder, None)
