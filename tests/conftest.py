@@ -26,9 +26,9 @@ def group_of(nodeid: str) -> str:
 
 @pytest.hookimpl(optionalhook=True)  # so that pytest also runs without xdist
 def pytest_xdist_auto_num_workers() -> int:
-    """None beside this one where there is one core."""
+    """One more than cores, as the flow tests wait more than they compute; none beside this one on one core."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, MOST) if cores > 1 else 0
+    return min(cores + 1, MOST) if cores > 1 else 0
 
 
 @pytest.hookimpl(optionalhook=True)
