@@ -38,6 +38,8 @@ METRICS: dict[str, dict[str, Any]] = {
         "loss_is": "measured against photos",
     },
 }
+# A stage's error, as its result.json has it.
+LIMIT = {"code": "low_psnr", "cause": "the held-out PSNR is 11 dB, under 15 dB", "fix": "Take sharper photos."}
 
 
 @dataclass
