@@ -77,8 +77,9 @@ resource "aws_batch_compute_environment" "hosts" {
     }
   }
 
-  # For environments that are updated in place, which are those on demand: the provider replaces SPOT_PRICE_CAPACITY_OPTIMIZED
-  # ones whatever changes (hashicorp/terraform-provider-aws#38695). Batch ends running jobs after 30 minutes unless told otherwise.
+  # For environments that are updated in place, which are those on demand: where anything of the hosts changes, the provider
+  # replaces those of SPOT_PRICE_CAPACITY_OPTIMIZED (hashicorp/terraform-provider-aws#38695). Batch ends running jobs after 30
+  # minutes unless told otherwise.
   update_policy {
     terminate_jobs_on_update      = false
     job_execution_timeout_minutes = 360

@@ -23,8 +23,10 @@ Index = NDArray[np.int64]
 
 
 def levels_of_detail(splats: Splats, count: int) -> Iterator[Splats]:
-    """The whole first, then each about half of the one before. Only what shows: the encoder puts the rest last, and a
-    leaf of the files, which names a range of them, would name others."""
+    """The whole first, then each about half of the one before.
+
+    Only what shows: the encoder puts the rest last, and a leaf of the files, which names a range, would name others.
+    """
     splats = visible_part(splats)
     yield splats
     for _ in range(count - 1):

@@ -23,6 +23,7 @@ def compose(job: Job, project_name: str) -> tuple[str, str]:
     """Subject and body."""
     queue = job.queue_arn.rsplit("/", 1)[-1]
     fix = next((text for reason, text in FIXES.items() if job.status_reason.startswith(reason)), OTHERWISE)
+    whole = job.id.partition(":")[0]  # after a part of an array the next one would block the queue
     reason = shlex.quote("it cannot start")
     facts = {
         "Job": f"{job.name} ({job.id})",
@@ -37,6 +38,6 @@ def compose(job: Job, project_name: str) -> tuple[str, str]:
         f"Why:    AWS Batch says: {bounded(job.status_reason or 'nothing')}\nTo do:  {fix}",
         labelled(facts),
         "AWS Batch does not end such a wait. The job starts when the cause is mended, or is stopped by\n"
-        f"  aws batch terminate-job --region {job.region} --job-id {job.id} --reason {reason}",
+        f"  aws batch terminate-job --region {job.region} --job-id {whole} --reason {reason}",
     ]
     return f"[{project_name}] {job.name} cannot start", "\n\n".join(parts) + "\n"

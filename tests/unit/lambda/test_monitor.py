@@ -331,6 +331,7 @@ def test_the_parts_of_an_array_that_block_one_after_the_other_are_one_email(plat
 
     _, body = platform.email()
     assert "AWS Batch says: UNDETERMINED" in body and "quotas" in body
+    assert "--job-id 4c7599ae-0a82-49aa-ba5a-4727fcce14a8 --reason" in body, "of the whole array"
 
 
 def test_a_job_that_its_queue_will_cancel_is_not_told_of_before(platform: Platform) -> None:
