@@ -18,6 +18,7 @@ module "s3" {
   project_name              = var.project_name
   account_id                = data.aws_caller_identity.current.account_id
   aws_region                = var.aws_region
+  package_folder            = "${path.root}/splatworks"
   stages_folder             = "${path.root}/jobs"
   examples_folder           = "${path.root}/examples"
   checkpoint_retention_days = var.checkpoint_retention_days

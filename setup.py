@@ -1,4 +1,4 @@
-"""Puts into the wheel what `splatworks plan` and `run-local` use of the platform, at the checkout's paths."""
+"""Put the container's runner into the wheel, for `splatworks run-local`, at splatworks/shipped/docker/."""
 
 import shutil
 from pathlib import Path
@@ -7,17 +7,10 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
-LOCAL = ("__init__", "hooks", "job_container", "job_process", "moto_server", "process_memory")  # what run-local imports
-SHIPPED = (
-    "modules/lambda/functions/**/*.py",
-    "modules/lambda/functions/*.json",
-    "docker/runner.py",
-    "docker/jobrunner/*.py",
-    *(f"local/{name}.py" for name in LOCAL),
-)
+SHIPPED = ("docker/runner.py", "docker/jobrunner/**/*.py")
 
 
-class BuildWithPlatform(build_py):
+class BuildWithRunner(build_py):
     def run(self) -> None:
         if not self.editable_mode:
             shutil.rmtree(Path(self.build_lib) / "splatworks", ignore_errors=True)  # of an earlier build
@@ -31,4 +24,4 @@ class BuildWithPlatform(build_py):
                 shutil.copyfile(source, target)
 
 
-setup(cmdclass={"build_py": BuildWithPlatform})
+setup(cmdclass={"build_py": BuildWithRunner})

@@ -29,7 +29,7 @@ print((time.perf_counter() - started) * 1000)
 WARM = """
 import json, statistics, sys, time, uuid
 import dispatcher
-from aws_clients import client
+from aws.clients import client
 from botocore.awsrequest import AWSResponse
 
 ANSWERS = {

@@ -48,6 +48,8 @@ RUN python -c "import boto3, gsplat, numba, plas, pycolmap, tensorflow, torch"
 # the container has no privileges beyond its own files. Stages get no credentials (docker/runner.py).
 COPY docker/runner.py /opt/runner/
 COPY docker/jobrunner /opt/runner/jobrunner
+COPY splatworks/__init__.py /opt/runner/splatworks/
+COPY splatworks/contract /opt/runner/splatworks/contract
 RUN mkdir -p /workspace /opt/models
 WORKDIR /workspace
 ENTRYPOINT ["python", "/opt/runner/runner.py"]

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 
 from jobrunner.budget import Budget, price_per_hour, spent_before
 from jobrunner.delivery import Delivered, discard, earlier_output, remove_stale, upload_output
-from jobrunner.failures import Interrupted, RunnerError, reason
+from jobrunner.failures import FailureError, Interrupted, RunnerError, reason
 from jobrunner.fetching import Plan, plan_downloads
 from jobrunner.machine import MachineFacts
 from jobrunner.meters import GpuMeter, MemoryMeter
@@ -94,7 +94,7 @@ class Attempt:
             yield
         except Interrupted:
             self._report.interrupted_early()
-        except RunnerError as error:
+        except FailureError as error:
             log.error("%s", error)
             self._report.failed(error)
         except AWS_FAULTS as error:
@@ -149,7 +149,7 @@ class Attempt:
         try:
             with self._report.phase("upload"):
                 self._store.copy(files, self._interruption.asked)
-        except (Interrupted, RunnerError, *AWS_FAULTS) as error:
+        except (Interrupted, FailureError, *AWS_FAULTS) as error:
             discard([each.key for each in files], self._settings, self._store)
             if isinstance(error, Interrupted):
                 raise

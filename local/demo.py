@@ -22,9 +22,9 @@ from local.demo_results import PAGE, download_run, write_index
 from local.embedded_aws import ENDED, Email, EmbeddedAWS, FolderInUseError
 from local.survey import render_survey
 from local.terraform_project import TerraformError
-from splatworks.local_files import NamedFile, files_in
-from splatworks.own_folder import NotOurFolderError, check_replaceable, replace_folder
-from splatworks.problems import Problem
+from splatworks.cli.local_files import NamedFile, files_in
+from splatworks.cli.own_folder import NotOurFolderError, check_replaceable, replace_folder
+from splatworks.cli.problems import Problem
 
 ROOT = Path(__file__).parents[1]
 PROJECT = "demo"

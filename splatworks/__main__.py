@@ -5,7 +5,7 @@ import sys
 
 def main() -> None:
     try:
-        from splatworks.app import run
+        from splatworks.cli.app import run
     except ModuleNotFoundError as missing:
         if missing.name and missing.name.split(".")[0] in ("boto3", "botocore", "fastjsonschema", "rich", "typer"):
             sys.exit(f"error: {missing.name} is not installed. The command line needs: pip install 'splatworks[cli]'")

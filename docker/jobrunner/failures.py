@@ -1,47 +1,19 @@
-"""Exit codes, and the failures that the runner can put into plain words."""
-
-from dataclasses import asdict, dataclass
-from enum import IntEnum
-from typing import Any
+"""The failures that the runner can put into plain words."""
 
 from botocore.exceptions import ClientError
 
-
-class ExitCode(IntEnum):
-    DONE = 0
-    FAILED = 1
-    INPUT_ERROR = 2  # the input or the options are at fault: not retried
-    INTERRUPTED = 75  # nothing is lost: AWS Batch starts the job again
+from splatworks.contract.failures import FailureError, UnusableInputError
 
 
-@dataclass(frozen=True, kw_only=True)
-class Failure:
-    """What went wrong, in the shape that result.json, job.json and the e-mail share."""
-
-    code: str
-    cause: str
-    fix: str
-    retryable: bool = False
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-
-class RunnerError(Exception):
+class RunnerError(FailureError):
     """Stops the attempt: the platform could not do its part."""
 
-    exit_code = ExitCode.FAILED
     ended = "runner_error"
 
-    def __init__(self, code: str, cause: str, fix: str, *, retryable: bool = False) -> None:
-        super().__init__(f"{cause}. {fix}")
-        self.failure = Failure(code=code, cause=cause, fix=fix, retryable=retryable)
 
-
-class InputError(RunnerError):
+class InputError(RunnerError, UnusableInputError):
     """Stops the attempt: what the message asks for cannot be used, today or tomorrow."""
 
-    exit_code = ExitCode.INPUT_ERROR
     ended = "input_error"
 
 

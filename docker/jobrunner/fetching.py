@@ -11,9 +11,10 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from .content_key import script_digest
+from splatworks.contract.content_keys import script_digest
+from splatworks.contract.paths import path_below, refuse_collisions
+
 from .failures import InputError, RunnerError, error_code, reason
-from .keys import path_below, refuse_collisions
 from .request import Location, Request
 from .results import Ingredient, ingredient, stage_result
 from .settings import Settings

@@ -13,7 +13,10 @@ from typing import Any
 
 import boto3
 
-from .failures import CostLimitError, ExitCode, Failure, RunnerError
+from splatworks.contract.exit_codes import ExitCode
+from splatworks.contract.failures import Failure, FailureError
+
+from .failures import CostLimitError
 from .request import Request
 from .settings import Settings
 from .store import open_regular
@@ -85,7 +88,7 @@ class Report:
             told = _told_by_script(self._settings.output_dir / "result.json")
             self.error = told or _own_words(self.ended, exit_code, last_lines).as_json()
 
-    def failed(self, error: RunnerError) -> None:
+    def failed(self, error: FailureError) -> None:
         """The runner's own failure. The exit code and the words of a script that had failed before stay."""
         if self.exit_code == ExitCode.DONE or self.error is None:
             self.exit_code = int(error.exit_code)

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .content_key import content_key, objects_digest
+from splatworks.contract.content_keys import content_key, objects_digest
+
 from .delivery import RESERVED
 from .failures import reason
 from .request import Request

@@ -19,7 +19,8 @@ from s3transfer.exceptions import CancelledError, RetriesExceededError, S3Downlo
 from s3transfer.futures import TransferFuture
 from s3transfer.subscribers import BaseSubscriber
 
-from .content_types import content_type
+from splatworks.contract.content_types import content_type
+
 from .failures import Interrupted, RunnerError, error_code, reason
 
 WORKERS = 32

@@ -8,9 +8,8 @@ It spares the people who deliver photos from knowing about scripts and machines.
 
 from typing import Any
 
-from bad_input import BadInputError, shown
-from message import Request
-
+from splatworks.planning.bad_input import BadInputError, format_value
+from splatworks.planning.message import Request
 from triggers.base import BaseTrigger
 from triggers.batch_job import BatchJobTrigger
 
@@ -23,7 +22,7 @@ class PhotoCheckTrigger(BaseTrigger):
         if not isinstance(folder, str) or set(request.data) - {"folder", "request_id"}:
             raise BadInputError(
                 field="data",
-                given=shown(request.data),
+                given=format_value(request.data),
                 allowed='{"folder": "photos/my-scene/"}',
                 fix="Name the folder of the input bucket that the photos are in, and nothing else.",
             )

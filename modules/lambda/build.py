@@ -11,6 +11,8 @@ from pathlib import Path
 
 MODULE = Path(__file__).resolve().parent
 FUNCTIONS = MODULE / "functions"
+PACKAGE = MODULE.parent.parent / "splatworks"
+ROOMS = ("contract", "planning", "lookup", "report")  # of the package splatworks: what the functions import
 REQUIREMENTS = MODULE / "requirements.txt"
 DEFAULT_OUTPUT = MODULE.parent.parent / "build" / "lambda.zip"
 
@@ -28,7 +30,7 @@ def build(output: Path) -> bool:
         _install(Path(folder))
         output.parent.mkdir(parents=True, exist_ok=True)
         unfinished = output.with_name(f"{output.name}.new")
-        _write_zip(unfinished, [FUNCTIONS, Path(folder)], digest)
+        _write_zip(unfinished, [*_sources(), *_files(Path(folder))], digest)
     size = unfinished.stat().st_size
     if size > SIZE_LIMIT:
         unfinished.unlink()
@@ -40,10 +42,19 @@ def build(output: Path) -> bool:
 def inputs_digest() -> bytes:
     """Of all that decides about the zip; it travels in the zip's comment."""
     digest = hashlib.sha256()
-    for name, path in [*_files(FUNCTIONS), ("requirements.txt", REQUIREMENTS), ("build.py", Path(__file__))]:
+    for name, path in [*_sources(), ("requirements.txt", REQUIREMENTS), ("build.py", Path(__file__))]:
         content = path.read_bytes()
         digest.update(f"{name}\0{len(content)}\0".encode() + content)
     return digest.hexdigest().encode()
+
+
+def _sources() -> Iterator[tuple[str, Path]]:
+    """The functions, and a copy of those rooms of the package splatworks that they import."""
+    yield from _files(FUNCTIONS)
+    yield "splatworks/__init__.py", PACKAGE / "__init__.py"
+    for room in ROOMS:
+        for name, path in _files(PACKAGE / room):
+            yield f"splatworks/{room}/{name}", path
 
 
 def _install(folder: Path) -> None:
@@ -56,11 +67,10 @@ def _install(folder: Path) -> None:
         raise SystemExit(f"pip could not fetch what {REQUIREMENTS} names:\n{result.stderr}")
 
 
-def _write_zip(path: Path, folders: list[Path], comment: bytes) -> None:
-    files = sorted(entry for folder in folders for entry in _files(folder))
+def _write_zip(path: Path, files: list[tuple[str, Path]], comment: bytes) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         archive.comment = comment
-        for name, source in files:
+        for name, source in sorted(files):
             entry = zipfile.ZipInfo(name, TIMESTAMP)
             entry.create_system = 3  # Unix, also when built elsewhere
             entry.external_attr = 0o100644 << 16

@@ -13,6 +13,11 @@ variable "aws_region" {
   type        = string
 }
 
+variable "package_folder" {
+  description = "Folder of the Python package splatworks, whose contract is uploaded with the stages."
+  type        = string
+}
+
 variable "stages_folder" {
   description = "Folder of the stage scripts, uploaded under stages/."
   type        = string

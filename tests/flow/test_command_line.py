@@ -49,9 +49,8 @@ def splatworks(
     for name, value in platform.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
-    import aws_clients
-
-    from splatworks.app import run
+    from aws import clients as aws_clients
+    from splatworks.cli.app import run
 
     aws_clients.client.cache_clear()  # of tests that talked to another AWS
 

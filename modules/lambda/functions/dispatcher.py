@@ -9,16 +9,16 @@ from aws_lambda_powertools.utilities.data_classes import SNSEvent
 from aws_lambda_powertools.utilities.idempotency.exceptions import BaseError as IdempotencyError
 from aws_lambda_powertools.utilities.idempotency.exceptions import IdempotencyValidationError
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from bad_input import BadInputError, nearest, shown
 from botocore.exceptions import BotoCoreError, ClientError
-from deliveries import Delivery, SnsDelivery
-from message import Request
-from observability import logger, metrics
-from once import run_once
-from refusal import refuse
-from settings import DispatcherSettings
-from upload_events import upload_in
 
+from aws.observability import logger, metrics
+from aws.once import run_once
+from dispatch.deliveries import Delivery, SnsDelivery
+from dispatch.refusal import refuse
+from dispatch.uploads import upload_in
+from splatworks.planning.bad_input import BadInputError, format_value, nearest
+from splatworks.planning.message import Request
+from splatworks.planning.settings import DispatcherSettings
 from triggers.base import BaseTrigger
 from triggers.batch_job import BatchJobTrigger, other_body
 from triggers.splat_pipeline import SplatPipelineTrigger
@@ -105,7 +105,7 @@ def _trigger_for(request: Request) -> type[BaseTrigger]:
         known = list(TRIGGER_REGISTRY)
         raise BadInputError(
             field="trigger_type",
-            given=shown(request.trigger_type),
+            given=format_value(request.trigger_type),
             allowed=f"one of {', '.join(known)}",
             fix=nearest(request.trigger_type, known),
         )

@@ -4,20 +4,23 @@ import os
 from dataclasses import replace
 from typing import Any
 
-from aws_clients import client
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.data_classes import EventBridgeEvent
 from aws_lambda_powertools.utilities.idempotency.exceptions import IdempotencyAlreadyInProgressError
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from blocked_email import compose as compose_blocked
-from job_email import compose
-from job_facts import Job, gather, read_event
-from notification import send_email
-from observability import logger, metrics
-from once import run_once
-from run_record import Run, ends_run, read_run
-from run_report import compose as compose_run
-from settings import MonitorSettings
+
+from aws.clients import client
+from aws.notification import send_email
+from aws.observability import logger, metrics
+from aws.once import run_once
+from gather.job_files import gather
+from gather.run_document import read_run
+from gather.run_report import compose as compose_run
+from splatworks.planning.settings import MonitorSettings
+from splatworks.report.blocked_email import compose as compose_blocked
+from splatworks.report.job_email import compose
+from splatworks.report.job_facts import Job, read_detail
+from splatworks.report.run_record import Run, ends_run
 
 QUEUE_BLOCKED = "Batch Job Queue Blocked"  # Batch's event for a job at the head of a queue that cannot start
 RUN_SETTLED = "Pipeline Run Settled"  # the dispatcher's event for a run whose results were all there already
@@ -31,7 +34,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     if bridged.detail_type == RUN_SETTLED:
         run = read_run(settings.output_bucket, bridged.detail["run_key"])
         return report_run_once(run, None, bridged.region, settings, context)
-    job = read_event(bridged)
+    job = read_detail(bridged.detail, bridged.region)
     if bridged.detail_type == QUEUE_BLOCKED:
         return report_blocked_once(job, settings, context)
     if not job.has_ended or job.array_index is not None:

@@ -10,6 +10,7 @@ variables {
   project_name              = "demo"
   account_id                = "123456789012"
   aws_region                = "us-east-1"
+  package_folder            = "tests/scripts/splatworks"
   stages_folder             = "tests/scripts/jobs"
   examples_folder           = "tests/scripts/examples"
   checkpoint_retention_days = 14
@@ -119,6 +120,7 @@ run "one_apply_uploads_the_scripts" {
   assert {
     condition = toset(keys(aws_s3_object.script)) == toset([
       "stages/sfm.py", "stages/cleanup_processor.py", "stages/splatkit/cameras.py", "stages/viewer.html",
+      "stages/splatworks/__init__.py", "stages/splatworks/contract/stages/__init__.py",
       "jobs/cleanup_processor.py", "examples/cpu_processing.py",
     ])
     error_message = "Scripts travel, tests and notes do not, and jobs/ holds nothing of ours but the clean-up script: ${join(", ", keys(aws_s3_object.script))}"

@@ -33,7 +33,7 @@ class Ended:
 @pytest.fixture
 def splatworks(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ended]:
     """splatworks("status", "--json"): its exit code, stdout and stderr; a traceback fails the test by itself."""
-    from splatworks.app import run
+    from splatworks.cli.app import run
 
     for name in ("SPLATWORKS_PROJECT", "SPLATWORKS_USER"):
         monkeypatch.delenv(name, raising=False)
@@ -143,9 +143,9 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("AWS_ENDPOINT_URL", "AWS_CA_BUNDLE", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
-    import aws_clients
+    from aws import clients as aws_clients
 
-    monkeypatch.setattr("splatworks.platform.boto3.session.Session", quick_session)
+    monkeypatch.setattr("splatworks.cli.platform.boto3.session.Session", quick_session)
     with mock_aws():
         aws_clients.client.cache_clear()
         boto3.setup_default_session(botocore_session=quick_botocore_session())
@@ -156,7 +156,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture
 def deployed(aws: None, monkeypatch: pytest.MonkeyPatch) -> Deployed:
     """The platform `demo`: buckets, topic, dispatcher with its settings; Batch is a FakeBatch."""
-    from splatworks import platform
+    from splatworks.cli import platform
 
     s3, sns, sqs = (boto3.client(name, REGION) for name in ("s3", "sns", "sqs"))
     for bucket in ("demo-input", "demo-output", "demo-models"):

@@ -57,8 +57,8 @@ def test_values_are_read_as_json_scalars_and_else_are_text(splatworks: Splatwork
 
 
 def test_a_sweep_is_lists_of_values(splatworks: Splatworks) -> None:
-    ended = splatworks("message", "photos/a/", "--sweep", "train.cap_max=1,2", "--sweep", "compress.sh_degree=0,3")
-    assert data_of(ended)["sweep"] == {"train": {"cap_max": [1, 2]}, "compress": {"sh_degree": [0, 3]}}
+    ended = splatworks("message", "photos/a/", "--sweep", "train.cap_max=100,200", "--sweep", "compress.sh_degree=0,3")
+    assert data_of(ended)["sweep"] == {"train": {"cap_max": [100, 200]}, "compress": {"sh_degree": [0, 3]}}
 
 
 def test_several_scenes_and_two_inputs_of_compression(splatworks: Splatworks) -> None:
@@ -115,7 +115,7 @@ def test_a_script_is_a_batch_job(splatworks: Splatworks) -> None:
         (["photos/a/", "--set", "train.seed=1", "--set", "train.SEED=2"], "PARAM_SEED"),
         (["photos/a/", "--sweep", "train.cap_max=1,two"], "data.sweep.train.cap_max"),
         (["photos/a/", "--steps", "compress", "--set", "train.cap_max=1"], "options of the stages that run: compress"),
-        (["photos/a/", "photos/b/", "--steps", "train"], "at most 1 where the first stage is train"),
+        (["photos/a/", "photos/b/", "--steps", "train"], "at most 1 if the first stage is train"),
         (["https://foo/bar.zip"], "only s3:// can be read"),
         (["photos/../x/"], "it contains a . or .. part"),
         (["photos//x/"], "two slashes in a row"),
@@ -174,7 +174,7 @@ def test_a_local_file_is_uploaded_to_the_key_that_the_message_names(
 
 
 def test_a_zip_is_not_uploaded_where_its_arrival_starts_a_run(splatworks: Splatworks, tmp_path: Path) -> None:
-    from upload_events import started_location
+    from dispatch.uploads import started_location
 
     (tmp_path / "scene.zip").write_bytes(b"x")
     for local in (tmp_path / "scene.zip", tmp_path):
@@ -191,11 +191,10 @@ def test_a_local_list_of_scenes_is_named_as_the_object_that_it_becomes(splatwork
 def test_the_id_that_is_printed_is_the_one_that_the_dispatcher_makes(
     splatworks: Splatworks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from job_plan import name_of
-    from message import parse
-    from pipeline_order import label_of
-
-    from splatworks.messages import run_id
+    from splatworks.cli.messages import run_id
+    from splatworks.planning.job_plan import name_of
+    from splatworks.planning.message import parse
+    from splatworks.planning.pipeline_order import label_of
 
     labels = {"photos/a.ZIP": "a", "photos/b.zip/": "b-zip", "photos/c.d/": "c-d", "lists/e.json": "e"}
     for given, label in labels.items():

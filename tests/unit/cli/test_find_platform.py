@@ -15,7 +15,7 @@ Splatworks = Callable[..., Any]
 
 
 def test_everything_comes_from_one_call(deployed: Any) -> None:
-    from splatworks.platform import find_platform
+    from splatworks.cli.platform import find_platform
 
     found = find_platform("demo")
     assert found.region == "us-east-1"
@@ -25,7 +25,7 @@ def test_everything_comes_from_one_call(deployed: Any) -> None:
 
 
 def test_a_queue_that_serves_two_purposes_is_listed_once(deployed: Any) -> None:
-    from splatworks.platform import find_platform
+    from splatworks.cli.platform import find_platform
 
     functions = boto3.client("lambda", "us-east-1")
     name = "demo-ml-trigger-dispatcher"
@@ -55,7 +55,7 @@ def test_another_region_is_told(deployed: Any, splatworks: Splatworks, monkeypat
 
 
 def test_a_project_name_is_one_to_the_command_line_where_it_is_one_to_terraform() -> None:
-    from splatworks.platform import PROJECT_NAME
+    from splatworks.cli.platform import PROJECT_NAME
 
     variable = (Path(__file__).parents[3] / "variables.tf").read_text().partition('variable "project_name"')[2]
     condition = re.search(r'can\(regex\("(.+)", var.project_name\)\)(.*)', variable)
@@ -100,7 +100,7 @@ def test_an_endpoint_that_does_not_answer_is_told(splatworks: Splatworks, monkey
     }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    monkeypatch.setattr("splatworks.platform.client_config", _impatient)
+    monkeypatch.setattr("splatworks.cli.platform.client_config", _impatient)
     ended = splatworks("status")
     assert ended.code == 1
     assert "`make local`" in ended.err

@@ -17,7 +17,7 @@ EARLIER = "runs/coast/old-0123456789ab/sfm/"
 def prices(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """What EC2 would tell about spot prices; moto makes them up."""
     found: list[dict[str, Any]] = []
-    from splatworks import platform
+    from splatworks.cli import platform
 
     class EC2:
         def get_paginator(self, name: str) -> "EC2":
@@ -108,7 +108,7 @@ def test_the_cost_is_a_range_over_the_machines_that_hold_the_job(
 
 
 def test_a_sweep_counts_every_variant(deployed: Any, splatworks: Splatworks, scene: str) -> None:
-    ended = splatworks("plan", scene, "--sweep", "train.cap_max=1,2,3", "--json")
+    ended = splatworks("plan", scene, "--sweep", "train.cap_max=100,200,300", "--json")
     assert [stage["size"] for stage in ended.json["stages"]] == [1, 3, 3]
 
 
@@ -159,16 +159,16 @@ def test_a_result_that_is_there_is_not_run_again(deployed: Any, splatworks: Spla
 
 def content_key_of_sfm(scene: str) -> str:
     """As the dispatcher makes it."""
-    from pipeline_order import order_pipeline
-    from pipeline_plan import content_bases, content_keys_of
-    from pipeline_sources import read_sources
+    from splatworks.cli.messages import as_request
+    from splatworks.cli.platform import find_platform
+    from splatworks.lookup.sources import read_sources
+    from splatworks.planning.pipeline_order import order_pipeline
+    from splatworks.planning.pipeline_plan import content_bases, content_keys_of
 
-    from splatworks.messages import as_request
-    from splatworks.platform import find_platform
-
-    settings = find_platform("demo").settings
+    platform = find_platform("demo")
+    settings = platform.settings
     order = order_pipeline(as_request({"trigger_type": "splat_pipeline", "data": {"input": scene}}), settings)
-    sources = read_sources(order, settings)
+    sources = read_sources(platform.client, order, settings)
     return content_keys_of(order, content_bases(order, sources, settings), sources.inputs)["sfm"]
 
 

@@ -223,7 +223,7 @@ def test_a_mistake_is_told_before_anything_runs(
 def test_a_folder_that_is_no_scripts_folder_does_not_travel(
     splatworks: Splatworks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("splatworks.local_script.MOST_FILES", 2)
+    monkeypatch.setattr("splatworks.cli.local_script.MOST_FILES", 2)
     script = write(tmp_path / "home" / "job.py", "print('ran')")
     for name in ("requirements.txt", "a.jpg", "b.jpg"):
         write(tmp_path / "home" / name, "")

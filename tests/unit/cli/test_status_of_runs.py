@@ -230,7 +230,7 @@ def never_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
     def sleep(_seconds: float) -> None:
         raise AssertionError("it waits for what cannot come")
 
-    monkeypatch.setattr("splatworks.watching.time.sleep", sleep)
+    monkeypatch.setattr("splatworks.cli.watching.time.sleep", sleep)
 
 
 def test_a_run_of_a_moment_ago_is_not_forgotten(deployed: Any, splatworks: Splatworks) -> None:
@@ -249,7 +249,7 @@ def test_logs_of_jobs_that_batch_has_forgotten_end_with_where_their_files_are(
     deployed: Any, splatworks: Splatworks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_forgotten_array(deployed, ["done", "done"], 2)
-    monkeypatch.setattr("splatworks.logs.LATE_SECONDS", -1)
+    monkeypatch.setattr("splatworks.cli.logs.LATE_SECONDS", -1)
     for arguments in (["train"], ["-f", "train"], ["-f"]):
         ended = splatworks("logs", RUN, *arguments)
         assert (ended.code, f"splatworks download {RUN}" in ended.err) == (2, True), ended.err
@@ -312,7 +312,7 @@ def test_watching_ends_with_the_run_and_tells_by_its_exit_code(
         looks.append(seconds)
         deployed.batch.jobs[len(looks)]["status"] = "SUCCEEDED" if len(looks) == 1 else "FAILED"
 
-    monkeypatch.setattr("splatworks.watching.time.sleep", a_moment_later)
+    monkeypatch.setattr("splatworks.cli.watching.time.sleep", a_moment_later)
     ended = splatworks("status", RUN, "--watch")
     assert ended.code == 1
     assert len(looks) == 2
@@ -386,10 +386,10 @@ def test_json_and_watch_exclude_each_other(deployed: Any, splatworks: Splatworks
 def test_what_a_terminal_shows_is_one_line_per_stage(deployed: Any) -> None:
     from rich.console import Console
 
-    from splatworks.platform import find_platform
-    from splatworks.run_states import Run, Stage
-    from splatworks.runs import find_run
-    from splatworks.status_view import show_run, show_runs
+    from splatworks.cli.platform import find_platform
+    from splatworks.cli.run_states import Run, Stage
+    from splatworks.cli.runs import find_run
+    from splatworks.cli.status_view import show_run, show_runs
 
     add_pipeline(deployed, "SUCCEEDED", "RUNNING", "PENDING", startedAt=1)
     put_run(deployed)

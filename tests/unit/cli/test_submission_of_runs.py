@@ -47,7 +47,7 @@ def test_a_second_upload_sends_only_what_has_changed(deployed: Any, splatworks: 
 def test_a_file_sent_in_parts_is_recognised(
     deployed: Any, splatworks: Splatworks, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("splatworks.uploads.PART", 5 * 1024 * 1024)  # the least that S3 takes
+    monkeypatch.setattr("splatworks.cli.uploads.PART", 5 * 1024 * 1024)  # the least that S3 takes
     (photos / "video.mp4").write_bytes(bytes(range(256)) * 45_000)  # 11 MB: three parts
     splatworks("submit", photos)
     head = boto3.client("s3", "us-east-1").head_object(Bucket="demo-input", Key="photos/My-Harbour/video.mp4")
@@ -55,7 +55,7 @@ def test_a_file_sent_in_parts_is_recognised(
     assert "0 files uploaded, 4 were there already" in splatworks("submit", photos).err
     for part in (6, 7):  # MiB; as the AWS CLI sends it, and as nobody does
         put_in_parts(photos / "video.mp4", part * 2**20)
-        monkeypatch.setattr("splatworks.uploads.PART_OF_AWS_CLI", 6 * 2**20)
+        monkeypatch.setattr("splatworks.cli.uploads.PART_OF_AWS_CLI", 6 * 2**20)
         assert (splatworks("submit", photos).code == 0) == (part == 6)
 
 
@@ -240,7 +240,7 @@ def test_ctrl_c_stops_the_upload_and_publishes_nothing(
     def interrupted(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("splatworks.uploads.etag_of", interrupted)
+    monkeypatch.setattr("splatworks.cli.uploads.etag_of", interrupted)
     deployed.put("photos/My-Harbour/1.jpg", (photos / "1.jpg").read_bytes(), "demo-input")
     ended = splatworks("submit", photos)
     assert ended.code == 130

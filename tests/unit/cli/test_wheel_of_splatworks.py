@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-PARTS = ("splatworks", "modules/lambda/functions", "docker", "local")
+PARTS = ("splatworks", "docker")
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def run(installed: Path, folder: Path, *arguments: str) -> subprocess.CompletedP
 
 
 def test_nothing_of_the_checkout_is_used(installed: Path, tmp_path: Path) -> None:
-    code = "import splatworks.shipped as s, message, runner; print(s.ROOT, message.__file__, runner.__file__)"
+    code = "import splatworks.cli.app as a, splatworks.cli.shipped as s; print(a.__file__, s.runner_script())"
     environment = {**os.environ, "PYTHONPATH": str(installed)}
     told = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True

@@ -171,8 +171,8 @@ def _share_service_models() -> None:
 
 
 def forget_clients() -> None:
-    import aws_clients
-    import once
+    from aws import clients as aws_clients
+    from aws import once
 
     aws_clients.client.cache_clear()
     once._store.cache_clear()
@@ -180,7 +180,7 @@ def forget_clients() -> None:
 
 def _capture_submissions(platform: Platform) -> None:
     """moto forgets half of a submission: keep what the client was asked to send."""
-    import aws_clients
+    from aws import clients as aws_clients
 
     def keep(params: dict[str, Any], **_: Any) -> None:
         platform.submissions.append(copy.deepcopy(params))
@@ -280,8 +280,9 @@ def _make_batch() -> tuple[dict[str, str], dict[str, str]]:
 @pytest.fixture
 def failing(platform: Platform) -> Callable[[str, str, str, int], list[str]]:
     """failing("s3", "HeadObject", "SlowDown", 503): each such call from here on is answered so, and listed."""
-    import aws_clients
     from botocore.awsrequest import AWSResponse
+
+    from aws import clients as aws_clients
 
     def fail(service: str, operation: str, code: str, status: int) -> list[str]:
         sent: list[str] = []

@@ -196,8 +196,8 @@ class PipelineRun:
         return event
 
     def install(self) -> None:
-        import aws_clients
-        from run_jobs import ATTEMPTS
+        from aws import clients as aws_clients
+        from gather.run_jobs import ATTEMPTS
 
         events = aws_clients.client("batch", ATTEMPTS).meta.events
         for operation, answer in (("ListJobs", self._listed), ("DescribeJobs", self._described)):
@@ -249,7 +249,7 @@ def published(body: str) -> dict[str, Any]:
     arguments = shlex.split(line)
     assert arguments[arguments.index("--topic-arn") + 1].endswith(":demo-ml-trigger-events")
     found: dict[str, Any] = json.loads(arguments[arguments.index("--message") + 1])
-    import message
+    from splatworks.planning import message
 
     message.check(found)
     return found

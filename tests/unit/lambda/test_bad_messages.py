@@ -1,14 +1,14 @@
 """Each way in which a message can be bad: nothing is submitted, the message is kept, the e-mail names the field."""
 
 import json
-from pathlib import Path
 from typing import Any
 
-import message
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from lambda_platform import Platform
+
+from splatworks.contract.message_schema import message_schema
 
 JOB = "4c7599ae-0a82-49aa-ba5a-4727fcce14a8"
 
@@ -84,7 +84,7 @@ REFUSED: list[tuple[Any, str, str]] = [  # the message, the field named, words o
     (batch_job(parameters={"a\n": 1}), "data.parameters", "letters, digits and underscores"),
     (batch_job(parameters={"a": [1]}), "data.parameters.a", "a string of at most"),
     (batch_job(parameters={"a": None}), "data.parameters.a", "a string of at most"),
-    (batch_job(parameters={"lr": 1, "LR": 2}), "data.parameters", "PARAM_LR"),
+    (batch_job(script_key="jobs/gpu_processing.py", parameters={"lr": 1, "LR": 2}), "data.parameters", "PARAM_LR"),
     (batch_job(operation="clean up"), "data.operation", "cleanup-cache"),
     (batch_job(timeout_seconds=59), "data.timeout_seconds", "from 60"),
     (batch_job(attempts=11), "data.attempts", "from 1 to 10"),
@@ -123,7 +123,7 @@ def test_a_bad_message_is_refused_kept_and_explained(
     assert len(letter["MessageAttributes"]["reason"]["StringValue"].encode()) <= 1024
 
 
-SCHEMA = json.loads(Path(message.__file__).with_name("message.schema.json").read_text())
+SCHEMA = message_schema()
 FIELDS = [*SCHEMA["definitions"]["batch_job"]["properties"], "x"]
 VALUES = st.recursive(
     st.none()

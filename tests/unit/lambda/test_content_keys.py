@@ -6,8 +6,9 @@ from typing import Any
 
 import boto3
 import pytest
-from content_keys import content_base, content_key, objects_digest, script_digest
 from lambda_platform import EVENTS, REGION, Platform
+
+from splatworks.contract.content_keys import content_base, content_key, objects_digest, script_digest
 
 VECTOR = json.loads((EVENTS / "content_key.json").read_text())
 

@@ -92,8 +92,8 @@ def test_a_job_whose_record_was_lost_does_not_answer_for_another_body(platform: 
 def test_after_a_fault_the_next_delivery_submits(
     platform: Platform, failing: Callable[[str, str, str, int], list[str]]
 ) -> None:
-    import aws_clients
-    import once
+    from aws import clients as aws_clients
+    from aws import once
 
     sent = failing("batch", "SubmitJob", "ServerException", 500)
     with pytest.raises(ClientError):

@@ -14,7 +14,7 @@ def batch_job(**data: Any) -> dict[str, Any]:
 
 
 def test_no_object_is_left_in_the_output_bucket_by_a_refused_message(platform: Platform) -> None:
-    import aws_clients
+    from aws import clients as aws_clients
 
     platform.dispatch(batch_job(input="photos/none/"))
 

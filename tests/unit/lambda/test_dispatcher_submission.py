@@ -68,7 +68,7 @@ def test_request_json_holds_what_the_runner_needs(platform: Platform) -> None:
     published = message(
         input=["photos/my-scene/", "s3://partner-photos/flight/1.jpg"],
         args=["--max-images", "200"],
-        parameters={"quality": "high", "levels": 3, "fast": True},
+        parameters={"preset": "high", "max_steps": 3, "sky": True},
         operation="align",
         max_cost_usd=2.5,
     )
@@ -90,7 +90,7 @@ def test_request_json_holds_what_the_runner_needs(platform: Platform) -> None:
             "input": ["s3://demo-input/photos/my-scene/", "s3://partner-photos/flight/1.jpg"],
             "input_layout": "by_name",
             "args": ["--max-images", "200"],
-            "parameters": {"quality": "high", "levels": 3, "fast": True},
+            "parameters": {"preset": "high", "max_steps": 3, "sky": True},
             "operation": "align",
             "max_cost_usd": 2.5,
             "output_prefix": f"runs/default/{run}/train/",

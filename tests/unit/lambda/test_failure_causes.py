@@ -4,16 +4,17 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from aws_lambda_powertools.utilities.data_classes import EventBridgeEvent
-from failure_causes import RULES, Rule, failure_cause
-from job_facts import Attempt, Job, JobFacts, read_event
 from lambda_platform import saved_event
+
+from splatworks.report.failure_causes import RULES, Rule, failure_cause
+from splatworks.report.job_facts import Attempt, Job, JobFacts, read_detail
 
 ERROR = {"code": "too_few_photos", "cause": "2 usable photos, at least 3 are needed", "fix": "Take more photos."}
 
 
 def facts(event: str, **known: Any) -> JobFacts:
-    job = read_event(EventBridgeEvent(saved_event(event)))
+    saved = saved_event(event)
+    job = read_detail(saved["detail"], saved["region"])
     empty: dict[str, Any] = {"message": None, "report": {}, "result": {}, "has_output": None, "log_tail": ()}
     return JobFacts(job=job, **{**empty, **known})
 
@@ -116,7 +117,7 @@ def test_there_is_a_cause_for_every_combination_of_what_batch_says() -> None:
 
 
 def test_rules_are_read_from_the_top(monkeypatch: pytest.MonkeyPatch) -> None:
-    import failure_causes
+    from splatworks.report import failure_causes
 
     first = Rule("first", lambda _: True, "text {exit_code}", "fix")
     monkeypatch.setattr(failure_causes, "RULES", (first, *RULES))

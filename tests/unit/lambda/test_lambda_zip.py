@@ -108,8 +108,8 @@ def test_the_handlers_import_from_the_zip_with_only_boto3_beside_it(
         [sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, env={}, cwd=tmp_path
     )
 
-    # It got as far as refusing the message, with the schema that lies beside the module.
-    assert "bad_input.BadInputError: trigger_type: given nothing" in result.stderr
+    # It got as far as refusing the message, with the contract that the zip carries.
+    assert "splatworks.planning.bad_input.BadInputError: trigger_type: given nothing" in result.stderr
 
 
 def test_the_pins_are_those_of_the_project() -> None:

@@ -10,8 +10,10 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from job_facts import read_detail, read_files
 from lambda_platform import Platform, environment_of, saved_event
+
+from gather.job_files import read_files
+from splatworks.report.job_facts import read_detail
 
 PREFIX = "runs/model-training/train-0123456789ab/train/"
 STREAM = "demo-ml-gpu-job/default/77e101"
@@ -128,7 +130,7 @@ def ended_as(event_name: str, submission: dict[str, Any]) -> dict[str, Any]:
 
 def test_the_longest_message_that_sns_takes_is_published_again_in_whatever_alphabet(platform: Platform) -> None:
     parameters = {f"p{number}": "ж" * 8192 for number in range(15)} | {"rest": "ж" * 8000}
-    message = {"trigger_type": "batch_job", "data": {"script_key": "stages/train.py", "parameters": parameters}}
+    message = {"trigger_type": "batch_job", "data": {"script_key": "jobs/gpu_processing.py", "parameters": parameters}}
     published = json.dumps(message, ensure_ascii=False)
     assert 260_000 < len(published.encode()) <= 262_144
     platform.dispatch(published)
@@ -143,7 +145,7 @@ def test_the_longest_message_that_sns_takes_is_published_again_in_whatever_alpha
 
 
 def test_a_request_of_fifty_variants_of_long_parameters_is_read_whole(platform: Platform) -> None:
-    swept = {"title": ["😀" * 8192], "splat": ["😀" * 8192], "levels": list(range(1, 51))}
+    swept = {"title": ["😀" * 8192], "splat": ["😀" * 8192], "view_size": list(range(64, 114))}
     message = {"trigger_type": "splat_pipeline", "data": {"input": "photos/my-scene/", "sweep": {"compress": swept}}}
     platform.dispatch(message)
 

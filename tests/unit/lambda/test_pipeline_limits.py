@@ -5,10 +5,11 @@ import os
 from typing import Any
 
 import boto3
-import pipeline_scenes
-import pipeline_sources
 import pytest
 from lambda_platform import Platform
+
+from splatworks.lookup import scenes as pipeline_scenes
+from splatworks.lookup import sources as pipeline_sources
 
 
 def pipeline(**data: Any) -> dict[str, Any]:

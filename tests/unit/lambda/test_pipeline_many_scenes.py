@@ -13,7 +13,7 @@ PAGE = 1000
 
 def serve_folders(count: int) -> list[str]:
     """Listings of photos/batch/ as S3 gives them, a thousand folders at a time: moto takes minutes for them."""
-    import aws_clients
+    from aws import clients as aws_clients
 
     sent: list[str] = []
 

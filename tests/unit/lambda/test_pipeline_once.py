@@ -24,7 +24,7 @@ def pipeline(**data: Any) -> dict[str, Any]:
 @contextmanager
 def struck(at: int, how: str) -> Iterator[list[str]]:
     """The at-th AWS call is the last one: it is not sent, or its answer is not read. Lists the calls."""
-    import aws_clients
+    from aws import clients as aws_clients
 
     calls: list[str] = []
     unregister: list[Callable[[], None]] = []

@@ -82,7 +82,7 @@ def test_a_run_with_nothing_to_do_tells_the_monitor(platform: Platform) -> None:
 def test_an_event_that_is_not_taken_is_a_fault_to_be_tried_again(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import aws_clients
+    from aws import clients as aws_clients
 
     finished_run(platform, *STAGES)
     entry = {"ErrorCode": "ThrottlingException", "ErrorMessage": "slow down"}
@@ -177,12 +177,12 @@ def test_after_a_change_everything_runs_again(platform: Platform, change: Callab
     [
         ({}, {"sfm", "train", "compress"}),
         ({"sfm": {"parameters": {"quality": "fast"}}}, set()),
-        ({"train": {"parameters": {"cap_max": 7}}}, {"sfm"}),
+        ({"train": {"parameters": {"cap_max": 700}}}, {"sfm"}),
         ({"train": {"gpus": 4, "vcpus": 16}}, {"sfm"}),
         ({"train": {"memory": 14000, "attempts": 2}}, {"sfm", "train", "compress"}),
         ({"compress": {"parameters": {"sh_degree": 0}}}, {"sfm", "train"}),
         ({"compress": {"compute_type": "gpu"}}, {"sfm", "train"}),
-        ({"sweep": {"train": {"cap_max": [1, 2]}}}, {"sfm"}),
+        ({"sweep": {"train": {"cap_max": [100, 200]}}}, {"sfm"}),
         ({"sweep": {"compress": {"sh_degree": [0, 3]}}}, {"sfm", "train"}),
     ],
 )

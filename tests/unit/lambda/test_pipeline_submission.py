@@ -105,12 +105,12 @@ def test_run_json_tells_the_whole_run(platform: Platform) -> None:
 
 def test_a_preset_sets_quality_and_preset_and_a_stages_own_parameters_win(platform: Platform) -> None:
     answer = platform.dispatch(
-        pipeline(preset="high", sfm={"parameters": {"Quality": "fast"}}, train={"parameters": {"cap_max": 5}})
+        pipeline(preset="high", sfm={"parameters": {"Quality": "fast"}}, train={"parameters": {"cap_max": 500}})
     )
 
     jobs = jobs_of(platform, answer)
     assert jobs["sfm"]["parameters"] == {"Quality": "fast"}
-    assert jobs["train"]["parameters"] == {"preset": "high", "cap_max": 5}
+    assert jobs["train"]["parameters"] == {"preset": "high", "cap_max": 500}
     assert jobs["compress"]["parameters"] == {}
 
 
@@ -202,7 +202,7 @@ def test_a_sweep_of_compression_alone_trains_once(platform: Platform) -> None:
 
 
 def test_a_sweep_of_training_alone_compresses_each_variant_alike(platform: Platform) -> None:
-    answer = platform.dispatch(pipeline(sweep={"train": {"cap_max": [1, 2]}}))
+    answer = platform.dispatch(pipeline(sweep={"train": {"cap_max": [100, 200]}}))
 
     assert jobs_of(platform, answer)["compress"]["variants"] == [{}, {}]
     assert platform.submissions[2]["arrayProperties"] == {"size": 2}

@@ -4,10 +4,12 @@ import copy
 from typing import Any
 
 import pytest
-import run_continue
 from lambda_platform import Platform
 from pipeline_run import MESSAGE
-from run_record import Run, read_run
+
+from gather import run_continue
+from gather.run_document import read_run
+from splatworks.report.run_record import Run
 
 
 @pytest.fixture

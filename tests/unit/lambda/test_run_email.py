@@ -8,12 +8,13 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import boto3
-import message as messages
 import pytest
-import run_text
 from botocore.exceptions import ClientError
 from lambda_platform import saved_event
 from pipeline_run import FOLDER, LIMIT, MESSAGE, RUN, PipelineRun, published
+
+from gather import run_text
+from splatworks.planning import message as messages
 
 
 def links(body: str) -> list[str]:
@@ -68,8 +69,8 @@ def test_the_links_open_the_page_in_a_browser_until_the_time_that_is_told(run: P
 
 
 def test_a_link_is_of_its_own_region(run: PipelineRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    from run_links import sign
-    from settings import MonitorSettings
+    from gather.run_links import sign
+    from splatworks.planning.settings import MonitorSettings
 
     settings = MonitorSettings(
         project_name="demo",

@@ -5,7 +5,8 @@ import itertools
 import pytest
 from aws_lambda_powertools.utilities.idempotency.exceptions import IdempotencyAlreadyInProgressError
 from pipeline_run import LIMIT, RUN, PipelineRun
-from run_jobs import EndNotKnownError
+
+from gather.run_jobs import EndNotKnownError
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(["sfm", "train", "compress"])))

@@ -185,7 +185,7 @@ def test_ten_thousand_scenes_are_reported_within_the_functions_minute(run: Pipel
 
 
 def test_of_many_scenes_a_sample_is_read_and_called_one(run: PipelineRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    import scenes_email
+    from gather import scenes_email
 
     monkeypatch.setattr(scenes_email, "READ_LIMIT", 3)
     monkeypatch.setattr(scenes_email, "TABLE_LIMIT", 2)
@@ -208,7 +208,7 @@ def test_of_many_scenes_a_sample_is_read_and_called_one(run: PipelineRun, monkey
 
 
 def test_few_done_scenes_of_many_are_all_shown(run: PipelineRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    import scenes_email
+    from gather import scenes_email
 
     monkeypatch.setattr(scenes_email, "READ_LIMIT", 1)
     plan_scenes(run, ["boat", "harbour", "tower"])
@@ -227,7 +227,7 @@ def test_few_done_scenes_of_many_are_all_shown(run: PipelineRun, monkeypatch: py
 
 def test_the_sample_is_taken_from_the_scenes_that_are_done(run: PipelineRun, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every second scene of a list may have something in common, such as that it fails."""
-    import scenes_email
+    from gather import scenes_email
 
     monkeypatch.setattr(scenes_email, "READ_LIMIT", 2)
     monkeypatch.setattr(scenes_email, "TABLE_LIMIT", 0)

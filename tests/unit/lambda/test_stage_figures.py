@@ -3,8 +3,9 @@
 from typing import Any
 
 import pytest
-from job_facts import Attempt
-from stage_figures import interruptions, metric, seconds_run, total_usd, usd, usd_text
+
+from splatworks.report.job_facts import Attempt
+from splatworks.report.stage_figures import interruptions, metric, seconds_run, total_usd, usd, usd_text
 
 COST = {"usd": 0.10, "usd_per_hour": 0.72}
 

@@ -9,9 +9,9 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 from lambda_platform import Context, Platform, saved_event
-from upload_events import started_location
 
 import dispatcher
+from dispatch.uploads import started_location
 
 READY = "photos/my-scene/_READY"
 

@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 
 import pytest
-from message import check
 from rich.console import Console
 
 from local import demo
@@ -15,6 +14,7 @@ from local.demo import DemoError, TerraformBar, check_photos, demo_message, prep
 from local.demo_results import CONTENTS, PAGE, write_index
 from local.embedded_aws import Email
 from scripts.check_page import PHONE, NoBrowserError, width_on_a_phone
+from splatworks.planning.message import check
 
 
 def test_its_message_is_one_that_the_dispatcher_takes() -> None:

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jobrunner.content_key import content_key, objects_digest, script_digest
+
 from jobrunner.results import ingredient
 from jobrunner.store import RemoteFile
+from splatworks.contract.content_keys import content_key, objects_digest, script_digest
 
 VECTOR = json.loads((Path(__file__).parents[2] / "events" / "content_key.json").read_text())
 

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+
 from jobrunner.failures import RunnerError
 from jobrunner.request import Request
 from jobrunner.settings import Settings

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from jobrunner.budget import Budget
 
 TIMINGS = "cost=0.05, progress=0.2, checkpoints=0.2, checkpoints_soon=0.1, stop=5, price=5, facts=1"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from jobrunner import fetching
 from jobrunner.failures import InputError, RunnerError
 from jobrunner.report import Report

@@ -16,13 +16,14 @@ import pytest
 from botocore.exceptions import ResponseStreamingError
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+
 from jobrunner.failures import InputError, RunnerError
-from jobrunner.keys import path_below, refuse_collisions
 from jobrunner.machine import MachineFacts, Price
 from jobrunner.meters import GpuMeter, MemoryMeter
 from jobrunner.process import REDRAW_SECONDS, LinePump, without_credentials
 from jobrunner.store import MIB, Download, Store, Upload
 from jobrunner.watching import CheckpointMirror
+from splatworks.contract.paths import path_below, refuse_collisions
 
 FOLDER = Path("/workspace/input")
 

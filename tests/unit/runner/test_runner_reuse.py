@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from jobrunner.content_key import content_key, objects_digest, script_digest
+
+from splatworks.contract.content_keys import content_key, objects_digest, script_digest
 
 BASE = "b" * 64
 WRITE = """

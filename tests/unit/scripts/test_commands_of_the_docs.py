@@ -124,7 +124,7 @@ SHELL = {"FILE", "cp", "echo", "export", "jq", "ls"}
 
 
 def check_splatworks(arguments: Words) -> None:
-    from splatworks.app import app
+    from splatworks.cli.app import app
 
     if not arguments:
         return
@@ -252,7 +252,7 @@ def test_options_that_a_guide_of_a_stage_mentions_are_the_stages(stage: str) -> 
 
 
 def test_options_that_the_guide_of_the_command_line_mentions_are_its_own() -> None:
-    from splatworks.app import app
+    from splatworks.cli.app import app
 
     group = typer.main.get_command(app)
     commands = group.commands.values()  # type: ignore[attr-defined]

@@ -5,8 +5,9 @@ import re
 from pathlib import Path
 
 import pytest
-from failure_causes import RULES
-from jobrunner.failures import ExitCode
+
+from splatworks.contract.exit_codes import ExitCode
+from splatworks.report.failure_causes import RULES
 
 ROOT = Path(__file__).parents[3]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("modules/*/README.md")])

@@ -3,8 +3,8 @@
 from abc import ABC, abstractmethod
 from typing import Any
 
-from message import Request
-from settings import DispatcherSettings
+from splatworks.planning.message import Request
+from splatworks.planning.settings import DispatcherSettings
 
 
 class BaseTrigger(ABC):

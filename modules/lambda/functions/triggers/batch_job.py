@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from aws_clients import client
-from bad_input import BadInputError, shown
-from bucket_checks import require_input, require_script
-from job_plan import JobPlan, now, plan_job, request_document
-from message import Request
-from stored_json import read_stored, store
-
+from aws.clients import client
+from aws.documents import store
+from splatworks.lookup.buckets import require_input, require_script
+from splatworks.lookup.documents import read_stored
+from splatworks.planning.bad_input import BadInputError, format_value
+from splatworks.planning.job_plan import JobPlan, now, plan_job, request_document
+from splatworks.planning.message import Request
 from triggers.base import BaseTrigger
 
 
@@ -32,15 +32,15 @@ class BatchJobTrigger(BaseTrigger):
         job_id = find_job(plan.submission["jobQueue"], plan.name)
         if job_id is None:
             return None
-        recorded = read_stored(self.settings.output_bucket, plan.request_key)
+        recorded = read_stored(client, self.settings.output_bucket, plan.request_key)
         if recorded is None or recorded["message"] != request.published:
             raise other_body(request)
         return job_id
 
     def _check_what_it_needs(self, plan: JobPlan) -> None:
-        require_script(self.settings.input_bucket, plan.script_key)
+        require_script(client, self.settings.input_bucket, plan.script_key)
         for uri in plan.inputs:
-            require_input(uri)
+            require_input(client, uri)
         _require_jobs([dependency["jobId"] for dependency in plan.submission.get("dependsOn", [])])
 
     def _write_request(self, plan: JobPlan, request: Request) -> None:
@@ -57,7 +57,7 @@ def find_job(queue: str, name: str) -> str | None:
 def other_body(request: Request) -> BadInputError:
     return BadInputError(
         field="data.request_id",
-        given=shown(request.identity),
+        given=format_value(request.identity),
         allowed="an id that no other message had in the last 14 days",
         fix="Another message with this id was accepted. Give a new request_id, or none.",
     )
@@ -71,7 +71,7 @@ def _require_jobs(job_ids: list[str]) -> None:
     if unknown:
         raise BadInputError(
             field="data.depends_on",
-            given=shown(unknown),
+            given=format_value(unknown),
             allowed="ids of jobs that Batch knows",
             fix="Remove them; Batch forgets a job about a week after its end.",
         )

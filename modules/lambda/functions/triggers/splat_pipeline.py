@@ -4,14 +4,15 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from aws_clients import client
 from botocore.exceptions import ClientError
-from job_plan import request_document
-from message import Request
-from pipeline_decision import decide
-from pipeline_order import PipelineOrder, order_pipeline
-from stored_json import read_stored, store, store_first
 
+from aws.clients import client
+from aws.documents import store, store_first
+from splatworks.lookup.decision import decide
+from splatworks.lookup.documents import read_stored
+from splatworks.planning.job_plan import request_document
+from splatworks.planning.message import Request
+from splatworks.planning.pipeline_order import PipelineOrder, order_pipeline
 from triggers.base import BaseTrigger
 from triggers.batch_job import find_job, other_body
 
@@ -23,7 +24,7 @@ class SplatPipelineTrigger(BaseTrigger):
 
     def execute(self, request: Request) -> dict[str, Any]:
         order = order_pipeline(request, self.settings)
-        run = read_stored(self.settings.output_bucket, order.run_key)
+        run = read_stored(client, self.settings.output_bucket, order.run_key)
         ours = False
         if run is None:
             run, ours = self._commit(request, order)
@@ -42,12 +43,12 @@ class SplatPipelineTrigger(BaseTrigger):
     def _commit(self, request: Request, order: PipelineOrder) -> tuple[dict[str, Any], bool]:
         """run.json, and whether it is ours: with two at once the first to write it decides."""
         bucket = self.settings.output_bucket
-        decision = decide(request, order, self.settings)
+        decision = decide(client, request, order, self.settings)
         if decision.scenes:
             store(bucket, decision.run["scenes"]["key"], [scene.as_json() for scene in decision.scenes])
         if store_first(bucket, order.run_key, decision.run):
             return decision.run, True
-        return read_stored(bucket, order.run_key), False
+        return read_stored(client, bucket, order.run_key), False
 
     def _submit(self, run: dict[str, Any], *, may_be_there: bool) -> dict[str, str]:
         """The chain's job ids by stage."""

@@ -1,0 +1,1 @@
+"""AWS clients, idempotency, notification and logs: what both functions use."""

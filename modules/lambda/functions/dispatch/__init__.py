@@ -1,0 +1,1 @@
+"""Read deliveries, refuse what is wrong with them."""

@@ -1,0 +1,1 @@
+"""The command line `splatworks`. It is optional: `aws sns publish` starts the same runs."""

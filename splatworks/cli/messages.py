@@ -1,0 +1,251 @@
+"""From options to the message that is published; checked by the dispatcher's own rules, without any call of AWS."""
+
+import hashlib
+import json
+import shlex
+import uuid
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from splatworks.cli.message_options import MessageOptions
+from splatworks.cli.problems import Problem
+from splatworks.planning import message as dispatcher_message
+from splatworks.planning.bad_input import nearest
+from splatworks.planning.job_checks import check_parameters, check_script_key, resolve_inputs, split_uri
+from splatworks.planning.job_plan import slug
+from splatworks.planning.message import Request
+from splatworks.planning.pipeline_order import check_dataset_name, label_of, order_stages
+
+STAGES = ["sfm", "train", "compress"]
+SCRIPT = "script"
+COMPUTE_TYPES = ("cpu", "gpu")
+ANY_INPUT_BUCKET = "$INPUT_BUCKET"  # of whichever platform, as upload_command names it
+Assignment = tuple[str, str, str]  # stage, name, value
+
+
+@dataclass(frozen=True)
+class Location:
+    """One INPUT: where it is for the platform, and what has to be uploaded before that is true."""
+
+    given: str  # in the message
+    local: Path | None = None
+
+
+def locate(options: MessageOptions) -> list[Location]:
+    given = options.locations or []
+    if not all(text.strip() for text in given):  # Path("") is the current directory
+        raise Problem("An INPUT is empty.", "Name it; a variable of the shell may have no value.")
+    paths = [None if "://" in text else Path(text).expanduser() for text in given]
+    several = sum(path is not None and path.exists() for path in paths) > 1
+    locations = [_locate(text, options.name, several) for text in given]
+    folders: dict[str, Path] = {}
+    for location in locations:
+        if location.local and folders.setdefault(location.given, location.local) != location.local:
+            raise Problem(
+                f"{folders[location.given]} and {location.local} would both be uploaded to {location.given}.",
+                "Rename one of them.",
+            )
+    return locations
+
+
+def _locate(text: str, name: str | None, several: bool) -> Location:
+    """`several`: local ones, each of which needs a folder of its own."""
+    if "://" in text:
+        return Location(text)
+    path = Path(text).expanduser()
+    if path.exists():
+        resolved = path.resolve()
+        own = slug(resolved.name if resolved.is_dir() else resolved.stem, "")
+        label = f"{name}-{own}" if name and several and own else name or own
+        if not label:
+            raise Problem(f"{text} has no name that a key can have.", "Give one with --name.")
+        return Location(f"photos/{label}/", resolved)
+    if text.startswith(("/", "~", ".")):
+        raise Problem(f"There is no folder or file {text}.", "Give one that is there, an s3:// URI, or a key.")
+    return Location(text)
+
+
+def _manifest(location: Location) -> str:
+    is_file = location.local is not None and location.local.suffix == ".json" and location.local.is_file()
+    return f"{location.given}{location.local.name}" if is_file and location.local else location.given
+
+
+def compose(options: MessageOptions, locations: list[Location]) -> dict[str, Any]:
+    """The message, in which nothing is wrong by itself; what it names need not be there."""
+    data = _script_data(options) if options.script else _pipeline_data(options)
+    given = [_manifest(location) if options.several else location.given for location in locations]
+    if given:
+        data["inputs" if options.several else "input"] = given[0] if len(given) == 1 else given
+    data["job_name"] = options.name or _label(options, given)
+    data["request_id"] = options.request_id or f"splatworks-{uuid.uuid4()}"
+    common = {"max_cost_usd": options.max_cost, "priority": options.priority}
+    data |= {name: value for name, value in common.items() if value is not None}
+    metadata = {"user": options.user, "project": options.project_label, "experiment": options.experiment}
+    message = {
+        "trigger_type": "batch_job" if options.script else "splat_pipeline",
+        "data": data,
+        "metadata": {name: value for name, value in metadata.items() if value is not None},
+    }
+    _check(as_request(message))
+    return message
+
+
+def as_request(message: dict[str, Any]) -> Request:
+    """As the dispatcher reads it from the topic."""
+    return dispatcher_message.parse(json.dumps(message), message_id="")
+
+
+def _check(request: Request) -> None:
+    """What the dispatcher would refuse on any platform."""
+    if request.trigger_type == "batch_job":
+        check_script_key(request.data["script_key"])
+        check_parameters(request.data.get("parameters", {}))
+        _check_places(request, "input")
+        return
+    first = order_stages(request.data)[0].stage
+    _check_places(request, "inputs")
+    check_dataset_name(_check_places(request, "input"), first)
+
+
+def _check_places(request: Request, field: str) -> tuple[str, ...]:
+    """By the rules that hold whichever buckets a platform may read."""
+    given = request.data.get(field, [])
+    places = [given] if isinstance(given, str) else given
+    buckets = [split_uri(place)[0] for place in places if "://" in place]
+    return resolve_inputs(given, ANY_INPUT_BUCKET, (ANY_INPUT_BUCKET, *buckets), f"data.{field}")
+
+
+def read_request(file: Path) -> Request:
+    """A message that is written already."""
+    try:
+        return dispatcher_message.parse(file.read_text(encoding="utf-8"), message_id=str(uuid.uuid4()))
+    except UnicodeDecodeError:
+        raise Problem(f"{file} is no text in UTF-8.", "Give a JSON file as in examples/messages/.") from None
+
+
+def run_id(message: dict[str, Any]) -> str:
+    """docs/contracts.md, "Batch job" and "Pipeline runs"."""
+    digest = hashlib.sha256(message["data"]["request_id"].encode()).hexdigest()[:12]
+    return f"{message['data']['job_name']}-{digest}"
+
+
+def publish_command(message: dict[str, Any], topic_arn: str) -> str:
+    text = json.dumps(message, ensure_ascii=False)
+    return f"aws sns publish --topic-arn {shlex.quote(topic_arn)} --message {shlex.quote(text)}"
+
+
+def upload_command(location: Location) -> str | None:
+    """What brings it to where the message says, for a shell with README's INPUT_BUCKET."""
+    if location.local is None:
+        return None
+    recursive = "--recursive " if location.local.is_dir() else ""
+    return f"aws s3 cp {recursive}{shlex.quote(str(location.local))} s3://$INPUT_BUCKET/{shlex.quote(location.given)}"
+
+
+def _pipeline_data(options: MessageOptions) -> dict[str, Any]:
+    for name, value in (("--args", options.args), ("--operation", options.operation)):
+        if value is not None:
+            raise Problem(f"{name} is for a script.", "Add --script jobs/<yours>.py, or leave it out.")
+    if not options.locations:
+        raise Problem("What should it run on?", "Give a local folder of photos, an s3:// URI or a key: photos/scene/.")
+    if options.several and len(options.locations) > 1:
+        raise Problem("--several takes one INPUT.", "Give the folder above all scenes, or a manifest (.json).")
+    data: dict[str, Any] = {}
+    for name in ("steps", "preset"):
+        if getattr(options, name) is not None:
+            data[name] = getattr(options, name)
+    for stage, kind in _compute_types(options, STAGES).items():
+        data.setdefault(stage, {})["compute_type"] = kind
+    for stage, field, value in _assignments("--job", options.job):
+        data.setdefault(stage, {})[field] = scalar(value)
+    for stage, name, value in _assignments("--set", options.settings):
+        data.setdefault(stage, {}).setdefault("parameters", {})[name] = scalar(value)
+    for stage, name, value in _assignments("--sweep", options.sweep):
+        values = [scalar(each) for each in value.split(",")]
+        data.setdefault("sweep", {}).setdefault(stage, {})[name] = values
+    if options.fresh:
+        data["fresh"] = True
+    return data
+
+
+def _script_data(options: MessageOptions) -> dict[str, Any]:
+    pipeline = {"--steps": options.steps, "--preset": options.preset, "--sweep": options.sweep}
+    flags = {"--several": options.several, "--fresh": options.fresh}
+    for name, value in {**pipeline, **flags}.items():
+        if value:
+            raise Problem(f"{name} is for the pipeline.", "Leave it out, or leave --script out.")
+    data: dict[str, Any] = {"script_key": options.script}
+    kinds = _compute_types(options, [SCRIPT])
+    if kinds:
+        data["compute_type"] = kinds[SCRIPT]
+    for name, value in parameters("--job", options.job).items():
+        data[name] = value
+    if options.args is not None:
+        data["args"] = split_arguments(options.args)
+    if options.operation is not None:
+        data["operation"] = options.operation
+    if options.settings:
+        data["parameters"] = parameters("--set", options.settings)
+    return data
+
+
+def split_arguments(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise Problem(f"--args {text!r}: {error}.", "Quote it as in a shell.") from None
+
+
+def parameters(option: str, given: list[str] | None) -> dict[str, Any]:
+    return {name: scalar(value) for name, value in (_pair(option, text, "name=value") for text in given or [])}
+
+
+def scalar(text: str) -> str | int | float | bool:
+    """As JSON reads it where that is a number, true, false or a quoted string; else the text itself."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    finite = isinstance(value, str | bool | int) or (isinstance(value, float) and abs(value) < float("inf"))
+    return value if finite else text
+
+
+def _compute_types(options: MessageOptions, stages: list[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for kind in COMPUTE_TYPES:
+        for stage in getattr(options, kind) or []:
+            if stage not in stages:
+                raise Problem(f"--{kind} {stage}: there is no such stage here.", nearest(stage, stages))
+            if found.setdefault(stage, kind) != kind:
+                raise Problem(f"--cpu {stage} and --gpu {stage} cannot both be.", "Give one of them.")
+    return found
+
+
+def _assignments(option: str, given: list[str] | None) -> list[Assignment]:
+    found = []
+    for text in given or []:
+        path, value = _pair(option, text, "stage.name=value")
+        stage, dot, name = path.partition(".")
+        if not dot or not name:
+            raise Problem(
+                f"{option} {text}: which stage's?", f"Write {option} train.{path}={value}, or sfm., or compress."
+            )
+        if stage not in STAGES:
+            raise Problem(f"{option} {text}: there is no stage {stage!r}.", nearest(stage, STAGES))
+        found.append((stage, name, value))
+    return found
+
+
+def _pair(option: str, text: str, form: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise Problem(f"{option} {text}: this is no {form}.", f"Write {option} {form}.")
+    return name, value
+
+
+def _label(options: MessageOptions, given: list[str]) -> str:
+    """What the dispatcher would take; said in the message, so that the run's id is known before it runs."""
+    if options.script:
+        return slug(PurePosixPath(options.script).stem, "job")
+    return label_of(given[0])

@@ -1,0 +1,98 @@
+"""A run and its stages, as far as they are known."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from splatworks.cli.problems import Problem
+
+FAILED, SUCCEEDED, REUSED, RUNNING = "FAILED", "SUCCEEDED", "REUSED", "RUNNING"
+UNSENT = "UNSENT"  # named by run.json, but no job of it is known
+FORGOTTEN = "FORGOTTEN"  # named by an old run.json; no job of it is known, and its files do not tell how it ended
+ENDED = (FAILED, SUCCEEDED, REUSED, FORGOTTEN)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One stage of a run, which is one job (or array); of a batch_job the only one."""
+
+    name: str
+    status: str  # Batch's, or REUSED, UNSENT or FORGOTTEN
+    job_id: str = ""
+    job_name: str = ""
+    queue: str = ""
+    reason: str = ""
+    created: float | None = None  # seconds since 1970
+    started: float | None = None
+    stopped: float | None = None
+    size: int = 1  # of an array
+    counts: dict[str, int] = field(default_factory=dict)  # of an array's children by status
+    output_prefix: str = ""
+    reused_from: str = ""
+    log_streams: tuple[str, ...] = ()  # one per attempt
+    attempts: int = 0  # that have ended
+    exit_code: int | None = None
+    progress: dict[str, Any] = field(default_factory=dict)  # progress.json
+    report: dict[str, Any] = field(default_factory=dict)  # job.json
+    result: dict[str, Any] = field(default_factory=dict)  # result.json
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ENDED
+
+    @property
+    def fraction(self) -> float | None:
+        """How far it is, from 0 to 1, where that is known."""
+        if self.status in (SUCCEEDED, REUSED):
+            return 1.0
+        if self.status == FORGOTTEN:
+            return None
+        if self.size > 1:
+            return sum(self.counts.get(status, 0) for status in (SUCCEEDED, FAILED)) / self.size
+        value = self.progress.get("fraction")
+        known = isinstance(value, int | float) and not isinstance(value, bool)
+        return min(1.0, max(0.0, float(value))) if known else None  # type: ignore[arg-type]
+
+    @property
+    def seconds(self) -> float | None:
+        return None if self.started is None else max(0.0, (self.stopped or time.time()) - self.started)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    id: str
+    stages: tuple[Stage, ...]
+    project: str = ""
+    message: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def status(self) -> str:
+        states = [stage.status for stage in self.stages]
+        if FAILED in states:
+            return FAILED
+        if all(state in (SUCCEEDED, REUSED) for state in states):
+            return SUCCEEDED
+        if any(state in (RUNNING, "STARTING") for state in states):
+            return RUNNING
+        return next((state for state in states if state not in ENDED), FORGOTTEN)
+
+    @property
+    def ended(self) -> bool:
+        return all(stage.ended for stage in self.stages) or (
+            self.status == FAILED and not any(stage.job_id and not stage.ended for stage in self.stages)
+        )
+
+    @property
+    def created(self) -> float:
+        return min((stage.created for stage in self.stages if stage.created is not None), default=0.0)
+
+    def stage(self, name: str | None) -> Stage:
+        """The one of that name; without one the only one, or the last that has begun."""
+        named = [stage for stage in self.stages if stage.name == name]
+        if named:
+            return named[0]
+        if name is not None:
+            known = ", ".join(stage.name for stage in self.stages)
+            raise Problem(f"The run {self.id} has no stage {name!r}.", f"It has {known}.")
+        begun = [stage for stage in self.stages if stage.started is not None or stage.report]
+        return (begun or list(self.stages))[-1]

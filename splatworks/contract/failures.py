@@ -1,0 +1,56 @@
+"""The one shape of an error: a code for programs, the cause and the fix for people."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from splatworks.contract.exit_codes import ExitCode
+
+MAX_TEXT = 2000  # characters of a cause or a fix that are kept of what a script wrote
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Why something failed and what to do: the `error` of result.json and job.json, and what e-mails show."""
+
+    code: str
+    cause: str
+    fix: str
+    retryable: bool = False
+    title: str = ""  # a few words for a subject line; not stored
+
+    def as_json(self) -> dict[str, str | bool]:
+        return {"code": self.code, "cause": self.cause, "fix": self.fix, "retryable": self.retryable}
+
+    @classmethod
+    def from_json(cls, value: Any) -> "Failure | None":
+        """Read what a script or the runner wrote, in whatever shape; None if it is no error."""
+        if not isinstance(value, dict):
+            return None
+        texts = {name: str(value.get(name) or "")[:MAX_TEXT] for name in ("code", "cause", "fix")}
+        return cls(**texts, retryable=value.get("retryable") is True)
+
+
+class FailureError(Exception):
+    """An error that knows its Failure. Each program has its own subclasses."""
+
+    exit_code: int = ExitCode.FAILED
+    ended: ClassVar[str] = "failed"  # `ended` of job.json, if it ends an attempt
+
+    def __init__(self, code: str, cause: str, fix: str, *, retryable: bool = False) -> None:
+        super().__init__(f"{cause}. {fix}" if fix else cause)
+        self.failure = Failure(code=code, cause=cause, fix=fix, retryable=retryable)
+
+    @property
+    def cause(self) -> str:
+        return self.failure.cause
+
+    @property
+    def fix(self) -> str:
+        return self.failure.fix
+
+
+class UnusableInputError(FailureError):
+    """The input cannot be used, today or tomorrow: exit code 2, no retry."""
+
+    exit_code = ExitCode.INPUT_ERROR
+    ended = "input_error"

@@ -1,0 +1,225 @@
+"""What a splat_pipeline message asks for, stage by stage. Makes no AWS call."""
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from splatworks.contract.stage import Stage
+from splatworks.contract.stages import STAGES, stages_to_run
+from splatworks.planning.bad_input import BadInputError, format_value
+from splatworks.planning.job_checks import check_parameters, resolve_inputs, zip_stem
+from splatworks.planning.job_plan import JobOrder, check_order, name_of, project_of, slug
+from splatworks.planning.message import Request
+from splatworks.planning.settings import DispatcherSettings
+from splatworks.planning.stage_checks import check_stage_parameters
+
+MOST_VARIANTS = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageOrder:
+    entry: Stage
+    options: dict[str, Any]  # of the machine, with the stage's defaults
+    parameters: dict[str, Any]
+    variants: list[dict[str, Any]] | None  # parameters of each child, where the stage is an array of variants
+
+    @property
+    def stage(self) -> str:
+        return self.entry.name
+
+    @property
+    def script_key(self) -> str:
+        return self.entry.script_key
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipelineOrder:
+    run_id: str
+    project: str
+    stages: tuple[StageOrder, ...]
+    inputs: tuple[str, ...]  # S3 URIs of the one scene; empty where there may be several
+    scenes: str | None  # S3 URI of the folder or the list of several scenes
+    fresh: bool
+
+    @property
+    def prefix(self) -> str:
+        return f"runs/{self.project}/{self.run_id}/"
+
+    def carries_inputs(self, stage: Stage) -> bool:
+        """Whether a later stage reads the message's input too, because a stage that it reads is not in this run.
+
+        Compression reads the dataset that training starts from, for its photos and for the direction of up.
+        """
+        names = [each.stage for each in self.stages]
+        return stage.name != names[0] and any(read not in names for read in stage.reads)
+
+    @property
+    def run_key(self) -> str:
+        return f"{self.prefix}run.json"
+
+
+def order_pipeline(request: Request, settings: DispatcherSettings) -> PipelineOrder:
+    """Decide everything that needs no look at S3; raise BadInputError where the message asks for what cannot be."""
+    data = request.data
+    stages = order_stages(data)
+    inputs, scenes = _locations(data, settings, stages[0].stage)
+    order = PipelineOrder(
+        run_id=name_of(request, data.get("job_name") or label_of(scenes or inputs[0])),
+        project=project_of(request),
+        stages=stages,
+        inputs=inputs,
+        scenes=scenes,
+        fresh=data.get("fresh", False),
+    )
+    for stage in stages:
+        check_order(job_order(order, stage, request), settings)
+    return order
+
+
+def order_stages(data: dict[str, Any]) -> tuple[StageOrder, ...]:
+    """Of any platform: all that a message can have wrong by itself raises BadInputError here."""
+    entries = stages_to_run(data)
+    names = tuple(entry.name for entry in entries)
+    _check_stages(data, names)
+    _check_locations(data, entries[0])
+    variants = _variants(data.get("sweep", {}), names)
+    stages = tuple(_stage(data, entry, variants.get(entry.name)) for entry in entries)
+    for stage in stages:
+        _check_parameters(stage)
+    return stages
+
+
+def _check_parameters(stage: StageOrder) -> None:
+    path = f"data.{stage.stage}"
+    check_parameters(stage.parameters, path)
+    check_stage_parameters(stage.entry, stage.parameters, f"{path}.parameters")
+    for variant in stage.variants or []:
+        check_stage_parameters(stage.entry, variant, f"data.sweep.{stage.stage}")
+        check_parameters(stage.parameters | variant, path)
+
+
+def job_order(order: PipelineOrder, stage: StageOrder, request: Request) -> JobOrder:
+    """The job of a stage, but for what only S3 can tell."""
+    return JobOrder(
+        run_id=order.run_id,
+        stage=stage.stage,
+        name=f"{order.run_id}-{stage.stage}",
+        script_key=stage.script_key,
+        inputs=order.inputs,
+        input_layout="flat" if len(order.inputs) <= 1 else "by_name",
+        options=stage.options,
+        path=f"data.{stage.stage}",
+        parameters=stage.parameters,
+        max_cost_usd=request.data.get("max_cost_usd"),
+        priority=request.data.get("priority"),
+        environment={"RUN_KEY": order.run_key},
+    )
+
+
+def _check_stages(data: dict[str, Any], names: tuple[str, ...]) -> None:
+    """A stage that will not run has no options: they would be ignored."""
+    paths = {stage: f"data.{stage}" for stage in STAGES if stage in data}
+    paths |= {stage: f"data.sweep.{stage}" for stage in data.get("sweep", {})}
+    for stage, path in paths.items():
+        if stage not in names:
+            raise BadInputError(
+                field=path,
+                given=format_value(data["sweep"][stage] if "sweep" in path else data[stage]),
+                allowed=f"options of the stages that run: {', '.join(names)}",
+                fix=f'Leave it out, or start earlier: "steps" is {format_value(data.get("steps", "full"))}.',
+            )
+
+
+def _check_locations(data: dict[str, Any], first: Stage) -> None:
+    if ("input" in data) == ("inputs" in data):
+        raise BadInputError(
+            field="data.input",
+            given="input and inputs" if "input" in data else "neither input nor inputs",
+            allowed="one of the two: input for one scene, inputs for several",
+            fix='Give "input": "photos/my-scene/", or "inputs": "photos/batch/" with a folder per scene in it.',
+        )
+    if "inputs" in data and "sweep" in data:
+        raise BadInputError(
+            field="data.sweep",
+            given=format_value(data["sweep"]),
+            allowed="a sweep of one scene",
+            fix="Give input instead of inputs, or leave sweep out.",
+        )
+    given = data.get("input")
+    if isinstance(given, list) and len(given) > first.max_inputs:
+        raise BadInputError(
+            field="data.input",
+            given=f"{len(given)} locations",
+            allowed=f"at most {first.max_inputs} if the first stage is {first.name}",
+            fix="Give one message for each scene, or inputs for several scenes.",
+        )
+
+
+def _locations(data: dict[str, Any], settings: DispatcherSettings, first: str) -> tuple[tuple[str, ...], str | None]:
+    if "inputs" in data:
+        (uri,) = resolve_inputs(data["inputs"], settings.input_bucket, settings.readable_buckets, "data.inputs")
+        return (), uri
+    locations = resolve_inputs(data["input"], settings.input_bucket, settings.readable_buckets)
+    check_dataset_name(locations, first)
+    return locations, None
+
+
+def check_dataset_name(locations: tuple[str, ...], first: str, field: str = "data.input") -> None:
+    """Compression reads the dataset beside training's output, in a folder of that name."""
+    if first == "train" and any(uri.rstrip("/").endswith("/train") for uri in locations):
+        raise BadInputError(
+            field=field,
+            given=format_value(list(locations)),
+            allowed='a COLMAP dataset in a folder with another name than train, where "steps" is "train"',
+            fix='What training wrote goes on with "steps": "compress"; copy a dataset of that name to another folder.',
+        )
+
+
+def _variants(sweep: Mapping[str, dict[str, list[Any]]], names: tuple[str, ...]) -> dict[str, list[dict[str, Any]]]:
+    """Parameters of each child, of the swept stages and of those behind them; the last list changes fastest."""
+    if not sweep:
+        return {}
+    axes = [(stage, name, values) for stage in names for name, values in sweep.get(stage, {}).items()]
+    count = 1
+    for _, _, values in axes:
+        count *= len(values)
+    if not 2 <= count <= MOST_VARIANTS:
+        raise BadInputError(
+            field="data.sweep",
+            given=f"{count} variants ({format_value(sweep)})",
+            allowed=f"2 to {MOST_VARIANTS} variants, the product of all lists",
+            fix="Give more values, or leave sweep out."
+            if count < 2
+            else "Give fewer values, or send several messages.",
+        )
+    combinations = list(itertools.product(*(values for _, _, values in axes)))
+    first = next(index for index, name in enumerate(names) if name in sweep)
+    return {
+        stage: [
+            {name: value for (where, name, _), value in zip(axes, values, strict=True) if where == stage}
+            for values in combinations
+        ]
+        for stage in names[first:]
+    }
+
+
+def _stage(data: dict[str, Any], entry: Stage, variants: list[dict[str, Any]] | None) -> StageOrder:
+    given = data.get(entry.name, {})
+    own = given.get("parameters", {})
+    swept = variants[0] if variants else {}
+    set_by_hand = {parameter.lower() for parameter in (*own, *swept)}
+    preset = entry.presets.get(data.get("preset", ""), {})
+    defaults = {"compute_type": entry.compute_type, "timeout_seconds": entry.timeout_seconds}
+    return StageOrder(
+        entry=entry,
+        options=defaults | {option: value for option, value in given.items() if option != "parameters"},
+        parameters={parameter: value for parameter, value in preset.items() if parameter not in set_by_hand} | own,
+        variants=variants,
+    )
+
+
+def label_of(location: str) -> str:
+    """What a run on it is called where the message does not say."""
+    last = location.rstrip("/").rpartition("/")[2]
+    return slug(zip_stem(location) or last.removesuffix(".json"), "scene")

@@ -1,0 +1,31 @@
+"""Parameters of a stage against its entry in the table: refused at once, not after hours of the stages before."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from splatworks.contract.parameters import ParameterError, check_parameters
+from splatworks.contract.stage import Stage
+from splatworks.contract.stages import STAGES
+from splatworks.planning.bad_input import BadInputError, format_value
+from splatworks.planning.places import other_place
+
+
+def check_stage_parameters(
+    stage: Stage, parameters: Mapping[str, Any], path: str, trigger_type: str = "splat_pipeline"
+) -> None:
+    """`path` is the place of the parameters in the message, such as data.train.parameters."""
+    try:
+        check_parameters(stage.parameters, stage.name, parameters)
+    except ParameterError as error:
+        elsewhere = other_place(error.name, f"{path}.", trigger_type) if error.is_unknown else None
+        raise BadInputError(
+            field=f"{path}.{error.name}"[:120],
+            given=format_value(error.given),
+            allowed=error.allowed,
+            fix=elsewhere or error.fix,
+        ) from None
+
+
+def stage_of_script(script_key: str) -> Stage | None:
+    """The stage whose script this key names; None for a user's own script."""
+    return next((stage for stage in STAGES.values() if stage.script_key == script_key), None)
