@@ -7,13 +7,11 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
-LOCAL = ("__init__", "hooks", "job_container", "job_process", "moto_server", "process_memory")  # what run-local imports
 SHIPPED = (
     "modules/lambda/functions/**/*.py",
     "modules/lambda/functions/*.json",
     "docker/runner.py",
     "docker/jobrunner/*.py",
-    *(f"local/{name}.py" for name in LOCAL),
 )
 
 

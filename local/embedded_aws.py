@@ -16,13 +16,13 @@ from typing import Any
 
 import boto3
 
-from local import moto_fixes, moto_threads
-from local.hooks import Hooks
-from local.moto_server import MotoServer, forget_everything
-from local.outbox import Email, Outbox
+from local.delivery.outbox import Email, Outbox
+from local.moto import fixes, threads
+from local.moto.hooks import Hooks
 from local.services import Services
-from local.shell_environment import write_shell_environment
-from local.terraform_project import TerraformProject
+from local.terraform.project import TerraformProject
+from local.terraform.shell_environment import write_shell_environment
+from splatworks.sandbox.moto_server import MotoServer, forget_everything
 
 __all__ = ["Email", "EmbeddedAWS", "FolderInUseError"]
 
@@ -90,8 +90,8 @@ class EmbeddedAWS:
         self._stack.callback(forget_everything)
         hooks = Hooks()
         self._stack.callback(hooks.restore)
-        moto_fixes.install(hooks)
-        moto_threads.install(hooks)
+        fixes.install(hooks)
+        threads.install(hooks)
         server = MotoServer(self._port)
         self.endpoint_url = server.start()
         self._stack.callback(server.stop)

@@ -14,21 +14,22 @@ from moto.ecs.models import ecs_backends
 from moto.logs.models import logs_backends
 from moto.sqs.models import sqs_backends
 
-from local.access_control import AccessControl
-from local.batch_api import BatchAPI
-from local.batch_events import job_state_change
-from local.batch_jobs import Job, detail
-from local.bucket_events import BucketEvents
-from local.event_bus import EventBus
-from local.hooks import Hooks
-from local.job_attempt import AttemptStarter
-from local.job_machine import MachineRegistry
-from local.job_scheduler import JobScheduler
-from local.lambda_runtime import LambdaRuntime
-from local.log_lines import LogStreams
-from local.outbox import Outbox
-from local.queue_alarms import QueueAlarms
-from local.sns_delivery import SNSDelivery
+from local.batch.api import BatchAPI
+from local.batch.attempt import AttemptStarter
+from local.batch.events import job_state_change
+from local.batch.jobs import Job, detail
+from local.batch.machine import MachineRegistry
+from local.batch.scheduler import JobScheduler
+from local.delivery.log_streams import LogStreams
+from local.delivery.outbox import Outbox
+from local.events.buckets import BucketEvents
+from local.events.bus import EventBus
+from local.events.queue_alarms import QueueAlarms
+from local.events.sns import SNSDelivery
+from local.iam.access_control import AccessControl
+from local.iam.credentials import administrator
+from local.lambdas.runtime import LambdaRuntime
+from local.moto.hooks import Hooks
 
 
 class Services:
@@ -99,8 +100,3 @@ class Services:
         self._alarms.close()
         self._events.close()
         self.functions.close()
-
-
-def administrator(_role: str, _session: str) -> dict[str, str]:
-    """No credentials but those that everyone here has."""
-    return {}

@@ -9,7 +9,7 @@ import pytest
 from PIL import ExifTags, Image
 from sfm_runs import REPOSITORY, Run, run_sfm
 
-from local.survey import ALTITUDE, Survey
+from local.survey.photos import ALTITUDE, Survey
 from scripts.check_page import PHONE, NoBrowserError, width_on_a_phone
 from splatkit.sfm.georeference import robust_similarity
 

@@ -1,0 +1,26 @@
+"""Batch Job State Change, in the shape that EventBridge delivers."""
+
+from __future__ import annotations
+
+import datetime
+import uuid
+from typing import Any
+
+from local.batch.jobs import Job, detail
+
+
+def job_state_change(job: Job, tags: dict[str, str]) -> dict[str, Any]:
+    """The detail is what DescribeJobs says at this moment, without the fields that only people need."""
+    _, _, _, region, account, _ = job.arn.split(":", 5)
+    shown = {**detail(job, {}), "tags": {"resourceArn": job.arn, **tags}}
+    return {
+        "version": "0",
+        "id": str(uuid.uuid4()),
+        "detail-type": "Batch Job State Change",
+        "source": "aws.batch",
+        "account": account,
+        "time": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "region": region,
+        "resources": [job.arn],
+        "detail": shown,
+    }
