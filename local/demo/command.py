@@ -1,8 +1,6 @@
-"""`make demo`: photos to a scene in a browser page through the whole platform, on this machine."""
+"""Run `make demo`: photos to a scene in a browser page through the platform, on this machine."""
 
-import json
 import mimetypes
-import re
 import shlex
 import shutil
 import signal
@@ -15,11 +13,11 @@ from types import FrameType
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from local.demo.display import TerraformBar, bars, show_email, show_publish, show_results, step
 from local.demo.results import PAGE, download_run, write_index
-from local.embedded_aws import ENDED, Email, EmbeddedAWS, FolderInUseError
+from local.embedded_aws import ENDED, EmbeddedAWS, FolderInUseError
 from local.survey.photos import render_survey
 from local.terraform.project import TerraformError
 from splatworks.local_files import NamedFile, files_in
@@ -36,7 +34,7 @@ MAX_STEPS = 1_000  # half of a draft: the whole demo is to take minutes
 
 
 class DemoError(Exception):
-    """Something the user can mend; the text says how."""
+    """An error that the user can fix; the text says how."""
 
 
 def run_demo(photos: Path | None, folder: Path, console: Console) -> bool:
@@ -53,31 +51,35 @@ def run_demo(photos: Path | None, folder: Path, console: Console) -> bool:
 
     step(console, 2, "An AWS of your own, on this machine")
     with EmbeddedAWS(folder / "aws", log=TerraformBar(console)) as aws:
-        outputs = aws.apply()
-
-        step(console, 3, "Upload the photos")
-        upload(aws, outputs["ml_input_bucket"], photos, console)
-
-        step(console, 4, "Publish one message")
-        message = demo_message()
-        show_publish(message, outputs, console)
-        aws.publish(message)
-        run_id = wait_for_run(aws, outputs["ml_output_bucket"])
-
-        step(console, 5, "The run: structure from motion, training, compression")
-        watch(aws, run_id, console)
-
-        step(console, 6, "The e-mail")
-        email = aws.wait_for_email(run_id, timeout=120)
-        show_email(email, console)
+        run_id = run_pipeline(aws, photos, console)
         succeeded = all(job["status"] == "SUCCEEDED" for job in aws.jobs())
-
-        download_run(aws.client("s3"), outputs["ml_output_bucket"], f"runs/{PROJECT}/{run_id}/", folder)
+        download_run(aws.client("s3"), aws.outputs["ml_output_bucket"], f"runs/{PROJECT}/{run_id}/", folder)
         shutil.copytree(aws.outbox, folder / "emails")
     ended = f"{'Done' if succeeded else 'The run FAILED'} after {time.monotonic() - started:.0f} s."
     index = write_index(folder, run_id, ended)
     show_results(folder, index, ended, console)
     return succeeded and (folder / PAGE).is_file()
+
+
+def run_pipeline(aws: EmbeddedAWS, photos: Path, console: Console) -> str:
+    """Apply the Terraform, run the pipeline once and show the e-mail. Return the run's id."""
+    outputs = aws.apply()
+
+    step(console, 3, "Upload the photos")
+    upload(aws, outputs["ml_input_bucket"], photos, console)
+
+    step(console, 4, "Publish one message")
+    message = demo_message()
+    show_publish(message, outputs, console)
+    aws.publish(message)
+    run_id = wait_for_run(aws, outputs["ml_output_bucket"])
+
+    step(console, 5, "The run: structure from motion, training, compression")
+    watch(aws, run_id, console)
+
+    step(console, 6, "The e-mail")
+    show_email(aws.wait_for_email(run_id, timeout=120), console)
+    return run_id
 
 
 def check_photos(photos: Path) -> None:
@@ -96,7 +98,7 @@ def check_photos(photos: Path) -> None:
 
 
 def prepare(folder: Path, photos: Path | None) -> None:
-    """An empty `folder`; what an earlier demo left there is replaced, anything else is not touched."""
+    """Empty `folder`: replace the files of an earlier demo, and refuse to touch any others."""
     try:
         check_replaceable(folder, MARK, [photos] if photos is not None else [])
     except NotOurFolderError as refused:
@@ -104,41 +106,6 @@ def prepare(folder: Path, photos: Path | None) -> None:
             f"{refused} Move your files elsewhere, or name another folder: python -m local demo --folder DIR"
         ) from None
     replace_folder(folder, MARK)
-
-
-def step(console: Console, number: int, title: str) -> None:
-    console.print(f"\n[bold]{number}/6 {title}[/]")
-
-
-def bars(console: Console) -> Progress:
-    columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=console)
-
-
-class TerraformBar:
-    """A log for the embedded AWS that turns its lines `3/133 <resource>` into a bar (in a file: every 20th line)."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._bar: Progress | None = None
-
-    def __call__(self, line: str) -> None:
-        count = re.match(r"(\d+)/(\d+) ", line)
-        if not count:
-            self._console.print(f"  {line}", highlight=False, markup=False)
-        elif self._console.is_terminal:
-            self._advance(int(count[1]), int(count[2]))
-        elif int(count[1]) % 20 == 0 or count[1] == count[2]:
-            self._console.print(f"  {line}", highlight=False, markup=False)
-
-    def _advance(self, done: int, total: int) -> None:
-        if self._bar is None:
-            self._bar = bars(self._console)
-            self._bar.add_task("terraform apply", total=total)
-            self._bar.start()
-        self._bar.update(self._bar.task_ids[0], completed=done)
-        if done == total:
-            self._bar.stop()
 
 
 def render(folder: Path, console: Console) -> Path:
@@ -175,15 +142,8 @@ def demo_message() -> dict[str, Any]:
     }
 
 
-def show_publish(message: dict[str, Any], outputs: dict[str, str], console: Console) -> None:
-    console.print("  On your own account you would type the same:")
-    text = shlex.quote(json.dumps(message))
-    command = f"aws sns publish --topic-arn {outputs['trigger_events_topic_arn']} --message {text}"
-    console.print(f"  {command}", style="cyan", highlight=False, markup=False, soft_wrap=True)
-
-
 def wait_for_run(aws: EmbeddedAWS, bucket: str) -> str:
-    """The id of the run that the dispatcher made of the message."""
+    """Return the id of the run that the dispatcher started for the message."""
 
     def planned() -> str | None:
         found = aws.client("s3").list_objects_v2(Bucket=bucket, Prefix=f"runs/{PROJECT}/").get("Contents", [])
@@ -198,30 +158,12 @@ def wait_for_run(aws: EmbeddedAWS, bucket: str) -> str:
 
 
 def watch(aws: EmbeddedAWS, run_id: str, console: Console) -> None:
-    """As anyone follows a run: bars from progress.json on a terminal, a line per change elsewhere."""
+    """Follow the run with `splatworks status --watch`, as any user would."""
     command = ["splatworks", "status", run_id, "--watch"]
     console.print(f"  {shlex.join(command)}", style="cyan", highlight=False, markup=False)
     subprocess.run([sys.executable, "-m", *command], env=aws.program_environment(), cwd=ROOT, timeout=RUN_TIMEOUT)  # noqa: S603
-    # Whatever became of the watching, the demo goes on when the run is over.
+    # Even if `status --watch` failed, the demo continues once the run is over.
     aws.wait_until(lambda: all(job["status"] in ENDED for job in aws.jobs()), RUN_TIMEOUT, what="the run to end")
-
-
-def show_email(email: Email, console: Console) -> None:
-    """As it is: a link that is broken into lines cannot be clicked, nor a command copied."""
-    console.rule(Text(email.subject))
-    console.print(f"To: {email.to}\n\n{email.body}", highlight=False, markup=False, soft_wrap=True)
-    console.rule()
-    console.print("  Its links lead to the AWS on this machine, which ends with the demo; below is what stays.")
-
-
-def show_results(folder: Path, index: Path, ended: str, console: Console) -> None:
-    console.print(f"\n{ended} Look at:")
-    page = folder / PAGE
-    if page.is_file():
-        console.print(f"  {page}  the scene, in any browser", style="bold", highlight=False, markup=False)
-    else:
-        console.print(f"  no {PAGE}: the e-mail above says what to do", style="bold red", highlight=False)
-    console.print(f"  {index}  what is where", highlight=False, markup=False)
 
 
 def main(photos: Path | None, folder: Path) -> int:

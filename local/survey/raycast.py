@@ -1,4 +1,7 @@
-"""Ray casting of a Town on the CPU: exact pinhole camera, Lambertian surfaces, one sun with cast shadows."""
+"""Ray casting of a Town on the CPU: exact pinhole camera, Lambertian surfaces, one sun with cast shadows.
+
+All kernels are in this file: numba's cache sees a change in the caller's file, but not in files that it imports.
+"""
 
 import math
 
@@ -15,7 +18,7 @@ _jit = numba.njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
 def render(
     town: Town, cam_from_world: np.ndarray, centre: np.ndarray, focal: float, width: int, height: int
 ) -> np.ndarray:
-    """The photo, uint8 [height, width, 3]; camera axes as COLMAP's (x right, y down, z forward)."""
+    """Return the photo, uint8 [height, width, 3]; camera axes follow COLMAP (x right, y down, z forward)."""
     image = np.empty((height, width, 3), np.uint8)
     _render(
         image,
@@ -110,19 +113,8 @@ def _intersect(s, ox, oy, oz, dx, dy, dz):  # type: ignore[no-untyped-def]
     ex, ey = dx * s[2] + dy * s[3], dy * s[2] - dx * s[3]
     slope, top = s[7] / s[5], s[6] + s[7]
     enter, leave, face = -FAR, FAR, 0
-    for k in range(6):  # the half spaces of the walls +x -x +y -y and of the two sides of the roof
-        if k == 0:
-            away, room = ex, s[4] - lx
-        elif k == 1:
-            away, room = -ex, s[4] + lx
-        elif k == 2:
-            away, room = ey, s[5] - ly
-        elif k == 3:
-            away, room = -ey, s[5] + ly
-        elif k == 4:
-            away, room = dz + slope * ey, top - oz - slope * ly
-        else:
-            away, room = dz - slope * ey, top - oz + slope * ly
+    for k in range(6):
+        away, room = _half_space(k, lx, ly, top - oz, ex, ey, dz, s[4], s[5], slope)
         if abs(away) < 1e-12:
             if room < 0:
                 return FAR, 0
@@ -136,6 +128,22 @@ def _intersect(s, ox, oy, oz, dx, dy, dz):  # type: ignore[no-untyped-def]
         if enter > leave:
             return FAR, 0
     return enter, face
+
+
+@_jit
+def _half_space(k, x, y, below_top, dx, dy, dz, half_x, half_y, slope):  # type: ignore[no-untyped-def]
+    """Speed away from, and room to, the plane of wall +x -x +y -y or of one of the two sides of the roof."""
+    if k == 0:
+        return dx, half_x - x
+    if k == 1:
+        return -dx, half_x + x
+    if k == 2:
+        return dy, half_y - y
+    if k == 3:
+        return -dy, half_y + y
+    if k == 4:
+        return dz + slope * dy, below_top - slope * y
+    return dz - slope * dy, below_top + slope * y
 
 
 @_jit

@@ -10,10 +10,11 @@ import pytest
 from message import check
 from rich.console import Console
 
-from local.demo import command
-from local.demo.command import DemoError, TerraformBar, check_photos, demo_message, prepare, run_demo, show_email
+from local.delivery.outbox import Email
+from local.demo import command, display
+from local.demo.command import DemoError, check_photos, demo_message, prepare, run_demo
+from local.demo.display import TerraformBar, show_email
 from local.demo.results import CONTENTS, PAGE, write_index
-from local.embedded_aws import Email
 from scripts.check_page import PHONE, NoBrowserError, width_on_a_phone
 
 
@@ -111,7 +112,7 @@ def test_brackets_in_names_and_emails_are_shown_as_they_are(
     at = datetime.datetime(2026, 1, 31, tzinfo=datetime.UTC)
     show_email(Email(subject="[drone] is [/a] done", body="[b]", to="a@example.org", path=tmp_path, at=at), console)
     TerraformBar(console)("made [drone][/a]")
-    command.show_results(tmp_path / "[drone]", tmp_path / "[/a].html", "Done.", console)
+    display.show_results(tmp_path / "[drone]", tmp_path / "[/a].html", "Done.", console)
     told = console.file.getvalue()  # type: ignore[attr-defined]
     for text in ("[drone] is [/a] done", "made [drone][/a]", "[/a].html"):
         assert text in told
