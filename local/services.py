@@ -16,8 +16,9 @@ from moto.sqs.models import sqs_backends
 
 from local.batch.api import BatchAPI
 from local.batch.attempt import AttemptStarter
+from local.batch.descriptions import detail
 from local.batch.events import job_state_change
-from local.batch.jobs import Job, detail
+from local.batch.jobs import Job
 from local.batch.machine import MachineRegistry
 from local.batch.scheduler import JobScheduler
 from local.delivery.log_streams import LogStreams
@@ -49,21 +50,19 @@ class Services:
         self._region = region
         aws = {name: value for name, value in environment.items() if name != "PROJECT_NAME"}
         logs = LogStreams(logs_backends[DEFAULT_ACCOUNT_ID][region])
-        self._machines = MachineRegistry(
-            ec2_backends[DEFAULT_ACCOUNT_ID][region], ecs_backends[DEFAULT_ACCOUNT_ID][region]
-        )
-        self._batch = batch_backends[DEFAULT_ACCOUNT_ID][region]
         self._access = AccessControl(log)
         credentials = self._access.credentials if enforce_iam else administrator
         self.functions = LambdaRuntime(folder, aws, logs, log, credentials)
         self._events = EventBus(self.functions, log)
         self.sns = SNSDelivery(self.functions, outbox, log)
-        self._alarms = QueueAlarms(
-            cloudwatch_backends[DEFAULT_ACCOUNT_ID][region], sqs_backends[DEFAULT_ACCOUNT_ID][region], log, hurry=hurry
-        )
+        metrics, queues = cloudwatch_backends[DEFAULT_ACCOUNT_ID][region], sqs_backends[DEFAULT_ACCOUNT_ID][region]
+        self._alarms = QueueAlarms(metrics, queues, log, hurry=hurry)
+        instances, tasks = ec2_backends[DEFAULT_ACCOUNT_ID][region], ecs_backends[DEFAULT_ACCOUNT_ID][region]
+        self._machines = MachineRegistry(instances, tasks)
         starter = AttemptStarter(
             runner=runner, folder=folder, environment=aws, machines=self._machines, logs=logs, credentials=credentials
         )
+        self._batch = batch_backends[DEFAULT_ACCOUNT_ID][region]
         self.scheduler = JobScheduler(starter, self._job_changed, concurrency=concurrency, hurry=hurry, log=log)
 
     def install(self, hooks: Hooks) -> None:
@@ -87,7 +86,7 @@ class Services:
         return self._batch.list_tags_for_resource(job.arn)
 
     def describe_jobs(self) -> list[dict[str, Any]]:
-        jobs = [job for job in reversed(list(self.scheduler.jobs.values())) if job.parent is None]
+        jobs = [job for job in reversed(list(self.scheduler.registry.by_id.values())) if job.parent is None]
         return [detail(job, self._tags(job)) for job in jobs]
 
     @property

@@ -14,7 +14,8 @@ from moto.batch.exceptions import ClientException
 from moto.batch.models import JOB_NAME_REGEX, BatchBackend
 from moto.batch.responses import BatchResponse
 
-from local.batch.jobs import STATES, Job, detail, summary
+from local.batch.descriptions import detail, summary
+from local.batch.jobs import STATES, Job
 from local.batch.retry_rules import glob_matches
 from local.batch.scheduler import JobScheduler
 from local.moto.hooks import Hooks
@@ -27,6 +28,7 @@ PAGE, FILTERED_PAGE = 1000, 100  # jobs in one answer, by state and by filter
 class BatchAPI:
     def __init__(self, scheduler: JobScheduler) -> None:
         self._scheduler = scheduler
+        self._jobs = scheduler.registry
 
     def install(self, hooks: Hooks) -> None:
         hooks.replace(BatchResponse, "submitjob", lambda response: self.submit(response.batch_backend, body(response)))
@@ -59,7 +61,7 @@ class BatchAPI:
         for dependency in request.get("dependsOn") or []:
             if dependency.get("type") == "SEQUENTIAL":
                 continue  # names no job: it means the array's own previous child
-            job = self._scheduler.jobs.get(dependency.get("jobId", ""))
+            job = self._jobs.by_id.get(dependency.get("jobId", ""))
             if job is None:
                 raise ClientException(f"dependsOn: there is no job {dependency.get('jobId')}")
             if dependency.get("type") == "N_TO_N" and (size is None or len(job.children) != size):
@@ -69,7 +71,7 @@ class BatchAPI:
 
     def describe(self, response: BatchResponse, request: dict[str, Any]) -> str:
         wanted = [name.rpartition(":job/")[2] for name in request.get("jobs") or []]
-        found = [self._scheduler.jobs[job_id] for job_id in wanted if job_id in self._scheduler.jobs]
+        found = [self._jobs.by_id[job_id] for job_id in wanted if job_id in self._jobs.by_id]
         backend = response.batch_backend
         return json.dumps({"jobs": [detail(job, backend.list_tags_for_resource(job.arn)) for job in found]})
 
@@ -86,7 +88,7 @@ class BatchAPI:
     def _candidates(self, backend: BatchBackend, request: dict[str, Any]) -> list[Job]:
         """Newest first. The children of an array are listed by its id only."""
         if request.get("arrayJobId"):
-            array = self._scheduler.jobs.get(request["arrayJobId"])
+            array = self._jobs.by_id.get(request["arrayJobId"])
             return array.children if array else []
         if not request.get("jobQueue"):
             raise ClientException("Must provide one of JobQueue, ArrayJobId or MultiNodeJobId")
@@ -94,7 +96,7 @@ class BatchAPI:
         if queue is None:
             raise ClientException(f"Job queue {request['jobQueue']} does not exist")
         name = exact_name(request)
-        return self._scheduler.jobs_of_queue(queue.arn) if name is None else self._scheduler.jobs_named(queue.arn, name)
+        return self._jobs.of_queue(queue.arn) if name is None else self._jobs.named(queue.arn, name)
 
     def terminate(self, request: dict[str, Any]) -> str:
         job = self._stoppable(request)
@@ -112,12 +114,12 @@ class BatchAPI:
         for name in ("jobId", "reason"):
             if not request.get(name):
                 raise ClientException(f"'{name}' is a required field (cannot be an empty string)")
-        return self._scheduler.jobs.get(request["jobId"])
+        return self._jobs.by_id.get(request["jobId"])
 
     def delete_queue(self, original: Any, backend: BatchBackend, queue_name: str) -> None:
         """AWS ends the jobs of a queue with it."""
         queue = backend.get_job_queue(queue_name)
-        for job in list(self._scheduler.jobs.values()):
+        for job in list(self._jobs.by_id.values()):
             if queue is not None and job.queue.arn == queue.arn and not job.ended and job.parent is None:
                 self._scheduler.terminate(job, "Job queue was deleted")
         original(backend, queue_name)

@@ -6,7 +6,8 @@ import datetime
 import uuid
 from typing import Any
 
-from local.batch.jobs import Job, detail
+from local.batch.descriptions import detail
+from local.batch.jobs import Job
 
 
 def job_state_change(job: Job, tags: dict[str, str]) -> dict[str, Any]:

@@ -1,11 +1,11 @@
-"""AWS Batch's part: from SUBMITTED to SUCCEEDED or FAILED, through dependencies, arrays, retries and stops."""
+"""Move jobs from SUBMITTED to SUCCEEDED or FAILED, through dependencies, arrays, retries and stops."""
 
 from __future__ import annotations
 
 import threading
 import time
 import traceback
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,20 +13,18 @@ from typing import Any
 from local.batch.attempt import Attempt, AttemptStarter, Interruption, StartError
 from local.batch.dependencies import Dependencies, Readiness
 from local.batch.hosts import Host, choose_host
-from local.batch.jobs import NOT_STARTED, Job, now_ms
+from local.batch.jobs import NOT_STARTED, Job, job_from, now_ms
+from local.batch.registry import JobRegistry
 from local.batch.retry_rules import AttemptEnd, is_retried
 from local.batch.runnable import RunnableJobs
+from local.batch.stuck import StuckJobs
 
-TOO_LARGE = (
-    "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT - The job resource requirement (vCPU/memory/GPU) is higher than "
-    "that can be met by the compute environment(s) attached to the job queue."
-)
 TIMED_OUT = Interruption("Job attempt duration exceeded timeout", final=True)
 TICK = 0.5  # seconds; changes wake the scheduler at once, only time limits wait for a tick
 
 
 class JobScheduler:
-    """Owns all jobs. One thread moves them on, and each attempt has a thread of its own."""
+    """Owns all jobs. One thread moves them on, and each attempt has its own thread."""
 
     def __init__(
         self,
@@ -45,33 +43,23 @@ class JobScheduler:
         self._changed = threading.Condition()
         self._closing = False
         self._watchers: list[Callable[[str], None]] = []
-        self.jobs: dict[str, Job] = {}
-        self._by_queue: dict[str, list[Job]] = defaultdict(list)  # children of arrays not among them
-        self._by_name: dict[tuple[str, str], list[Job]] = defaultdict(list)  # by queue and name in lower case
+        self.registry = JobRegistry()
         self._attempts: dict[str, Attempt | None] = {}  # by job id; None while the attempt is being started
         self._submitted: deque[Job] = deque()
-        self._ended: deque[Job] = deque()  # whose end has not been told to those that wait for it
-        self._dependencies = Dependencies(self._status_of)
+        self._ended: deque[Job] = deque()  # before the jobs that wait for them are released
+        self._dependencies = Dependencies(self.registry.status_of)
         self._runnable = RunnableJobs()
-        self._stuck: dict[str, Job] = {}  # that no machine of their queue can hold
+        self._stuck = StuckJobs(hurry)
         self._thread = threading.Thread(target=self._run, name="batch-scheduler", daemon=True)
         self._thread.start()
 
     def submit(self, queue: Any, definition: Any, request: dict[str, Any]) -> Job:
         for watch in list(self._watchers):
             watch(request["jobName"])
-        job = Job(queue=queue, definition=definition, request=request)
-        size = (request.get("arrayProperties") or {}).get("size", 0)
-        job.children = [
-            Job(queue, definition, request, job_id=f"{job.job_id}:{index}", parent=job, index=index)
-            for index in range(size)
-        ]
-        job.open_children = size
+        job = job_from(queue, definition, request)
         with self._changed:
-            self._by_queue[queue.arn].append(job)
-            self._by_name[queue.arn, job.name.lower()].append(job)
+            self.registry.add(job)
             for each in (job, *job.children):
-                self.jobs[each.job_id] = each
                 self._on_change(each)
                 self._submitted.append(each)
             self._changed.notify()
@@ -96,15 +84,8 @@ class JobScheduler:
             self._concurrency = jobs
             self._changed.notify()
 
-    def jobs_of_queue(self, queue_arn: str) -> list[Job]:
-        """Newest first, without the children of arrays."""
-        return list(reversed(self._by_queue.get(queue_arn, [])))
-
-    def jobs_named(self, queue_arn: str, name: str) -> list[Job]:
-        return list(reversed(self._by_name.get((queue_arn, name.lower()), [])))
-
     def terminate(self, job: Job, reason: str) -> None:
-        """SIGTERM to what runs, FAILED at once for what does not yet."""
+        """Send SIGTERM to attempts that run; a job that has not started is FAILED at once."""
         with self._changed:
             for each in (job, *job.children):
                 self._terminate_one(each, reason)
@@ -122,7 +103,7 @@ class JobScheduler:
             job.status_reason = reason
 
     def cancel(self, job: Job, reason: str) -> None:
-        """Jobs that started are left alone."""
+        """End a job that has not started; leave all others alone."""
         with self._changed:
             for each in (job, *job.children):
                 if each.status in NOT_STARTED and each.job_id not in self._attempts:
@@ -132,7 +113,7 @@ class JobScheduler:
             self._changed.notify()
 
     def reclaim_spot(self, job: Job, *, notice: bool) -> str:
-        """The spot market takes the job's host back. Returns the host's id."""
+        """Reclaim the job's host, as the spot market does. Return the instance's id."""
         with self._changed:
             attempt = self._attempts.get(job.job_id)
             if attempt is None:
@@ -142,7 +123,7 @@ class JobScheduler:
             return attempt.instance_id
 
     def close(self) -> None:
-        """Ends all jobs, so that nothing outlives the embedded AWS."""
+        """End all jobs, so that no process outlives the embedded AWS."""
         with self._changed:
             self._closing = True
             running = [attempt for attempt in self._attempts.values() if attempt]
@@ -162,18 +143,18 @@ class JobScheduler:
                 try:
                     self._advance()
                 except Exception:
-                    # Told, and gone on at the next tick: one odd job must not stop all others.
+                    # Log it and continue at the next tick: one odd job must not stop all others.
                     self._log(f"batch scheduler: {traceback.format_exc()}")
                 self._changed.wait(timeout=TICK)
 
     def _advance(self) -> None:
-        """Looks at what changed, never at all jobs: ten thousand waiting children must cost nothing."""
+        """Handle the jobs that changed, never all jobs: ten thousand waiting children must cost nothing."""
         while self._submitted or self._ended:
             if self._submitted:
                 self._enter(self._submitted.popleft())
             else:
                 self._settle(self._ended.popleft())
-        self._look_at_stuck()
+        self._review_stuck()
         while len(self._attempts) < self._concurrency and (job := self._runnable.take()):
             self._start(job)
 
@@ -182,18 +163,18 @@ class JobScheduler:
             return
         self._move(job, "PENDING")
         if not job.children:
-            self._go_on(job, self._dependencies.enter(job))
+            self._continue(job, self._dependencies.enter(job))
 
     def _settle(self, ended: Job) -> None:
         for job, state in self._dependencies.released_by(ended):
-            self._go_on(job, state)
+            self._continue(job, state)
         parent = ended.parent
         if parent is not None:
             parent.open_children -= 1
             if not parent.open_children:
                 self._end_parent(parent)
 
-    def _go_on(self, job: Job, state: Readiness) -> None:
+    def _continue(self, job: Job, state: Readiness) -> None:
         if state is Readiness.FAILED:
             self._end(job, "FAILED", "Dependent Job failed")
         elif state is Readiness.READY:
@@ -205,7 +186,7 @@ class JobScheduler:
         if choose_host(job.queue, job.resources):
             self._runnable.add(job)
         else:
-            self._set_aside(job)
+            self._stuck.add(job)
 
     def _end_parent(self, parent: Job) -> None:
         failed = any(child.status == "FAILED" for child in parent.children)
@@ -215,40 +196,19 @@ class JobScheduler:
     def _start(self, job: Job) -> None:
         host = choose_host(job.queue, job.resources)
         if host is None:  # its environments have changed since
-            self._set_aside(job)
+            self._stuck.add(job)
             return
         job.status_reason = ""
         self._attempts[job.job_id] = None
         threading.Thread(target=self._attempt, args=(job, host), name=f"batch-{job.job_id}", daemon=True).start()
 
-    def _set_aside(self, job: Job) -> None:
-        job.status_reason = TOO_LARGE
-        self._stuck[job.job_id] = job
-
-    def _look_at_stuck(self) -> None:
-        """A larger environment may take a job that none could; the queue's time limit ends the wait."""
-        fits: dict[tuple[Any, ...], bool] = {}  # the children of an array all need the same
-        for job in list(self._stuck.values()):
-            needs = (job.queue.arn, *job.resources.values())
-            if needs not in fits:
-                fits[needs] = choose_host(job.queue, job.resources) is not None
-            if job.status != "RUNNABLE":
-                del self._stuck[job.job_id]
-            elif fits[needs]:
-                del self._stuck[job.job_id]
-                job.status_reason = ""
-                self._runnable.add(job)
-            else:
-                self._cancel_when_stuck(job)
-
-    def _cancel_when_stuck(self, job: Job) -> None:
-        """jobStateTimeLimitActions of the queue."""
-        waited = (time.monotonic() - job.runnable_at) * self._hurry
-        for action in getattr(job.queue, "job_state_time_limit_actions", None) or []:
-            if job.status_reason.startswith(action["reason"]) and waited > action["maxTimeSeconds"]:
-                job.cancelled = True
-                self._end(job, "FAILED", f"Canceled by JobStateTimeLimit action due to reason: {action['reason']}")
-                return
+    def _review_stuck(self) -> None:
+        for job in self._stuck.take_fitting():
+            job.status_reason = ""
+            self._runnable.add(job)
+        for job, reason in self._stuck.overdue():
+            job.cancelled = True
+            self._end(job, "FAILED", reason)
 
     def _attempt(self, job: Job, host: Host) -> None:
         number = len(job.attempts) + 1
@@ -322,7 +282,3 @@ class JobScheduler:
         self._move(job, status)
         self._ended.append(job)
         self._changed.notify()
-
-    def _status_of(self, job_id: str) -> str | None:
-        job = self.jobs.get(job_id)
-        return job.status if job else None

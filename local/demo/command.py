@@ -15,9 +15,10 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from local.batch.jobs import ENDED
 from local.demo.display import TerraformBar, bars, show_email, show_publish, show_results, step
 from local.demo.results import PAGE, download_run, write_index
-from local.embedded_aws import ENDED, EmbeddedAWS, FolderInUseError
+from local.embedded_aws import EmbeddedAWS, FolderInUseError
 from local.survey.photos import render_survey
 from local.terraform.project import TerraformError
 from splatworks.local_files import NamedFile, files_in
