@@ -1,4 +1,4 @@
-"""`python -m local serve | demo`: what `make local` and `make demo` run."""
+"""Run `python -m local serve | demo`, which `make local` and `make demo` call."""
 
 from __future__ import annotations
 

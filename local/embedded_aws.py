@@ -1,4 +1,4 @@
-"""The platform on one machine: an endpoint that speaks AWS, with the project's Terraform applied to it."""
+"""Run the platform on one machine: an AWS endpoint with the project's Terraform applied to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`make local`: the platform on this machine, for real aws commands in another shell."""
+"""Run `make local`: serve the platform on this machine for aws commands in another shell."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the embedded AWS adds to moto, wired together."""
+"""Wire together the services that the embedded AWS adds to moto."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Services:
         return list(self._access.denials)
 
     def close(self) -> None:
-        """Jobs first: what they still ask for must be answered."""
+        """Close the jobs first: they may still call the other services."""
         self.scheduler.close()
         self._alarms.close()
         self._events.close()

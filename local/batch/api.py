@@ -86,7 +86,7 @@ class BatchAPI:
         return json.dumps(shown)
 
     def _candidates(self, backend: BatchBackend, request: dict[str, Any]) -> list[Job]:
-        """Newest first. The children of an array are listed by its id only."""
+        """Return jobs, newest first. The children of an array are listed only by the array's id."""
         if request.get("arrayJobId"):
             array = self._jobs.by_id.get(request["arrayJobId"])
             return array.children if array else []
@@ -117,7 +117,7 @@ class BatchAPI:
         return self._jobs.by_id.get(request["jobId"])
 
     def delete_queue(self, original: Any, backend: BatchBackend, queue_name: str) -> None:
-        """AWS ends the jobs of a queue with it."""
+        """Terminate the jobs of a deleted queue, like AWS."""
         queue = backend.get_job_queue(queue_name)
         for job in list(self._jobs.by_id.values()):
             if queue is not None and job.queue.arn == queue.arn and not job.ended and job.parent is None:
@@ -163,7 +163,7 @@ def attempt_seconds(request: dict[str, Any]) -> int:
 
 
 def is_listed(job: Job, request: dict[str, Any]) -> bool:
-    """Filters replace the status, except for an array's children, as in the API's reference."""
+    """Tell if ListJobs returns this job. Filters replace the status, except for an array's children."""
     filters = request.get("filters") or []
     if len(filters) > 1:
         raise ClientException("Only one filter can be used at a time")
@@ -190,12 +190,12 @@ def filter_matches(job: Job, name: str, values: list[str]) -> bool:
 
 
 def name_matches(wanted: str, name: str) -> bool:
-    """A star counts at the end only."""
+    """Match a value; an asterisk is a wildcard only at the end."""
     return name.startswith(wanted[:-1]) if wanted.endswith("*") else name == wanted
 
 
 def exact_name(request: dict[str, Any]) -> str | None:
-    """Where one name is asked for, which can be looked up."""
+    """Return the name if the filter is one exact name, which can be looked up."""
     values = [value for item in request.get("filters") or [] if item["name"] == "JOB_NAME" for value in item["values"]]
     return values[0] if len(values) == 1 and not values[0].endswith("*") else None
 

@@ -1,4 +1,4 @@
-"""One attempt: where it runs, what its environment is, how it ended in AWS's words."""
+"""Run one attempt of a job: its machine, its environment, and its end in AWS's words."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Attempt:
         return self.machine.instance_id
 
     def interrupt(self, interruption: Interruption, *, at_once: bool = False) -> None:
-        """The first cause is the one that counts."""
+        """Stop the attempt. The first interruption is the one that is reported."""
         self.interruption = self.interruption or interruption
         if at_once:
             self.process.kill()
@@ -84,7 +84,7 @@ class Attempt:
 
 
 class AttemptStarter:
-    """Starts the image's entrypoint, `python runner.py`, with what ECS would give it."""
+    """Starts the image's entrypoint, `python runner.py`, with the environment that ECS would set."""
 
     def __init__(
         self,

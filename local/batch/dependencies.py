@@ -1,4 +1,4 @@
-"""dependsOn: what a job waits for, and which jobs a job's end may set free."""
+"""Resolve dependsOn: which jobs a job waits for, and which jobs its end releases."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Readiness(Enum):
 
 
 def prerequisites(depends_on: list[dict[str, str]], parent_id: str | None, index: int | None) -> list[str]:
-    """The ids that a job, or the child `index` of the array `parent_id`, waits for.
+    """Return the ids that a job, or the child `index` of the array `parent_id`, waits for.
 
     SEQUENTIAL orders the children of one array; N_TO_N binds each child to its counterpart in another array.
     """
@@ -34,7 +34,7 @@ def prerequisites(depends_on: list[dict[str, str]], parent_id: str | None, index
 
 
 def readiness(ids: list[str], status_of: Callable[[str], str | None]) -> Readiness:
-    """A job that is not known (any more) counts as failed: waiting for it would never end."""
+    """Treat an unknown job as failed: waiting for it would never end."""
     statuses = [status_of(job_id) for job_id in ids]
     if any(status in ("FAILED", None) for status in statuses):
         return Readiness.FAILED
@@ -44,7 +44,7 @@ def readiness(ids: list[str], status_of: Callable[[str], str | None]) -> Readine
 
 
 class Dependencies:
-    """Who waits for whom. An end is told to the jobs that wait for it, and no other job is looked at."""
+    """Records who waits for whom, so that the end of a job costs time only for the jobs that wait for it."""
 
     def __init__(self, status_of: Callable[[str], str | None]) -> None:
         self._status_of = status_of
@@ -59,7 +59,7 @@ class Dependencies:
         return state
 
     def released_by(self, ended: Job) -> list[tuple[Job, Readiness]]:
-        """The pending jobs whose fate is decided now."""
+        """Return the pending jobs that can now start, or that have now failed."""
         pending = [job for job in self._waiting.pop(ended.job_id, ()) if job.status == "PENDING"]
         states = [(job, readiness(ids_of(job), self._status_of)) for job in pending]
         return [(job, state) for job, state in states if state is not Readiness.WAITING]

@@ -11,7 +11,7 @@ from local.batch.jobs import Job
 
 
 def job_state_change(job: Job, tags: dict[str, str]) -> dict[str, Any]:
-    """The detail is what DescribeJobs says at this moment, without the fields that only people need."""
+    """Build the event. Its detail is the current answer of DescribeJobs without a few fields."""
     _, _, _, region, account, _ = job.arn.split(":", 5)
     shown = {**detail(job, {}), "tags": {"resourceArn": job.arn, **tags}}
     return {

@@ -1,4 +1,4 @@
-"""Which machine of a queue's compute environments can hold a job, and why none can."""
+"""Choose an instance type of a queue's compute environments that can hold a job."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Host:
 
 
 def choose_host(queue: Any, needs: dict[str, float]) -> Host | None:
-    """The smallest type that fits, of the first environment in the queue's order that has one."""
+    """Return the smallest type that fits, from the first environment in the queue's order that has one."""
     for environment in queue.environments:
         resources = environment.compute_resources or {}
         if environment.state != "ENABLED" or needs["vcpus"] > float(resources.get("maxvCpus", 0)):
@@ -34,7 +34,7 @@ def choose_host(queue: Any, needs: dict[str, float]) -> Host | None:
 
 
 def stop_timeout(host: Host, ec2_backend: Any) -> float:
-    """ECS_CONTAINER_STOP_TIMEOUT of the launch template's user data, as the ECS agent reads it."""
+    """Read ECS_CONTAINER_STOP_TIMEOUT from the launch template's user data, like the ECS agent."""
     template = (host.environment.compute_resources or {}).get("launchTemplate") or {}
     name_or_id = template.get("launchTemplateId") or template.get("launchTemplateName")
     if not name_or_id:
@@ -47,7 +47,7 @@ def stop_timeout(host: Host, ec2_backend: Any) -> float:
 
 
 def _instance_types(resources: dict[str, Any]) -> list[str]:
-    """Batch accepts whole families, and `optimal` for a few of them."""
+    """Expand families, and `optimal`, which means a few of them."""
     names: list[str] = []
     for wanted in resources.get("instanceTypes") or []:
         families = ("m4", "r4", "c4") if wanted == "optimal" else (wanted,)

@@ -61,7 +61,7 @@ class Job:
 
     @property
     def retry_strategy(self) -> dict[str, Any]:
-        """The submission's replaces the definition's as a whole."""
+        """Return the submission's strategy, which replaces the definition's completely."""
         return self.request.get("retryStrategy") or self.definition.retry_strategy or {"attempts": 1}
 
     @property
@@ -86,7 +86,7 @@ class Job:
 
     @property
     def resources(self) -> dict[str, float]:
-        """vcpus, memory (MiB) and gpus, after overrides in either of the two ways Batch accepts them."""
+        """Return vcpus, memory (MiB) and gpus after overrides, in either form that Batch accepts."""
         found = {"VCPU": 1.0, "MEMORY": 512.0, "GPU": 0.0}
         for properties in (self.definition.container_properties, self.overrides):
             for name, key in (("vcpus", "VCPU"), ("memory", "MEMORY")):
@@ -97,7 +97,7 @@ class Job:
         return {"vcpus": found["VCPU"], "memory": found["MEMORY"], "gpus": found["GPU"]}
 
     def log_target(self, task_id: str) -> tuple[str, str]:
-        """(group, stream); one stream per attempt, since each is a task of its own."""
+        """Return (group, stream); one stream per attempt, since each is a separate task."""
         options = (self.definition.container_properties.get("logConfiguration") or {}).get("options") or {}
         prefix = options.get("awslogs-stream-prefix", self.definition.name)
         return options.get("awslogs-group", "/aws/batch/job"), f"{prefix}/default/{task_id}"

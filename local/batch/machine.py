@@ -1,4 +1,4 @@
-"""The EC2 instance, the ECS container instance and the task that AWS would have for an attempt."""
+"""Register the EC2 instance, the ECS container instance and the task of an attempt."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Machine:
 
 
 class MachineRegistry:
-    """Records in moto's EC2 and ECS, for describe calls of the runner and of people."""
+    """Records in moto's EC2 and ECS, for describe calls of the runner and of users."""
 
     def __init__(self, ec2_backend: Any, ecs_backend: Any) -> None:
         self._ec2 = ec2_backend
@@ -83,7 +83,7 @@ class MachineRegistry:
         return stop_timeout(host, self._ec2)
 
     def task_metadata(self, path: str) -> dict[str, Any] | None:
-        """ECS's task metadata endpoint, version 4: `<task id>/task` is the task, `<task id>` its container."""
+        """Answer ECS's task metadata endpoint, version 4: `<task id>/task` is the task, `<task id>` its container."""
         task_id, _, document = path.partition("/")
         machine = next((each for arn, each in self._machines.items() if arn.endswith(f"/{task_id}")), None)
         if machine is None or document not in ("", "task"):

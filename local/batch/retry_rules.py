@@ -1,4 +1,4 @@
-"""AWS Batch's retry strategy: does an attempt that ended get a successor?"""
+"""Decide by AWS Batch's retry strategy if an ended attempt is retried."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class AttemptEnd:
 
 
 def is_retried(strategy: dict[str, Any], attempts_made: int, end: AttemptEnd) -> bool:
-    """Rules are tried in order and the first that matches decides. What no rule matches is retried."""
+    """Apply the first rule that matches; retry if none does and attempts are left."""
     if end.succeeded or end.final or attempts_made >= int(strategy.get("attempts", 1)):
         return False
     for rule in strategy.get("evaluateOnExit", []):
@@ -39,7 +39,7 @@ def rule_matches(rule: dict[str, str], end: AttemptEnd) -> bool:
 
 
 def glob_matches(pattern: str, value: str) -> bool:
-    """Batch knows one wildcard, an asterisk at the end."""
+    """Match a pattern of Batch, whose one wildcard is an asterisk at the end."""
     if pattern.endswith("*"):
         return value.startswith(pattern[:-1])
     return value == pattern

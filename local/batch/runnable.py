@@ -18,7 +18,7 @@ class RunnableJobs:
         heapq.heappush(self._heaps.setdefault(job.queue.arn, []), entry)
 
     def take(self) -> Job | None:
-        """The next one of the queues that are enabled; jobs that were ended meanwhile are forgotten."""
+        """Remove and return the next job of the enabled queues; forget jobs that have ended meanwhile."""
         heads = [heap for heap in self._heaps.values() if self._head_is_startable(heap)]
         if not heads:
             return None

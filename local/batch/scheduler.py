@@ -221,7 +221,7 @@ class JobScheduler:
             self._not_started(job, str(error), error.status_reason)
             return
         except Exception as error:
-            # A fault of ours, not of the job: it must not stay STARTING for ever, and must not go unseen.
+            # An error of this code, not of the job: end the attempt, so that it does not stay STARTING, and log it.
             self._log(f"job {job.name} could not be started: {traceback.format_exc()}")
             self._not_started(job, f"InternalError: {error}", "Task failed to start")
             return

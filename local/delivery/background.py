@@ -1,4 +1,4 @@
-"""Work that AWS does after the answer to a call. Nobody waits for it, so a fault in it must be told."""
+"""Run work that AWS does after it has answered a call. Nobody waits for it, so its exceptions are logged."""
 
 from __future__ import annotations
 

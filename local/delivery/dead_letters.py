@@ -1,4 +1,4 @@
-"""Where AWS services put what they could not deliver: a queue, or a topic."""
+"""Send undeliverable events to a dead-letter queue or topic."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CloudWatch log events, written while the process that prints them still runs."""
+"""Write CloudWatch log events while the process that prints them still runs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class LogStreams:
 
 
 class LogStream:
-    """Gathers lines for a moment: a job that prints thousands per second must not cost a call each."""
+    """Buffers lines briefly, so that a job that prints thousands per second does not cost a call for each."""
 
     def __init__(self, backend: Any, group: str, stream: str) -> None:
         self._backend = backend

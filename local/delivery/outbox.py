@@ -1,4 +1,4 @@
-"""E-mails that SNS would send, as files that one can read."""
+"""Write the e-mails that SNS would send to text files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Outbox:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        # A folder that is used again keeps its old e-mails; the numbers go on.
+        # A folder that is used again keeps its old e-mails; the numbers continue.
         self._number = len(list(folder.glob("*.txt")))
         self._emails: list[Email] = []
         self._lock = threading.Lock()
@@ -36,7 +36,7 @@ class Outbox:
             return list(self._emails)
 
     def deliver(self, subscriptions: list[Any], message: str, subject: str | None) -> None:
-        """One file per published message. Addresses count as confirmed: there is nobody to click."""
+        """Write one file per published message. Addresses count as confirmed."""
         if not subscriptions:
             return
         with self._lock:

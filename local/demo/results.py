@@ -1,4 +1,4 @@
-"""What a run of the pipeline left in the bucket, as a folder to look at: the page, each stage's files, an index."""
+"""Download a pipeline run into a folder: the page, each stage's files, an index."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ td {{ padding: .2rem 1rem .2rem 0; vertical-align: top; overflow-wrap: anywhere 
 
 
 def download_run(s3: Any, bucket: str, prefix: str, folder: Path) -> None:
-    """`prefix` (runs/<project>/<run>/) to folder/scene, as `aws s3 cp --recursive` would; its page beside it."""
+    """Download `prefix` (runs/<project>/<run>/) to folder/scene, and copy its page to `folder`."""
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     keys = [item["Key"] for page in pages for item in page.get("Contents", [])]
 
@@ -74,7 +74,7 @@ def download_run(s3: Any, bucket: str, prefix: str, folder: Path) -> None:
 
 
 def write_index(folder: Path, run_id: str, ended: str) -> Path:
-    """index.html of what is where. `ended`: a sentence."""
+    """Write index.html, which lists the results. `ended`: a sentence."""
     rows = [
         f'<tr><td><a href="{html.escape(path)}">{html.escape(path)}</a></td><td>{html.escape(what)}</td></tr>'
         for path, what in CONTENTS

@@ -28,7 +28,7 @@ REASONS = {
 
 
 class BucketEvents:
-    """Only creations and removals: nobody here restores or archives objects."""
+    """Send creations and removals only: nothing here restores or archives objects."""
 
     def __init__(self, put: Callable[[dict[str, Any]], None]) -> None:
         self._put = put
@@ -45,14 +45,14 @@ class BucketEvents:
 
 
 def without_event_of_parts(original: Any, backend: S3Backend, *args: Any, **kwargs: Any) -> Any:
-    """moto tells of the end of a multipart upload, and puts the object, of which it tells too."""
+    """Drop one of two events: moto reports both the end of a multipart upload and the object put by it."""
     if kwargs.get("multipart"):
         kwargs["disable_notification"] = True
     return original(backend, *args, **kwargs)
 
 
 class Sequencers:
-    """Of two events of one key, the later one has the larger: hexadecimal, of one length."""
+    """Fixed-length hexadecimal numbers; a later event of the same key has a larger one."""
 
     def __init__(self) -> None:
         self._last = 0

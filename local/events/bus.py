@@ -1,4 +1,4 @@
-"""EventBridge: rules to functions, topics and queues, with retries and a target's own dead-letter queue."""
+"""EventBridge: route events by rules to functions, topics and queues, with retries and dead-letter queues."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ class EventBus:
         hooks.wrap(Rule, "send_to_targets", self._send_to_targets)
 
     def put(self, event: dict[str, Any]) -> None:
-        """An event of an AWS service, on the default bus."""
+        """Put an event of an AWS service on the default bus."""
         for rule in default_rules(event["account"], event["region"]):
             rule.send_to_targets(cast(EventMessageType, event))
 
     def hears_status(self, account: str, region: str, source: str, status: str) -> bool:
-        """False when no rule can match: a hundred thousand events need not be written to be thrown away."""
+        """Return False if no rule can match, so that a hundred thousand events need not be built in vain."""
         return any(may_match(rule, source, status) for rule in default_rules(account, region))
 
     def close(self) -> None:
@@ -56,7 +56,7 @@ class EventBus:
         self._background.close()
 
     def _send_to_targets(self, original: Any, rule: Rule, event: Any, transform_input: bool = True) -> None:
-        """moto knows neither disabled rules nor schedules: it sends them every event."""
+        """moto sends every event to disabled rules and to schedules, too."""
         if rule.state != "ENABLED" or not rule.event_pattern.get_pattern():
             return
         delivered = normalized(event)
@@ -66,7 +66,7 @@ class EventBus:
             if target["Arn"].split(":")[2] in ("lambda", "sns", "sqs"):
                 self._background.submit(self._deliver, rule, target, delivered)
             else:
-                # The original reads rule.targets, which other threads read too: it gets a rule of its own.
+                # The original reads rule.targets, which other threads read too, so it gets a separate rule.
                 alone = copy.copy(rule)
                 alone.targets = [target]
                 original(alone, event, transform_input)
@@ -117,7 +117,7 @@ def default_rules(account: str, region: str) -> list[Rule]:
 
 
 def may_match(rule: Rule, source: str, status: str) -> bool:
-    """Looks at plain lists of words only; what is more than that may match."""
+    """Check plain lists of words only; assume that any other pattern matches."""
     pattern = rule.event_pattern.get_pattern()
     asked = ((pattern.get("source"), source), ((pattern.get("detail") or {}).get("status"), status))
     return rule.state == "ENABLED" and all(
@@ -142,7 +142,7 @@ def give_up(rule: Rule, target: dict[str, Any], event: dict[str, Any], failure: 
 
 
 def normalized(event: Any) -> dict[str, Any]:
-    """moto keeps the time as a number, and a field that AWS does not have."""
+    """Undo two differences of moto: time as a number, and a field that AWS does not have."""
     delivered = {name: value for name, value in copy.deepcopy(dict(event)).items() if name != "ingestion-time"}
     if isinstance(delivered.get("time"), int | float):
         moment = datetime.datetime.fromtimestamp(delivered["time"], datetime.UTC)

@@ -1,4 +1,4 @@
-"""CloudWatch alarms on what is sent to queues. moto stores alarms and never looks at them."""
+"""Evaluate CloudWatch alarms on messages sent to queues; moto only stores alarms."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class QueueAlarms:
                 try:
                     self.evaluate(alarm)
                 except Exception:
-                    # One alarm that cannot be told must not end the watch over the others.
+                    # One alarm that cannot be sent must not end the watch over the others.
                     self._log(f"alarm {alarm.name}: {traceback.format_exc()}")
 
     def evaluate(self, alarm: Any) -> None:
@@ -67,7 +67,7 @@ class QueueAlarms:
 
 
 def notify(alarm: Any, topic_arn: str, old: str, reason: str) -> None:
-    """Machines get JSON, people get text, as CloudWatch sends them."""
+    """Publish JSON for programs and text for e-mail, like CloudWatch."""
     region, account = topic_arn.split(":")[3:5]
     now = datetime.datetime.now(datetime.UTC)
     state: str = alarm.state_value

@@ -1,4 +1,4 @@
-"""SNS to Lambda, asynchronously and with the message's own id, and to the outbox."""
+"""Deliver SNS messages to functions, asynchronously and with the message's id, and to the outbox."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class SNSDelivery:
         hooks.wrap(SNSBackend, "publish", check_subject)
 
     def redeliver(self, topic_arn: str, message_id: str) -> None:
-        """The same message again, as SNS does now and then: at least once is all that it promises."""
+        """Deliver the same message again: SNS promises at-least-once delivery."""
         region, account = topic_arn.split(":")[3:5]
         topic = sns_backends[account][region].topics[topic_arn]
         _, message, subject, attributes, _ = next(sent for sent in topic.sent_notifications if sent[0] == message_id)
@@ -107,7 +107,7 @@ def accepts(subscription: Subscription, attributes: dict[str, Any] | None, messa
 
 
 def check_subject(original: Any, backend: SNSBackend, *args: Any, **kwargs: Any) -> Any:
-    """AWS refuses what does not fit a mail header; moto only measures the length."""
+    """AWS refuses a subject that is not valid in a mail header; moto only checks its length."""
     subject = kwargs.get("subject")
     if subject is not None and not (subject and len(subject) < 100 and subject.isascii() and subject.isprintable()):
         raise SNSInvalidParameter("Invalid parameter: Subject")
@@ -117,7 +117,7 @@ def check_subject(original: Any, backend: SNSBackend, *args: Any, **kwargs: Any)
 def notification(
     subscription: Subscription, message: str, message_id: str, subject: str | None, attributes: dict[str, Any]
 ) -> dict[str, Any]:
-    """The event of a function that a topic invokes."""
+    """Build the event of a function that a topic invokes."""
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     host = f"https://sns.{subscription.topic_arn.split(':')[3]}.amazonaws.com"
     sns = {

@@ -1,4 +1,4 @@
-"""What a rule hands to its target: the event, a constant, a part of the event, or a template filled from it."""
+"""Build the input of a rule's target: the event, a constant, a part of the event, or a filled template."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ VARIABLE = re.compile(r"<([A-Za-z0-9_.\-]+)>")
 
 
 def target_input(target: dict[str, Any], event: dict[str, Any]) -> str:
-    """JSON text, or for a template in quotes the text that the quotes hold."""
+    """Return JSON text; for a quoted template, the text inside the quotes."""
     if target.get("Input"):
         return str(target["Input"])
     if target.get("InputPath"):
@@ -23,7 +23,7 @@ def target_input(target: dict[str, Any], event: dict[str, Any]) -> str:
 
 
 def fill(transformer: dict[str, Any], event: dict[str, Any]) -> str:
-    """Inside quotes a variable's text is put, escaped; outside, its JSON."""
+    """Insert a variable's escaped text inside quotes, and its JSON outside of quotes."""
     paths = transformer.get("InputPathsMap") or {}
     values = {name: at_path(path, event) for name, path in paths.items()}
     values["aws.events.event.json"] = event
@@ -46,7 +46,7 @@ def in_quotes(before: str) -> bool:
 
 
 def at_path(path: str, event: dict[str, Any]) -> Any:
-    """None where the event has no such part."""
+    """Return the part of the event at a JSON path, or None."""
     # `$.detail-type` is a subtraction to jsonpath_ng unless the field is quoted.
     quoted = re.sub(r"\.([A-Za-z0-9_]*-[A-Za-z0-9_-]*)", r".'\1'", path)
     found = parse(quoted).find(event)

@@ -39,7 +39,7 @@ class AccessControl:
         self._sessions.install(hooks)
 
     def credentials(self, role_arn: str, session: str) -> dict[str, str]:
-        """Variables for the environment of a process that acts as the role."""
+        """Return environment variables for a process that acts as the role."""
         return self._sessions.of_service(role_arn, session)
 
     def _check(self, original: Any, app: Any, environ: dict[str, Any], start_response: Any) -> Any:
@@ -75,14 +75,14 @@ class AccessControl:
         return None
 
     def _asked(self, request: Request) -> list[Asked]:
-        """A publisher to an encrypted topic needs its key, which is easily forgotten."""
+        """Return all actions of the request, including those on the key of an encrypted topic."""
         found = asked(request)
         keys = [topic_key(resource) for action, resource in found if action == "sns:Publish"]
         return found + [(action, key) for key in keys if key for action in KEY_ACTIONS]
 
     @staticmethod
     def _request(environ: dict[str, Any], region: str, service: str) -> Request:
-        # An S3 object is no reason to read a gigabyte: only the list of keys of a DeleteObjects tells what is asked.
+        # Never read an S3 object, which may be large: of S3 bodies only the key list of DeleteObjects matters.
         wanted = service != "s3" or (environ["REQUEST_METHOD"] == "POST" and "delete" in environ["QUERY_STRING"])
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0)) if wanted else b""
         if wanted:
@@ -101,7 +101,7 @@ class AccessControl:
 
 
 def topic_key(topic_arn: str) -> str | None:
-    """The customer key that a topic is encrypted with. AWS's own key needs no permission."""
+    """Return the customer key that a topic is encrypted with. AWS's own key needs no permission."""
     region, account = topic_arn.split(":")[3:5]
     topic = sns_backends[account][region].topics.get(topic_arn)
     key = topic.kms_master_key_id if topic else None
@@ -117,7 +117,7 @@ def url_expired(query: str) -> bool:
 
 
 def refuse(service: str, code: str, message: str, start_response: Any) -> list[bytes]:
-    """403 in the service's own form, so that the SDK raises what it would raise on AWS."""
+    """Answer 403 in the service's format, so that the SDK raises the same exception as on AWS."""
     if service in ("s3", "sns", "ec2", "iam", "sts"):
         error = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
         text = error if service == "s3" else f"<ErrorResponse>{error}</ErrorResponse>"

@@ -1,4 +1,4 @@
-"""Sessions of roles: those of functions and jobs, and those that somebody got with sts:AssumeRole."""
+"""Sessions of roles: those of functions and jobs, and those made by sts:AssumeRole."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from local.iam.policy_evaluation import as_list
 from local.moto.hooks import Hooks
 
 SERVICE_SECONDS = 43_200  # AWS renews the credentials of functions and jobs by itself
-CHAINED_SECONDS = 3_600  # at most, where a role's credentials assume a role
+CHAINED_SECONDS = 3_600  # at most, when a role's credentials assume a role
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Session:
         return datetime.datetime.now(datetime.UTC) >= self.expires
 
     def policies(self) -> Iterator[list[dict[str, Any]]]:
-        """Each of these must allow what is asked."""
+        """Yield groups of policies, each of which must allow the request."""
         yield policies_of(self.role_arn)
         if self.policy:
             yield [parsed(self.policy)]
@@ -54,7 +54,7 @@ class AssumedRoles:
         return session
 
     def of_service(self, role_arn: str, name: str) -> dict[str, str]:
-        """Credentials as variables of an environment."""
+        """Return the credentials as environment variables."""
         self._caller.session = None
         backend = sts_backends[DEFAULT_ACCOUNT_ID]["aws"]
         assumed = backend.assume_role("us-east-1", name[:64], role_arn, "", SERVICE_SECONDS, "")
@@ -78,11 +78,11 @@ class AssumedRoles:
 
     @staticmethod
     def may_assume(caller: Session, role_arn: str, allowed_by_caller: bool) -> bool:
-        """The role's trust must name the caller; where it names the whole account, the caller's own policies decide."""
+        """The role's trust must name the caller; if it names the account, the caller's policies decide."""
         try:
             trust = role_of(role_arn).assume_role_policy_document
         except NotFoundException:
-            return False  # AWS does not tell either that there is no such role
+            return False  # AWS does not reveal either that the role does not exist
         trusted = [
             principal
             for statement in as_list(parsed(trust)["Statement"])
@@ -107,6 +107,6 @@ def role_of(role_arn: str) -> Any:
 
 @functools.lru_cache(maxsize=256)
 def parsed(document: str) -> dict[str, Any]:
-    """Policies are read for every request and hardly ever change."""
+    """Parse a policy. Cached, since policies are read for every request and rarely change."""
     content: dict[str, Any] = json.loads(document)
     return content

@@ -1,4 +1,4 @@
-"""Identity policies: may a role do this to that? Explicit denials win, and what nothing allows is denied."""
+"""Evaluate identity policies. Explicit denials win; the default is denial."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def matches_any(statement: dict[str, Any], element: str, value: str, normal: Any
 
 
 def condition_holds(operator: str, key: str, values: list[str], context: dict[str, str]) -> bool:
-    """A key that is not known of the request holds for nothing, as for AWS, unless the operator says IfExists."""
+    """A condition on an unknown key does not hold, as on AWS, unless the operator ends in IfExists."""
     name = operator.removesuffix("IfExists")
     if key not in context:
         return name != operator
@@ -53,7 +53,7 @@ def condition_holds(operator: str, key: str, values: list[str], context: dict[st
 
 
 def glob(pattern: str, value: str) -> bool:
-    """Policies know * and ?; a bracket is itself."""
+    """Match * and ?; a bracket has no special meaning."""
     return fnmatchcase(value, pattern.replace("[", "[[]"))
 
 

@@ -1,4 +1,4 @@
-"""Which actions on which resources a request asks for, in the words of policies."""
+"""Find the actions and resources of a request, as policies name them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Request:
 
 
 def asked(request: Request) -> list[Asked]:
-    """All of them must be allowed."""
+    """Return all (action, resource) pairs of the request; each must be allowed."""
     if request.service == "s3":
         return _s3(request)
     if request.service == "batch":
@@ -59,7 +59,7 @@ def asked(request: Request) -> list[Asked]:
 
 
 def condition_keys(request: Request) -> list[dict[str, str]]:
-    """What conditions of policies may look at; of a request that is several in one, of each."""
+    """Return the condition keys of the request; one set per entry if it is a batch."""
     known = {"aws:RequestedRegion": request.region, "aws:SecureTransport": "true"}
     if request.service == "events" and request.headers.get("x-amz-target", "").endswith(".PutEvents"):
         entries = request.document.get("Entries", [])

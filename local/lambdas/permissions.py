@@ -1,4 +1,4 @@
-"""Resource policies of functions. On AWS a missing permission loses the event silently; here it is told."""
+"""Check the resource policies of functions. On AWS a missing permission loses the event silently; here it is logged."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def function_by_arn(arn: str) -> LambdaFunction:
 
 
 def may_invoke(function: LambdaFunction, service: str, source_arn: str) -> bool:
-    """`service` is a principal such as sns.amazonaws.com."""
+    """Tell if the function's policy lets `service`, such as sns.amazonaws.com, invoke it."""
     return any(_allows(statement, service, source_arn) for statement in function.policy.statements)
 
 

@@ -1,4 +1,4 @@
-"""A warm process of one deployed function: unpacked zip, own environment, log stream of its own."""
+"""Run one deployed function in a warm process, with its unpacked zip, environment and log stream."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from typing import IO, Any, cast
 from local.delivery.log_streams import LogStream, LogStreams
 from local.lambdas.worker import END_OF_LOG
 
-# What the Python runtimes of Lambda bring along; everything else must be in the zip.
+# Part of the Python runtimes of Lambda; everything else must be in the zip.
 RUNTIME_MODULES = ("boto3", "botocore", "s3transfer", "jmespath", "urllib3", "dateutil", "six")
-INIT_SECONDS = 60.0  # Lambda allows 10; a laptop that runs jobs beside it is slower
+INIT_SECONDS = 60.0  # Lambda allows 10; a laptop that also runs jobs is slower
 
 
 class FunctionTimeout(Exception):  # noqa: N818
@@ -36,7 +36,7 @@ class FunctionExit(Exception):  # noqa: N818
 
 @dataclass(frozen=True, kw_only=True)
 class Configuration:
-    """Everything that a process cannot change while it runs: another value is another process."""
+    """Settings that a process cannot change while it runs; any change needs a new process."""
 
     name: str
     arn: str
@@ -74,14 +74,14 @@ class FunctionProcess:
         self._started: dict[str, Any] | None = None
 
     def start(self) -> dict[str, Any]:
-        """The answer to the import of the handler: {"ready": True} or {"error": ...}."""
+        """Return the result of importing the handler: {"ready": True} or {"error": ...}."""
         if self._started is None:
             self.log.write(f"INIT_START Runtime Version: {self.configuration.runtime}")
             self._started = self._answer(INIT_SECONDS)
         return self._started
 
     def call(self, event: Any, request_id: str) -> dict[str, Any]:
-        """{"result": JSON text} or {"error": {...}}; FunctionTimeout, FunctionExit."""
+        """Return {"result": JSON text} or {"error": {...}}; raise FunctionTimeout or FunctionExit."""
         deadline = int(time.time() * 1000) + self.configuration.timeout * 1000
         trace = f"Root=1-{int(time.time()):08x}-{uuid.uuid4().hex[:24]};Sampled=0"
         request = {"request_id": request_id, "event": event, "deadline_ms": deadline, "trace_id": trace}
@@ -138,7 +138,7 @@ def open_log(configuration: Configuration, logs: LogStreams) -> LogStream:
 
 
 def unpack(code: bytes, folder: Path) -> Path:
-    """The zip in a folder of its own, unpacked once per version."""
+    """Unpack the zip into a separate folder, once per version."""
     if not folder.exists():
         part = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}")
         zipfile.ZipFile(io.BytesIO(code)).extractall(part)
@@ -151,7 +151,7 @@ def unpack(code: bytes, folder: Path) -> Path:
 
 
 def runtime_modules(folder: Path) -> Path:
-    """A folder with boto3 and what it needs, and none of the other packages installed here."""
+    """Return a folder with boto3 and its dependencies, and no other package installed here."""
     modules = folder / "runtime"
     modules.mkdir(parents=True, exist_ok=True)
     for name in RUNTIME_MODULES:

@@ -1,4 +1,4 @@
-"""Lambda: invocations, warm processes, asynchronous retries and where an event goes that could not be handled."""
+"""Run Lambda functions: invocations, warm processes, asynchronous retries, dead letters."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class LambdaRuntime:
         hooks.replace(LambdaFunction, "invoke", lambda function, *args: self._answer_request(function, *args))
 
     def _answer_request(self, function: LambdaFunction, body: Any, headers: Any, response_headers: Any) -> str | bytes:
-        """In the place of moto's LambdaFunction.invoke, which knows one kind of invocation."""
+        """Replace moto's LambdaFunction.invoke, which knows one kind of invocation."""
         event = json.loads(body) if body else {}
         kind = headers.get("x-amz-invocation-type") or headers.get("X-Amz-Invocation-Type") or "RequestResponse"
         if kind == "DryRun":
@@ -95,7 +95,7 @@ class LambdaRuntime:
         self._give_up(function, event, invocation, attempts)
 
     def _give_up(self, function: LambdaFunction, event: Any, invocation: Invocation, attempts: int) -> None:
-        """The dead-letter queue gets the event as it came, a failure destination gets Lambda's envelope."""
+        """Send the unchanged event to the dead-letter queue, and Lambda's envelope to a failure destination."""
         queue = (getattr(function, "dead_letter_config", None) or {}).get("TargetArn")
         if queue:
             attributes = {
@@ -138,7 +138,7 @@ class LambdaRuntime:
         return Invocation(request_id=request_id, payload=payload, error="error" in answer, log_tail=tail, died=died)
 
     def kill(self, name: str) -> int:
-        """The machines of what the function does right now fail. Returns how many there were."""
+        """End the busy processes of the function, as if their machines failed. Return their number."""
         with self._changed:
             processes = [process for process in self._busy if process.configuration.name == name]
         for process in processes:
@@ -146,7 +146,7 @@ class LambdaRuntime:
         return len(processes)
 
     def _acquire(self, function: LambdaFunction) -> FunctionProcess:
-        """An idle process of this very code and configuration, else a new one, as long as there may be more."""
+        """Return an idle process with this code and configuration, or start one; wait if the limit is reached."""
         wanted = configuration_of(function)
         limit = min(CONCURRENCY, int(function.reserved_concurrency or CONCURRENCY))
         with self._changed:
@@ -173,7 +173,7 @@ class LambdaRuntime:
         return FunctionProcess(wanted, code, self._folder, self._logs, aws)
 
     def _drop_stale(self, wanted: Configuration) -> None:
-        """After an update of the function's code or configuration its old processes serve no more."""
+        """Close idle processes that run outdated code or configuration, or that have ended."""
         for process in list(self._idle):
             outdated = process.configuration.arn == wanted.arn and process.configuration != wanted
             if outdated or not process.alive:

@@ -1,4 +1,4 @@
-"""Runs inside a function's own process: one JSON line in per event, one out per result.
+"""Run a function inside its process: read one JSON line per event, write one per result.
 
 Started as `python -I -S worker.py TASK_ROOT RUNTIME_DIR REPLY_FD`: the zip first on the path, then boto3 as the
 Lambda runtime brings it, and nothing else of this machine.
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def set_up_logging() -> None:
-    """As the runtime does: print what warnings and above say, with level and time."""
+    """Print log records of level WARNING and above with level and time, like the Lambda runtime."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(logging.Formatter("[%(levelname)s]\t%(asctime)s\t%(message)s"))
     logging.getLogger().addHandler(handler)
@@ -81,7 +81,7 @@ def described(error: BaseException, error_type: str) -> dict[str, Any]:
 
 
 def reply(replies: Any, answer: dict[str, Any]) -> None:
-    """The mark in the log tells the parent that it has read all that this event printed."""
+    """Send the answer, after a mark in the log by which the parent knows that it has read all output of the event."""
     sys.stderr.flush()
     print(END_OF_LOG, flush=True)
     replies.write(json.dumps(answer) + "\n")

@@ -1,4 +1,4 @@
-"""What moto 5.2.5 gets wrong for this project's Terraform: one function per fix, with the reason.
+"""Fix errors in moto 5.2.5 that this project's Terraform meets: one function per fix, with the reason.
 
 Without them an apply fails, a second plan is not empty, or destroy gets stuck, although AWS would be content.
 """
@@ -74,7 +74,7 @@ def dispose_of_delete_markers(hooks: Hooks) -> None:
 
 
 def delete_file_system_policies(hooks: Hooks) -> None:
-    """moto knows no DeleteFileSystemPolicy."""
+    """moto has no DeleteFileSystemPolicy."""
 
     def delete(response: EFSResponse) -> tuple[str, dict[str, str]]:
         file_system = response.efs_backend.file_systems_by_id[response._get_param("FileSystemId")]
@@ -128,7 +128,7 @@ def create_environments_without_service_role(hooks: Hooks) -> None:
 
 
 def name_clusters_after_their_environments(hooks: Hooks) -> None:
-    """As AWS does, and as policies that tell our clusters from others rely on; moto calls them all OnDemand_Batch."""
+    """Name clusters as AWS does, because our policies match on the name; moto calls them all OnDemand_Batch."""
 
     def create(original: Any, backend: BatchBackend, **settings: Any) -> ComputeEnvironment:
         environment: ComputeEnvironment = original(backend, **settings)
@@ -154,7 +154,7 @@ def service_linked_role(backend: BatchBackend) -> str:
 
 
 def keep_update_policy_of_environments(hooks: Hooks) -> None:
-    """moto knows no updatePolicy, and ignores changes of the resources."""
+    """moto has no updatePolicy, and ignores changes of the resources."""
 
     def remember(response: BatchResponse, identifier: str, settings: dict[str, Any]) -> None:
         environment: Any = response.batch_backend.get_compute_environment(identifier)
@@ -186,7 +186,7 @@ def keep_update_policy_of_environments(hooks: Hooks) -> None:
 
 
 def keep_time_limits_of_queues(hooks: Hooks) -> None:
-    """moto drops jobStateTimeLimitActions, and with them what ends a job that cannot start."""
+    """moto drops jobStateTimeLimitActions, which end a job that cannot start."""
 
     def remember(original: Any, response: BatchResponse) -> str:
         answer: str = original(response)
@@ -232,7 +232,7 @@ def parameters(response: BatchResponse) -> dict[str, Any]:
 
 
 def keep_template_tags_out_of_its_data(hooks: Hooks) -> None:
-    """The tags of a launch template come back as if its instances were to be tagged with them."""
+    """moto returns a launch template's tags as if they were for its instances."""
 
     def create(
         original: Any, backend: EC2Backend, name: str, description: str, data: dict[str, Any], *args: Any, **kwargs: Any
@@ -247,7 +247,7 @@ def keep_template_tags_out_of_its_data(hooks: Hooks) -> None:
 
 
 def keep_description_of_security_group_rules(hooks: Hooks) -> None:
-    """moto finds the description of a rule for addresses, not of one for another group or a prefix list."""
+    """moto finds the description of a rule for addresses, but not of a rule for another group or a prefix list."""
 
     def create(original: Any, rule: SecurityGroupRule, *args: Any, **kwargs: Any) -> None:
         original(rule, *args, **kwargs)
@@ -262,7 +262,7 @@ def keep_description_of_security_group_rules(hooks: Hooks) -> None:
 
 
 def show_event_bridge_of_buckets(hooks: Hooks) -> None:
-    """moto keeps that a bucket tells EventBridge, and does not say so when asked."""
+    """moto stores a bucket's EventBridge setting but does not return it."""
 
     def show(original: Any, response: S3Response) -> Any:
         kept = response.backend.get_bucket_notification_configuration(response.bucket_name)

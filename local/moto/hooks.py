@@ -1,4 +1,4 @@
-"""Puts this machine's behaviour in the place of moto's, and takes it out again."""
+"""Replace attributes of moto's classes, and restore them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Hooks:
         setattr(owner, name, replacement)
 
     def wrap(self, owner: Any, name: str, wrapper: Callable[..., Any]) -> None:
-        """`wrapper(original, *args)` runs in the place of `original(*args)`."""
+        """Run `wrapper(original, *args)` instead of `original(*args)`."""
         original = getattr(owner, name)
 
         def wrapped(*args: Any, **kwargs: Any) -> Any:

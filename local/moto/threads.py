@@ -1,4 +1,4 @@
-"""What moto 5.2.5 gets wrong when many call at the same moment, as Terraform and jobs do: one function per fix."""
+"""Fix races in moto 5.2.5 that show under concurrent calls from Terraform and jobs: one function per fix."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def install(hooks: Hooks) -> None:
 
 
 def make_conditional_writes_atomic(hooks: Hooks) -> None:
-    """moto looks and then writes, while other threads do the same: two could both be the first."""
+    """moto checks and then writes without a lock, so two threads could both be the first."""
     lock = threading.Lock()
 
     def put_object(original: Any, response: S3Response) -> Any:
@@ -47,7 +47,7 @@ def make_conditional_writes_atomic(hooks: Hooks) -> None:
 
 
 def list_objects_while_others_delete(hooks: Hooks) -> None:
-    """moto goes through a copy of the keys, and looks each up where it may have been deleted meanwhile."""
+    """moto iterates over a copy of the keys and looks each one up after it may have been deleted."""
 
     def lists(store: Any) -> Iterator[tuple[str, list[Any]]]:
         for key, versions in store._self_iterable().items():
@@ -67,7 +67,7 @@ def list_objects_while_others_delete(hooks: Hooks) -> None:
 
 
 def change_lists_one_at_a_time(hooks: Hooks) -> None:
-    """moto searches a list that another thread shortens meanwhile, and misses what moved up.
+    """moto searches a list while another thread shortens it, and skips the items that moved up.
 
     To Terraform, which destroys 20 resources at a time, a permission that is not found is gone, until it looks again.
     """

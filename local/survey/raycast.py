@@ -61,7 +61,7 @@ def _render(image, rotation, eye, focal, solids, xs, ys, kinds, origin, starts, 
 def _radiance(eye, dx, dy, dz, solids, xs, ys, kinds, origin, starts, items, highest, seed):  # type: ignore[no-untyped-def]
     if dz > -1e-4:
         return 0.72, 0.82, 0.93  # sky
-    skip = max(0.0, (highest - eye[2]) / dz)  # nothing stands above the highest roof
+    skip = max(0.0, (highest - eye[2]) / dz)  # nothing is above the highest roof
     end = -eye[2] / dz
     t, hit, face = _first_hit(eye[0], eye[1], eye[2], dx, dy, dz, skip, end, solids, origin, starts, items)
     x, y, z = eye[0] + t * dx, eye[1] + t * dy, eye[2] + t * dz
@@ -83,7 +83,7 @@ def _radiance(eye, dx, dy, dz, solids, xs, ys, kinds, origin, starts, items, hig
 
 @_jit
 def _first_hit(ox, oy, oz, dx, dy, dz, begin, end, solids, origin, starts, items):  # type: ignore[no-untyped-def]
-    """Nearest solid along the ray between begin and end, cell by cell; (end, -1, 0) when there is none."""
+    """Find the nearest solid along the ray between begin and end, cell by cell; (end, -1, 0) without one."""
     best, hit, face = end, -1, 0
     px, py = (ox + begin * dx - origin[0]) / CELL, (oy + begin * dy - origin[1]) / CELL
     i, j = math.floor(px), math.floor(py)
@@ -132,7 +132,7 @@ def _intersect(s, ox, oy, oz, dx, dy, dz):  # type: ignore[no-untyped-def]
 
 @_jit
 def _half_space(k, x, y, below_top, dx, dy, dz, half_x, half_y, slope):  # type: ignore[no-untyped-def]
-    """Speed away from, and room to, the plane of wall +x -x +y -y or of one of the two sides of the roof."""
+    """Return speed away from, and distance to, the plane of wall +x -x +y -y or of one side of the roof."""
     if k == 0:
         return dx, half_x - x
     if k == 1:
@@ -334,7 +334,7 @@ def _grass(x, y, tone, seed):  # type: ignore[no-untyped-def]
 
 @_jit
 def _fractal(x, y, frequency, octaves, seed):  # type: ignore[no-untyped-def]
-    """Value noise in 0..1 over `octaves` scales, from a few metres down to a hand's width."""
+    """Return value noise in 0..1 over `octaves` scales, from a few metres down to a hand's width."""
     total = weight = 0.0
     amplitude = 1.0
     frequency *= 0.14

@@ -1,4 +1,4 @@
-"""A procedural town: blocks between streets, filled with houses, flats, a park, fields, parked cars and trees."""
+"""Generate a town: blocks between streets, filled with houses, flats, a park, fields, parked cars and trees."""
 
 from dataclasses import dataclass
 
@@ -28,7 +28,7 @@ class Town:
 
 
 def build_town(half_east: float, half_north: float, seed: int) -> Town:
-    """A town that covers at least [-half_east, half_east] x [-half_north, half_north] metres."""
+    """Return a town that covers at least [-half_east, half_east] x [-half_north, half_north] metres."""
     rng = np.random.default_rng(seed)
     streets_x, streets_y = _street_lines(rng, half_east, (44, 66)), _street_lines(rng, half_north, (36, 54))
     kinds = rng.choice(5, size=(len(streets_x) - 1, len(streets_y) - 1), p=[0.42, 0.22, 0.14, 0.1, 0.12])
@@ -63,7 +63,7 @@ def _solid(
     size: tuple[float, float, float],
     rise: float = 0.0,
 ) -> list[float]:
-    """One box of half extents size[:2] and wall height size[2]; rise is that of a gable roof over the y axis."""
+    """Return one box of half extents size[:2] and wall height size[2]; rise is that of a gable roof over the y axis."""
     return [x, y, np.cos(yaw), np.sin(yaw), size[0], size[1], size[2], rise, kind, float(rng.integers(1 << 30))]
 
 

@@ -1,4 +1,4 @@
-"""Providers from this machine's disk where they lie there; else Terraform asks its registry, as for anyone."""
+"""Find Terraform providers on this machine's disk; without them Terraform uses its registry."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ REGISTRY = "registry.terraform.io"
 
 
 def cli_configuration(folder: Path) -> dict[str, str]:
-    """Variables that make `terraform init` find the providers: TF_CLI_CONFIG_FILE, or none."""
+    """Return the environment variables that make `terraform init` find the providers: TF_CLI_CONFIG_FILE, or none."""
     given = os.environ.get("TF_CLI_CONFIG_FILE")
     if given and Path(given).is_file():
         return {"TF_CLI_CONFIG_FILE": given}
@@ -35,7 +35,7 @@ def mirror_configuration(mirror: Path) -> str:
 
 
 def find_mirror() -> Path | None:
-    """The first folder that holds hashicorp/aws for this machine, in the layout of a filesystem mirror."""
+    """Return the first folder that holds hashicorp/aws for this machine, in the layout of a filesystem mirror."""
     found = (folder for folder in mirror_candidates() if has_provider(folder / REGISTRY / "hashicorp" / "aws"))
     return next(found, None)
 
@@ -55,7 +55,7 @@ def readable_folders(parent: Path) -> list[Path]:
 
 
 def has_provider(folder: Path) -> bool:
-    """Unpacked (version/os_arch/) or packed (terraform-provider-aws_version_os_arch.zip)."""
+    """Tell if the provider is there, unpacked (version/os_arch/) or packed (terraform-provider-aws_version_os_arch.zip)."""
     machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine().lower(), platform.machine().lower())
     system = f"{platform.system().lower()}_{machine}"
     return any(folder.glob(f"*/{system}")) or any(folder.glob(f"terraform-provider-aws_*_{system}.zip"))

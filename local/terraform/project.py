@@ -1,4 +1,4 @@
-"""The project's own root module, applied to the embedded AWS from a folder of its own."""
+"""Apply the project's root module to the embedded AWS, from a copy in a separate folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from local.terraform.mirror import cli_configuration
 
 MINIMUM = (1, 10)
 PARALLELISM = 20  # most of an apply is waiting for waiters of the provider
-# What the root module reads; tests and caches stay behind.
+# The root module reads these; tests and caches are not copied.
 FOLDERS = ("modules", "jobs", "examples")
 IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc", ".terraform*", "*.tftest.hcl", "tests")
 
@@ -38,7 +38,7 @@ provider "aws" {
 
 
 class TerraformError(Exception):
-    """The text says what Terraform said, or what to install."""
+    """An error whose text is Terraform's own, or says what to install."""
 
 
 class TerraformProject:
@@ -50,12 +50,12 @@ class TerraformProject:
         self._cli = cli_configuration(folder.parent)
 
     def forget_state(self) -> None:
-        """What an earlier embedded AWS held is gone with it; a state that remembers it would only be in the way."""
+        """Delete the state of an earlier embedded AWS, whose resources no longer exist."""
         for path in self.folder.glob("terraform.tfstate*"):
             path.unlink()
 
     def prepare(self, variables: dict[str, Any]) -> None:
-        """A fresh copy of the root module; the state and the providers of an earlier one are kept."""
+        """Copy the root module afresh; keep the state and the providers of an earlier copy."""
         check_installed()
         self.folder.mkdir(parents=True, exist_ok=True)
         for name in FOLDERS:
@@ -115,7 +115,7 @@ class TerraformProject:
         )
 
     def environment(self) -> dict[str, str]:
-        """Nothing of the user's own AWS settings, and never without the endpoint: this must not reach an account."""
+        """Return an environment without the user's AWS settings, so that Terraform cannot reach a real account."""
         if not self._environment.get("AWS_ENDPOINT_URL", "").startswith("http://127.0.0.1:"):
             raise TerraformError("refusing to run terraform without the endpoint of the embedded AWS")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "TF_"))}
@@ -150,7 +150,7 @@ class TerraformProject:
 
 
 def progress(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """("progress" | "error", text) for the lines of `terraform -json` that a person wants to see."""
+    """Return ("progress" | "error", text) for a line of `terraform -json` that a user wants to see."""
     total, done = 0, 0
     for line in lines:
         try:

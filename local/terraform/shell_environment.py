@@ -1,4 +1,4 @@
-"""A file to `source`, after which plain `aws` and `terraform` commands mean the embedded AWS."""
+"""Write a file to `source`, after which plain `aws` and `terraform` commands use the embedded AWS."""
 
 from __future__ import annotations
 

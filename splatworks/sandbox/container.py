@@ -1,4 +1,4 @@
-"""The job's view of the file system: /workspace and /opt/models as real paths, by a mount namespace of its own."""
+"""Give a job /workspace and /opt/models as real paths, in a separate mount namespace (bubblewrap)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MODELS = Path("/opt/models")
 
 @dataclass(frozen=True)
 class Isolation:
-    """What bubblewrap can do here. A PID namespace makes one SIGKILL end all processes of a job, as in a container."""
+    """Capabilities of bubblewrap here. In a PID namespace one SIGKILL ends all processes of a job."""
 
     mounts: bool
     processes: bool
@@ -38,7 +38,7 @@ def _works(*options: str) -> bool:
 
 
 def in_container(command: list[str], workspace: Path, models: Path, info_fd: int) -> list[str]:
-    """`command` with `workspace` at /workspace and `models` at /opt/models; its PID is reported on `info_fd`."""
+    """Wrap `command` so that the folders are at /workspace and /opt/models; bwrap writes its PID to `info_fd`."""
     isolation = available_isolation()
     wrapped = ["bwrap", "--die-with-parent", "--info-fd", str(info_fd), *_root_without((WORKSPACE, MODELS))]
     wrapped += ["--bind", str(workspace), str(WORKSPACE), "--bind", str(models), str(MODELS), "--chdir", str(WORKSPACE)]
@@ -52,14 +52,14 @@ def container_pid(info: str) -> int:
 
 
 def folder_environment(workspace: Path, models: Path) -> dict[str, str]:
-    """What the runner needs to know where there is no mount namespace."""
+    """Return the folders as variables for the runner if mount namespaces are not available."""
     if available_isolation().mounts:
         return {}
     return {"WORKSPACE_DIR": str(workspace), "MODELS_DIR": str(models)}
 
 
 def _root_without(hidden: tuple[Path, ...]) -> list[str]:
-    """Options that rebuild / from its entries, so that a mount point need not exist on this machine."""
+    """Return options that rebuild / from its entries, so that a mount point need not exist on this machine."""
     options: list[str] = []
     for entry in sorted(Path("/").iterdir()):
         if entry in hidden:
@@ -77,7 +77,7 @@ def _root_without(hidden: tuple[Path, ...]) -> list[str]:
 def _mount(path: Path) -> list[str]:
     if path.is_symlink():
         return ["--symlink", str(path.readlink()), str(path)]
-    # A lost+found, or a mount of another user: what cannot be read cannot be bound either.
+    # An unreadable path, such as lost+found or a mount of another user, cannot be bound.
     if not os.access(path, os.R_OK):
         return []
     return ["--dev-bind", str(path), str(path)]

@@ -22,7 +22,7 @@ class MotoServer:
         self._server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
 
     def start(self) -> str:
-        """The endpoint's URL."""
+        """Start the server and return the endpoint's URL."""
         self._server.start()
         return f"http://127.0.0.1:{self._server.get_host_and_port()[1]}"
 
@@ -41,6 +41,6 @@ def check_port(port: int) -> None:
 
 
 def forget_everything() -> None:
-    """moto's state is global to the process: what an earlier embedded AWS held must not be seen by this one."""
+    """Reset moto's state, which is global to the process, so that no earlier resources are visible."""
     BackendDict.reset()
     reset_model_data()

@@ -1,4 +1,4 @@
-"""One attempt of a job: the runner in a subprocess, its lines in CloudWatch Logs, its end as a container's."""
+"""Run the runner in a subprocess as a container would: its output, memory limit, stop and exit code."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from splatworks.sandbox import container
 from splatworks.sandbox.memory import process_tree_mib
 
 PASSED_ON = ("PATH", "LANG", "TZ", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES")
-# A script's requirements are installed from where this machine's pip finds packages.
+# So that a script's requirements are installed from the same package index as on this machine.
 PASSED_ON_PREFIXES = ("PIP_", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "SSL_CERT", "REQUESTS_CA")
 
-# There is no memory cgroup that an ordinary user may write, so memory is looked at this often instead of bounded.
+# An ordinary user cannot write a memory cgroup, so memory is polled at this interval instead.
 MEMORY_SECONDS = 0.5
 OUT_OF_MEMORY = "OutOfMemoryError: Container killed due to memory usage"
 
 
 class JobProcess:
-    """Runs `python runner.py` as a container would: own folders, own environment, one process to signal."""
+    """Runs `python runner.py` with separate folders and a clean environment, as one process to signal."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class JobProcess:
         )
 
     def wait(self, write_line: Callable[[str], None]) -> int:
-        """The exit code as ECS tells it: 128 + n when signal n ended the process."""
+        """Wait for the end, pass on each line of output, and return the exit code like ECS: 128 + n for signal n."""
         for line in cast(IO[bytes], self._process.stdout):
             write_line(line.decode(errors="replace").rstrip("\r\n"))
         code = self._process.wait()
@@ -108,7 +108,7 @@ class JobProcess:
         threading.Thread(target=watch, name="job-memory", daemon=True).start()
 
     def stop(self, timeout: float) -> None:
-        """SIGTERM, and SIGKILL when that did not end it within `timeout` seconds."""
+        """Send SIGTERM, and SIGKILL if the process is still running after `timeout` seconds."""
         self._signal(self._pid, signal.SIGTERM)
         timer = threading.Timer(timeout, self.kill)
         timer.daemon = True
@@ -121,12 +121,12 @@ class JobProcess:
             self._signal(-self._process.pid, signal.SIGKILL)
 
     def _end_leftovers(self) -> None:
-        """What the runner left behind ends with it, as in a container; its open output would keep the job alive."""
+        """Kill processes that the runner left behind: their open output would keep the job alive."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
     def remove_workspace(self) -> None:
-        """The disk of a container is gone with it."""
+        """Delete the job's folder, as a container's disk is deleted."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
@@ -143,7 +143,7 @@ class JobProcess:
 
 
 def inherited_environment() -> dict[str, str]:
-    """Of this machine a job sees the paths, locale, proxies and GPUs, and no credentials."""
+    """Return this machine's paths, locale, proxies and GPUs for a job, without credentials."""
     kept = {
         name: value for name, value in os.environ.items() if name in PASSED_ON or name.startswith(PASSED_ON_PREFIXES)
     }
