@@ -55,7 +55,7 @@ def readable_folders(parent: Path) -> list[Path]:
 
 
 def has_provider(folder: Path) -> bool:
-    """Tell if the provider is there, unpacked (version/os_arch/) or packed (terraform-provider-aws_version_os_arch.zip)."""
+    """Tell if the provider is there: unpacked (version/os_arch/) or as terraform-provider-aws_version_os_arch.zip."""
     machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine().lower(), platform.machine().lower())
     system = f"{platform.system().lower()}_{machine}"
     return any(folder.glob(f"*/{system}")) or any(folder.glob(f"terraform-provider-aws_*_{system}.zip"))
