@@ -14,7 +14,7 @@ from typing import Any
 
 from bench.table import Row
 from local.embedded_aws import EmbeddedAWS
-from local.survey import render_survey
+from local.survey.photos import render_survey
 
 ROOT = Path(__file__).parents[1]
 STAGES = ("sfm", "train", "compress")

@@ -13,7 +13,7 @@ import numpy as np
 import pycolmap
 
 from bench.table import Row
-from local.survey import Survey, render_survey
+from local.survey.photos import Survey, render_survey
 from splatkit.sfm.georeference import robust_similarity
 
 REPOSITORY = Path(__file__).parents[1]

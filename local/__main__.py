@@ -1,4 +1,4 @@
-"""`python -m local serve | demo`: what `make local` and `make demo` run."""
+"""Run `python -m local serve | demo`, which `make local` and `make demo` call."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def main() -> int:
     demo.add_argument("--folder", type=Path, default=Path("demo-output"), help="where the results go")
     arguments = parser.parse_args()
     if arguments.command == "demo":
-        from local import demo as demo_command
+        from local.demo import command as demo_command
 
         return demo_command.main(arguments.photos, arguments.folder)
     from local import serve as serve_command

@@ -1,4 +1,4 @@
-"""The platform on one machine: an endpoint that speaks AWS, with the project's Terraform applied to it."""
+"""Run the platform on one machine: an AWS endpoint with the project's Terraform applied to it."""
 
 from __future__ import annotations
 
@@ -16,22 +16,20 @@ from typing import Any
 
 import boto3
 
-from local import moto_fixes, moto_threads
-from local.hooks import Hooks
-from local.moto_server import MotoServer, forget_everything
-from local.outbox import Email, Outbox
+from local.batch.jobs import ENDED
+from local.delivery.outbox import Email, Outbox
+from local.moto import fixes, threads
+from local.moto.hooks import Hooks
 from local.services import Services
-from local.shell_environment import write_shell_environment
-from local.terraform_project import TerraformProject
+from local.terraform.project import TerraformProject
+from local.terraform.shell_environment import write_shell_environment
+from splatworks.sandbox.moto_server import MotoServer, forget_everything
 
 __all__ = ["Email", "EmbeddedAWS", "FolderInUseError"]
 
 ROOT = Path(__file__).parents[1]
 REGION = "us-east-1"
-ENDED = ("SUCCEEDED", "FAILED")
 DEFAULT_EMAIL = "you@example.com"
-
-
 ONE_PER_PROCESS = threading.Lock()
 
 
@@ -40,7 +38,7 @@ class FolderInUseError(Exception):
 
 
 class EmbeddedAWS:
-    """Use as a context manager. One at a time in a process: moto's state is global to it."""
+    """Use as a context manager, one per process at a time: moto's state is global."""
 
     def __init__(
         self,
@@ -90,14 +88,20 @@ class EmbeddedAWS:
         self._stack.callback(forget_everything)
         hooks = Hooks()
         self._stack.callback(hooks.restore)
-        moto_fixes.install(hooks)
-        moto_threads.install(hooks)
+        fixes.install(hooks)
+        threads.install(hooks)
         server = MotoServer(self._port)
         self.endpoint_url = server.start()
         self._stack.callback(server.stop)
         self.environment = self._environment()
         self._outbox = Outbox(self.outbox)
-        self._services = Services(
+        self._services = self._add_services(hooks)
+        self._terraform = TerraformProject(ROOT, self.folder / "terraform", self.environment, self._log)
+        self._terraform.forget_state()
+        write_shell_environment(self.folder / "env", self.environment, self._terraform)
+
+    def _add_services(self, hooks: Hooks) -> Services:
+        services = Services(
             folder=self.folder,
             runner=self._runner,
             region=REGION,
@@ -108,11 +112,9 @@ class EmbeddedAWS:
             enforce_iam=self._enforce_iam,
             log=self._log,
         )
-        self._stack.callback(self._services.close)
-        self._services.install(hooks)
-        self._terraform = TerraformProject(ROOT, self.folder / "terraform", self.environment, self._log)
-        self._terraform.forget_state()
-        write_shell_environment(self.folder / "env", self.environment, self._terraform)
+        self._stack.callback(services.close)
+        services.install(hooks)
+        return services
 
     def _lock(self) -> None:
         lock = self._stack.enter_context((self.folder / "lock").open("w"))
@@ -142,7 +144,7 @@ class EmbeddedAWS:
         }
 
     def program_environment(self) -> dict[str, str]:
-        """For a program of this machine, such as `aws`: nothing of the user's own AWS settings reaches it."""
+        """Return the environment for a local program such as `aws`, without the user's own AWS settings."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         return {**kept, **self.environment}
 
@@ -159,7 +161,7 @@ class EmbeddedAWS:
         return self._clients[service]
 
     def apply(self, variables: dict[str, Any] | None = None) -> dict[str, str]:
-        """The project's root module, applied. Returns its outputs."""
+        """Apply the project's root module and return its outputs."""
         defaults = {
             "project_name": self.project_name,
             "aws_region": REGION,
@@ -177,7 +179,7 @@ class EmbeddedAWS:
         self._terraform.destroy()
 
     def publish(self, message: dict[str, Any] | str, copies: int = 1, **options: Any) -> str:
-        """As `aws sns publish` would. `copies` delivers the very same SNS message more than once."""
+        """Publish to SNS and return the message id. `copies` delivers the same message more than once."""
         topic = options.pop("TopicArn", None) or self.outputs["trigger_events_topic_arn"]
         text = message if isinstance(message, str) else json.dumps(message)
         message_id: str = self.client("sns").publish(TopicArn=topic, Message=text, **options)["MessageId"]
@@ -186,7 +188,7 @@ class EmbeddedAWS:
         return message_id
 
     def jobs(self) -> list[dict[str, Any]]:
-        """All jobs of all queues, newest first, children of arrays not among them."""
+        """Return the jobs of all queues, newest first, without the children of arrays."""
         return self._services.describe_jobs()
 
     def job(self, job_id: str) -> dict[str, Any]:
@@ -197,7 +199,7 @@ class EmbeddedAWS:
         return detail
 
     def wait_for_job(self, name_or_id: str, until: tuple[str, ...] = ENDED, timeout: float = 60.0) -> dict[str, Any]:
-        """The newest job whose id is, or whose name contains, `name_or_id`, once it is in one of the states `until`."""
+        """Wait until the newest job with this id, or with this text in its name, is in one of the states `until`."""
 
         def found() -> dict[str, Any] | None:
             job = self._find_job(name_or_id)
@@ -215,7 +217,7 @@ class EmbeddedAWS:
         return matching[0] if matching else None
 
     def wait_until(self, condition: Callable[[], Any], timeout: float = 60.0, what: str = "the condition") -> Any:
-        """The first true value of `condition()`."""
+        """Return the first true value of `condition()`."""
         deadline = time.monotonic() + timeout
         while not (value := condition()):
             if time.monotonic() > deadline:
@@ -228,7 +230,7 @@ class EmbeddedAWS:
         return f"Jobs: {', '.join(jobs) or 'none'}. E-mails: {[email.subject for email in self.emails()[-5:]]}"
 
     def denials(self) -> list[str]:
-        """What functions and jobs were not allowed to do, in AWS's words."""
+        """Return the calls of functions and jobs that IAM denied, in AWS's words."""
         return self._services.denials
 
     def emails(self) -> list[Email]:
@@ -244,7 +246,7 @@ class EmbeddedAWS:
 
     @contextmanager
     def jobs_held(self) -> Iterator[None]:
-        """No job starts: those that could stay RUNNABLE, as where no machine can be had."""
+        """Start no job meanwhile: jobs stay RUNNABLE, as if AWS had no capacity."""
         scheduler = self._services.scheduler
         before, scheduler.concurrency = scheduler.concurrency, 0
         try:
@@ -253,13 +255,13 @@ class EmbeddedAWS:
             scheduler.concurrency = before
 
     def on_submission(self, watch: Callable[[str], None]) -> AbstractContextManager[None]:
-        """Within it, `watch` gets the name of each job right before Batch takes it; an exception of its is a 500."""
+        """Call `watch` with the name of each job right before Batch accepts it; an exception becomes a 500."""
         return self._services.scheduler.watched_by(watch)
 
     def kill_function(self, name: str) -> int:
-        """Ends the processes that are handling an event at this moment. Returns how many there were."""
+        """End the processes that are handling an event at this moment. Return their number."""
         return self._services.functions.kill(name)
 
     def reclaim_spot(self, job_id: str, notice: bool = True) -> str:
-        """The job's host is taken away, with the two minutes' notice or without. Returns the instance's id."""
-        return self._services.scheduler.reclaim_spot(self._services.scheduler.jobs[job_id], notice=notice)
+        """Reclaim the job's host, with or without the two minutes' notice. Return the instance's id."""
+        return self._services.scheduler.reclaim_spot(self._services.scheduler.registry.by_id[job_id], notice=notice)

@@ -1,4 +1,4 @@
-"""`make local`: the platform on this machine, for real aws commands in another shell."""
+"""Run `make local`: serve the platform on this machine for aws commands in another shell."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 from types import FrameType
 
 from local.embedded_aws import EmbeddedAWS, FolderInUseError
-from local.moto_server import PortInUseError
-from local.terraform_project import TerraformError, check_installed
+from local.terraform.project import TerraformError, check_installed
+from splatworks.sandbox.moto_server import PortInUseError
 
 NEXT = """
 The platform is up at {url}. In another shell:

@@ -1,4 +1,4 @@
-"""What the embedded AWS adds to moto, wired together."""
+"""Wire together the services that the embedded AWS adds to moto."""
 
 from __future__ import annotations
 
@@ -14,21 +14,23 @@ from moto.ecs.models import ecs_backends
 from moto.logs.models import logs_backends
 from moto.sqs.models import sqs_backends
 
-from local.access_control import AccessControl
-from local.batch_api import BatchAPI
-from local.batch_events import job_state_change
-from local.batch_jobs import Job, detail
-from local.bucket_events import BucketEvents
-from local.event_bus import EventBus
-from local.hooks import Hooks
-from local.job_attempt import AttemptStarter
-from local.job_machine import MachineRegistry
-from local.job_scheduler import JobScheduler
-from local.lambda_runtime import LambdaRuntime
-from local.log_lines import LogStreams
-from local.outbox import Outbox
-from local.queue_alarms import QueueAlarms
-from local.sns_delivery import SNSDelivery
+from local.batch.api import BatchAPI
+from local.batch.attempt import AttemptStarter
+from local.batch.descriptions import detail
+from local.batch.events import job_state_change
+from local.batch.jobs import Job
+from local.batch.machine import MachineRegistry
+from local.batch.scheduler import JobScheduler
+from local.delivery.log_streams import LogStreams
+from local.delivery.outbox import Outbox
+from local.events.buckets import BucketEvents
+from local.events.bus import EventBus
+from local.events.queue_alarms import QueueAlarms
+from local.events.sns import SNSDelivery
+from local.iam.access_control import AccessControl
+from local.iam.credentials import administrator
+from local.lambdas.runtime import LambdaRuntime
+from local.moto.hooks import Hooks
 
 
 class Services:
@@ -48,21 +50,19 @@ class Services:
         self._region = region
         aws = {name: value for name, value in environment.items() if name != "PROJECT_NAME"}
         logs = LogStreams(logs_backends[DEFAULT_ACCOUNT_ID][region])
-        self._machines = MachineRegistry(
-            ec2_backends[DEFAULT_ACCOUNT_ID][region], ecs_backends[DEFAULT_ACCOUNT_ID][region]
-        )
-        self._batch = batch_backends[DEFAULT_ACCOUNT_ID][region]
         self._access = AccessControl(log)
         credentials = self._access.credentials if enforce_iam else administrator
         self.functions = LambdaRuntime(folder, aws, logs, log, credentials)
         self._events = EventBus(self.functions, log)
         self.sns = SNSDelivery(self.functions, outbox, log)
-        self._alarms = QueueAlarms(
-            cloudwatch_backends[DEFAULT_ACCOUNT_ID][region], sqs_backends[DEFAULT_ACCOUNT_ID][region], log, hurry=hurry
-        )
+        metrics, queues = cloudwatch_backends[DEFAULT_ACCOUNT_ID][region], sqs_backends[DEFAULT_ACCOUNT_ID][region]
+        self._alarms = QueueAlarms(metrics, queues, log, hurry=hurry)
+        instances, tasks = ec2_backends[DEFAULT_ACCOUNT_ID][region], ecs_backends[DEFAULT_ACCOUNT_ID][region]
+        self._machines = MachineRegistry(instances, tasks)
         starter = AttemptStarter(
             runner=runner, folder=folder, environment=aws, machines=self._machines, logs=logs, credentials=credentials
         )
+        self._batch = batch_backends[DEFAULT_ACCOUNT_ID][region]
         self.scheduler = JobScheduler(starter, self._job_changed, concurrency=concurrency, hurry=hurry, log=log)
 
     def install(self, hooks: Hooks) -> None:
@@ -86,7 +86,7 @@ class Services:
         return self._batch.list_tags_for_resource(job.arn)
 
     def describe_jobs(self) -> list[dict[str, Any]]:
-        jobs = [job for job in reversed(list(self.scheduler.jobs.values())) if job.parent is None]
+        jobs = [job for job in reversed(list(self.scheduler.registry.by_id.values())) if job.parent is None]
         return [detail(job, self._tags(job)) for job in jobs]
 
     @property
@@ -94,13 +94,8 @@ class Services:
         return list(self._access.denials)
 
     def close(self) -> None:
-        """Jobs first: what they still ask for must be answered."""
+        """Close the jobs first: they may still call the other services."""
         self.scheduler.close()
         self._alarms.close()
         self._events.close()
         self.functions.close()
-
-
-def administrator(_role: str, _session: str) -> dict[str, str]:
-    """No credentials but those that everyone here has."""
-    return {}

@@ -7,7 +7,7 @@ export PATH="$PWD/.venv/bin:$PWD/.venv-checkov/bin:$PATH"
 mkdir -p build
 TF_CLI_CONFIG_FILE=$(python -c '
 from pathlib import Path
-from local.terraform_mirror import cli_configuration
+from local.terraform.mirror import cli_configuration
 print(cli_configuration(Path("build").resolve())["TF_CLI_CONFIG_FILE"])')
 export TF_CLI_CONFIG_FILE TF_IN_AUTOMATION=1 CHECKPOINT_DISABLE=1
 # Nothing here needs an account; fake keys keep a plan from looking for real ones.

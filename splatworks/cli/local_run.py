@@ -186,7 +186,7 @@ def _run_container(
     environment: dict[str, str], write_line: Callable[[str], None], memory: int | None
 ) -> tuple[int, str]:
     """Exit code, and what ECS would say about the container's end. Ctrl-C is the SIGTERM of a reclaimed machine."""
-    from local.job_process import JobProcess
+    from splatworks.sandbox.process import JobProcess
 
     with tempfile.TemporaryDirectory(prefix="splatworks-") as folder:
         process = JobProcess(
@@ -220,7 +220,7 @@ class _LocalS3:
     """moto's server in this process."""
 
     def __enter__(self) -> "_LocalS3":
-        from local.moto_server import MotoServer, forget_everything
+        from splatworks.sandbox.moto_server import MotoServer, forget_everything
 
         forget_everything()
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -237,7 +237,7 @@ class _LocalS3:
         return self
 
     def __exit__(self, *_: object) -> None:
-        from local.moto_server import forget_everything
+        from splatworks.sandbox.moto_server import forget_everything
 
         self._server.stop()
         forget_everything()

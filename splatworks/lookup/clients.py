@@ -1,4 +1,4 @@
-"""How these modules get a boto3 client: the caller passes a function, since each program makes its clients its own way."""
+"""Callers pass a function that returns boto3 clients: each program makes its clients in its own way."""
 
 from collections.abc import Callable
 from typing import Any

@@ -147,7 +147,7 @@ def check_size(kind: str, compute: Compute, vcpus: int, memory: int, gpus: int, 
     oversized = [f"{path}.{name}" for name in _oversized(compute, vcpus, memory, gpus)]
     raise BadInputError(
         field=", ".join(oversized) or f"{path}.vcpus, {path}.memory, {path}.gpus together",
-        given=f"{format_value(vcpus)} vCPUs, {format_value(memory)} MiB and {format_value(gpus)} GPUs (defaults for what was left out)",
+        given=f"{vcpus} vCPUs, {memory} MiB and {gpus} GPUs (defaults for what was left out)",
         allowed=f"what one {kind} machine has, at most {compute.max_vcpus} vCPUs. The largest: "
         + "; ".join(f"{i.type} ({i.vcpus} vCPUs, {i.memory} MiB, {i.gpus} GPUs)" for i in _largest(compute.instances)),
         fix="Ask for less, or add a larger instance type in Terraform.",

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from local.demo_results import PAGE, download_run, write_index
+from local.demo.results import PAGE, download_run, write_index
 from local.embedded_aws import EmbeddedAWS
-from local.survey import Survey, render_survey
+from local.survey.photos import Survey, render_survey
 from scripts.check_page import NoBrowserError, check_page
 
 from .pipeline_runs import DRAFT, PATIENCE, PROJECT, Run, command_in, publish, upload

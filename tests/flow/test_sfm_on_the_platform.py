@@ -9,7 +9,7 @@ import pytest
 from PIL import ExifTags, Image
 
 from local.embedded_aws import EmbeddedAWS
-from local.survey import Survey, render_survey
+from local.survey.photos import Survey, render_survey
 
 pytestmark = pytest.mark.flow
 

@@ -76,8 +76,11 @@ def test_without_its_packages_it_says_what_to_install(installed: Path, tmp_path:
 
 
 def test_every_module_that_is_imported_came_along(installed: Path, tmp_path: Path) -> None:
-    modules = sorted(path.stem for path in (installed / "splatworks").glob("*.py") if path.stem != "__main__")
-    code = "import importlib, sys; [importlib.import_module(f'splatworks.{name}') for name in sys.argv[1:]]"
+    package = installed / "splatworks"
+    files = [path for path in package.rglob("[!_]*.py") if "shipped" not in path.parts]
+    modules = sorted(".".join(path.relative_to(installed).with_suffix("").parts) for path in files)
+    assert "splatworks.sandbox.process" in modules
+    code = "import importlib, sys; [importlib.import_module(name) for name in sys.argv[1:]]"
     environment = {**os.environ, "PYTHONPATH": str(installed)}
-    command = [sys.executable, "-c", code, *(name for name in modules if name != "__init__")]
+    command = [sys.executable, "-c", code, *modules]
     subprocess.run(command, cwd=tmp_path, env=environment, check=True)

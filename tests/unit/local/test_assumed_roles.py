@@ -120,7 +120,7 @@ def test_a_signed_url_ends_when_it_says(aws: Any, caller: Any, roles: dict[str, 
 def test_credentials_end_with_their_session(
     aws: Any, caller: Any, roles: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from local.assumed_roles import Session
+    from local.iam.assumed_roles import Session
 
     s3 = session_of(aws, assume(caller, roles["reader"], DurationSeconds=900))("s3")
     url = s3.generate_presigned_url("get_object", Params={"Bucket": BUCKET, "Key": "runs/page.html"}, ExpiresIn=3600)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from local import job_container
+from splatworks.sandbox import container
 
 TWO = {"attempts": 2}
 
@@ -120,7 +120,7 @@ def test_a_job_sees_no_credentials_or_settings_of_the_user(queue: Any, monkeypat
 def test_without_bubblewrap_the_runner_is_told_its_folders_and_leftovers_end_with_it(
     queue: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job_container, "available_isolation", lambda: job_container.Isolation(False, False))
+    monkeypatch.setattr(container, "available_isolation", lambda: container.Isolation(False, False))
     job = queue.ended(queue.submit("environment"))
     environment = json.loads(queue.log(job)[1])
     assert environment["MODELS_DIR"] == str(queue.aws.folder / "models")

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from local import demo
-from local.demo import DemoError, TerraformBar, check_photos, demo_message, prepare, run_demo, show_email
-from local.demo_results import CONTENTS, PAGE, write_index
-from local.embedded_aws import Email
+from local.delivery.outbox import Email
+from local.demo import command, display
+from local.demo.command import DemoError, check_photos, demo_message, prepare, run_demo
+from local.demo.display import TerraformBar, show_email
+from local.demo.results import CONTENTS, PAGE, write_index
 from scripts.check_page import PHONE, NoBrowserError, width_on_a_phone
 from splatworks.planning.message import check
 
@@ -88,7 +89,7 @@ def test_photos_are_never_replaced_by_the_results(tmp_path: Path, photos: str, f
         path.parent.mkdir(parents=True)
         path.touch()
     for marked in ("out", "out/survey"):
-        (tmp_path / marked / demo.MARK).touch()
+        (tmp_path / marked / command.MARK).touch()
     (tmp_path / "link").symlink_to(tmp_path / "out" / "survey")
     with pytest.raises(DemoError, match=r"one lies in the other.*--folder"):
         run_demo(tmp_path / photos, tmp_path / folder, Console(file=io.StringIO()))
@@ -111,10 +112,10 @@ def test_brackets_in_names_and_emails_are_shown_as_they_are(
     at = datetime.datetime(2026, 1, 31, tzinfo=datetime.UTC)
     show_email(Email(subject="[drone] is [/a] done", body="[b]", to="a@example.org", path=tmp_path, at=at), console)
     TerraformBar(console)("made [drone][/a]")
-    demo.show_results(tmp_path / "[drone]", tmp_path / "[/a].html", "Done.", console)
+    display.show_results(tmp_path / "[drone]", tmp_path / "[/a].html", "Done.", console)
     told = console.file.getvalue()  # type: ignore[attr-defined]
     for text in ("[drone] is [/a] done", "made [drone][/a]", "[/a].html"):
         assert text in told
     monkeypatch.setattr("signal.signal", lambda *_: None)
-    assert demo.main(tmp_path / "[drone][/a]", tmp_path / "out") == 2
+    assert command.main(tmp_path / "[drone][/a]", tmp_path / "out") == 2
     assert "[drone][/a] is not a folder" in capsys.readouterr().out

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from local.embedded_aws import EmbeddedAWS, FolderInUseError
-from local.moto_server import PortInUseError, check_port
+from splatworks.sandbox.moto_server import PortInUseError, check_port
 
 
 def test_a_second_one_in_the_process_is_refused(aws: Any, tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from local.policy_evaluation import is_allowed
-from local.request_actions import Request, asked, condition_keys
+from local.iam.policy_evaluation import is_allowed
+from local.iam.request_actions import Request, asked, condition_keys
 
 READ = {"Effect": "Allow", "Action": ["s3:Get*"], "Resource": "arn:aws:s3:::photos/*"}
 CONTEXT = {"aws:RequestedRegion": "us-east-1"}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from local.retry_rules import AttemptEnd, is_retried, rule_matches
+from local.batch.retry_rules import AttemptEnd, is_retried, rule_matches
 
 RULES = [
     {"onStatusReason": "Host EC2*", "action": "RETRY"},

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from local import terraform_project
-from local.terraform_mirror import cli_configuration, has_provider, mirror_configuration
-from local.terraform_project import TerraformError, TerraformProject, check_installed, progress
+from local.terraform import project as terraform_project
+from local.terraform.mirror import cli_configuration, has_provider, mirror_configuration
+from local.terraform.project import TerraformError, TerraformProject, check_installed, progress
 
 
 def line(kind: str, **fields: object) -> str:

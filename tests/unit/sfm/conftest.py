@@ -3,7 +3,7 @@
 import pytest
 from sfm_runs import Run, run_sfm
 
-from local.survey import Survey, render_survey
+from local.survey.photos import Survey, render_survey
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,8 @@ import pytest
 from PIL import ExifTags, Image
 from sfm_runs import Run, run_sfm
 
-from local.survey import FOCAL_35MM, Survey
+from local.survey.exif import FOCAL_35MM
+from local.survey.photos import Survey
 from splatkit.sfm.shutter import row_disagreement
 
 PHOTOS = 12  # of the survey's lines, all looking down from one height

@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 from sfm_runs import SFM, Run, run_sfm
 
-from local.survey import Survey
-from local.town import build_town
-from local.town_render import render
+from local.survey.photos import Survey
+from local.survey.raycast import render
+from local.survey.town import build_town
 from splatkit.errors import Interrupted
 from splatkit.sfm import colmap
 from splatkit.sfm.colmap import StepError, run_step

@@ -9,7 +9,8 @@ import pytest
 from PIL import ExifTags, Image
 from sfm_runs import REPOSITORY, Run, run_sfm
 
-from local.survey import ALTITUDE, Survey
+from local.survey.flight import ALTITUDE
+from local.survey.photos import Survey
 from scripts.check_page import PHONE, NoBrowserError, width_on_a_phone
 from splatkit.sfm.georeference import robust_similarity
 

@@ -1,0 +1,1 @@
+"""Deliver in the background: work after the answer to a call, dead letters, log lines, e-mails."""

@@ -1,0 +1,1 @@
+"""EventBridge, SNS, S3 notifications and queue alarms: route events to their targets."""

@@ -1,0 +1,1 @@
+"""IAM: credentials of roles, and a check of each call against their policies."""

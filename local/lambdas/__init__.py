@@ -1,0 +1,1 @@
+"""AWS Lambda: the deployed zip in warm processes of this machine."""

@@ -1,0 +1,1 @@
+"""Repair moto: replaced attributes of its classes, and one function per fix."""

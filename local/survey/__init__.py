@@ -1,0 +1,1 @@
+"""Render a drone survey of a procedural town, with exact poses and GPS."""

@@ -1,0 +1,1 @@
+"""Run Terraform on the project's root module against the embedded AWS."""
