@@ -1,0 +1,34 @@
+"""progress.json: how far a script is. The runner uploads it every 10 seconds."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from splatworks.contract.documents.codec import check_version, from_json_leniently, parse, to_json
+
+VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgressDocument:
+    stage: str = ""
+    step: str = ""
+    done: int = 0
+    total: int = 0
+    fraction: float | None = None  # of the whole stage, from 0 to 1
+    message: str = ""
+    updated_at: str = ""
+
+    @property
+    def known_fraction(self) -> float | None:
+        return None if self.fraction is None else min(1.0, max(0.0, float(self.fraction)))
+
+
+def read_progress(text: bytes | str, where: str, if_newer: str) -> ProgressDocument:
+    """Raises DocumentError if it is not a JSON object or of a later version. Fields of a wrong type are unknown."""
+    document = parse(text, where)
+    check_version(document, VERSION, where, if_newer)
+    return from_json_leniently(ProgressDocument, document)
+
+
+def progress_json(progress: ProgressDocument) -> dict[str, Any]:
+    return to_json(progress, VERSION)

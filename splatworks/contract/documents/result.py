@@ -1,0 +1,29 @@
+"""result.json: what a script says about its end. Users' scripts may write one too, in whatever shape."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from splatworks.contract.documents.codec import check_version, from_json_leniently, parse, to_json
+from splatworks.contract.failures import Failure
+
+VERSION = 1
+STATUSES = ("done", "failed", "input_error", "interrupted")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultDocument:
+    stage: str = ""
+    status: str = ""
+    metrics: dict[str, Any] = field(default_factory=dict)
+    error: Failure | None = None
+
+
+def read_result(text: bytes | str, where: str, if_newer: str) -> ResultDocument:
+    """Raises DocumentError if it is not a JSON object or of a later version. Fields of a wrong type are empty."""
+    document = parse(text, where)
+    check_version(document, VERSION, where, if_newer)
+    return from_json_leniently(ResultDocument, document)
+
+
+def result_json(result: ResultDocument) -> dict[str, Any]:
+    return to_json(result, VERSION)

@@ -1,0 +1,97 @@
+"""run.json: a whole run as the dispatcher decided it, written before the first submission and never changed."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from splatworks.contract.documents.codec import DocumentError, check_version, from_json, parse, to_bytes, to_json
+from splatworks.contract.documents.request import JobRequest
+from splatworks.contract.keys import RUN, run_folder
+
+VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunStage:
+    stage: str
+    job_name: str
+    queue: str
+    compute_type: str = ""
+    size: int = 1  # of the array; 1 is no array
+    output_prefix: str = ""
+    variants: tuple[dict[str, Any], ...] | None = None  # parameters by index, of a sweep
+    content_key: str | None = None
+    reused_from: str | None = None  # output prefix of the earlier run whose result is used
+    job: JobRequest | None = None  # None if reused
+    submission: dict[str, Any] | None = None  # arguments of SubmitJob but dependsOn; None if reused
+
+    @property
+    def is_array(self) -> bool:
+        return self.size > 1
+
+    @property
+    def place(self) -> str:
+        """Prefix of its results: the earlier run's, if they are reused."""
+        return self.reused_from or self.output_prefix
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenes:
+    count: int = 1
+    key: str | None = None  # of scenes.json, if there are several
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunDocument:
+    run_id: str
+    project: str
+    request_id: str = ""
+    message: dict[str, Any]  # as it was published
+    submitted_at: str
+    scenes: Scenes = field(default_factory=Scenes)
+    max_cost_usd: float | None = None
+    stages: tuple[RunStage, ...]
+
+    @property
+    def folder(self) -> str:
+        return run_folder(self.project, self.run_id)
+
+    @property
+    def key(self) -> str:
+        return f"{self.folder}{RUN}"
+
+    @property
+    def label(self) -> str:
+        """The name that its user gave or sees: the id without the hash."""
+        return self.run_id.rpartition("-")[0]
+
+    @property
+    def submitted(self) -> tuple[RunStage, ...]:
+        """The stages that have a job."""
+        return tuple(stage for stage in self.stages if not stage.reused_from)
+
+    @property
+    def submitted_seconds(self) -> float:
+        """Time of submission, seconds since 1970."""
+        return datetime.fromisoformat(self.submitted_at).timestamp()
+
+    def stage_of_job(self, job_name: str) -> RunStage | None:
+        return next((stage for stage in self.submitted if stage.job_name == job_name), None)
+
+
+def read_run(text: bytes | str, where: str, if_newer: str) -> RunDocument:
+    """Raises DocumentError; `where` names the object in it, `if_newer` says what to do about a later version."""
+    document = parse(text, where)
+    check_version(document, VERSION, where, if_newer)
+    run = from_json(RunDocument, document, where)
+    if not run.stages:
+        raise DocumentError(where, "has no stages")
+    try:
+        run.submitted_seconds  # noqa: B018 (a bad time is refused here)
+    except ValueError:
+        raise DocumentError(where, f"has submitted_at {run.submitted_at[:80]!r}, not a time") from None
+    return run
+
+
+def write_run(run: RunDocument) -> bytes:
+    return to_bytes(to_json(run, VERSION))
