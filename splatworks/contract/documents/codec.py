@@ -59,7 +59,7 @@ def from_json(kind: type[T], value: Any, where: str) -> T:
     """Make a dataclass of a JSON object. Raises DocumentError that names the field."""
     if not isinstance(value, dict):
         raise DocumentError(where, f"holds {value!r}, not an object")
-    hints, values = _hints(kind), {}
+    hints, values = _hints(typing.cast(Any, kind)), {}
     for field in dataclasses.fields(kind):  # type: ignore[arg-type]
         given = value.get(field.name)
         if given is None and field.name not in value and _has_default(field):
@@ -73,7 +73,7 @@ def from_json(kind: type[T], value: Any, where: str) -> T:
 def from_json_leniently(kind: type[T], value: Any) -> T:
     """Like from_json for what users' scripts write: a field of the wrong type is its default. All must have one."""
     given = value if isinstance(value, dict) else {}
-    hints, values = _hints(kind), {}
+    hints, values = _hints(typing.cast(Any, kind)), {}
     for field in dataclasses.fields(kind):  # type: ignore[arg-type]
         if field.name in given:
             try:
