@@ -6,10 +6,14 @@ from pathlib import Path
 import pytest
 from sfm import SfmOptions
 
+from splatkit.compress.options import CompressOptions
 from splatkit.errors import INPUT_ERROR, StageError
 from splatkit.options import read_options
 from splatkit.sfm.steps import Run, open_database
 from splatkit.stage import Progress
+from splatkit.train.options import TrainOptions
+from splatworks.contract.parameters import ParameterError, check_arguments, parameters_of
+from splatworks.contract.stages.train import TrainParameters
 
 FOLDERS = {"INPUT_DIR": "/in", "OUTPUT_DIR": "/out"}
 
@@ -29,9 +33,9 @@ def test_the_command_line_wins_over_the_environment_over_the_file(tmp_path: Path
         (["--max-images", "many"], {}, "--max-images is 'many'; allowed is a whole number"),
         (["--quality", "best"], {}, "one of fast, normal, high"),
         ([], {"PARAM_FORCE": "perhaps"}, "true or false"),
-        (["--max-images", "2"], {}, "allowed is 0 or 3 or more"),
-        (["--min-registered", "nan"], {}, "a finite number"),
-        (["--neighbours", "0"], {}, "neighbours is 0"),
+        (["--max-images", "2"], {}, "allowed is a whole number from 3 to 1000000 or 0"),
+        (["--min-registered", "nan"], {}, "a number from 0 to 1"),
+        (["--neighbours", "0"], {}, "--neighbours is '0'; allowed is a whole number from 2 to 10000"),
         ([], {"INPUT_DIR": ""}, "--input-dir"),
     ],
 )
@@ -51,14 +55,16 @@ def test_an_unknown_parameter_is_answered_with_the_nearest(tmp_path: Path) -> No
     assert caught.value.fix == "Did you mean quality?"
 
 
-def test_help_has_a_text_for_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("kind", [SfmOptions, TrainOptions, CompressOptions])
+def test_help_has_a_text_for_every_option(kind: type, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        read_options(SfmOptions, "what it does", ["--help"], FOLDERS)
+        read_options(kind, "what it does", ["--help"], FOLDERS)
     told = capsys.readouterr().out
     assert ended.value.code == 0
-    for name in SfmOptions.__dataclass_fields__:
-        after = told.split(f"  --{name.replace('_', '-')} ")[1]
-        assert len(after.split("  --")[0].split()) > 3, name
+    for name, parameter in parameters_of(kind).items():
+        after = " ".join(told.split(f"  {parameter.option} ")[1].split("  --")[0].split())
+        assert len(parameter.help.split()) > 1 and parameter.help in after, name
+        assert str(parameter.range or "") in after, name
 
 
 @pytest.mark.parametrize(
@@ -80,3 +86,22 @@ def test_the_checkpoint_lies_beside_any_output_folder_or_where_it_is_told(
     run = Run(options, tmp_path, Progress("sfm", tmp_path, {}), tmp_path / "log")
     open_database(run, [], [])
     assert (here.parent / expected).is_dir()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--sh-degree", "9"], "sh_degree is '9'; allowed: a whole number from 0 to 3 or -1"),
+        (["--min-opacity=2"], "min_opacity is '2'"),
+        (["--sky", "perhaps"], "true or false"),
+        (["--sh-degre", "1"], "allowed: the options"),
+    ],
+)
+def test_arguments_of_a_stage_are_checked_before_it_runs(arguments: list[str], words: str) -> None:
+    with pytest.raises(ParameterError, match=words):
+        check_arguments(TrainParameters, "train", arguments)
+
+
+def test_arguments_that_a_stage_would_read_pass() -> None:
+    arguments = ["--input-dir", "IN", "--sh-degree", "-1", "--sky", "--absgrad", "true", "--seed=7", "--help"]
+    check_arguments(TrainParameters, "train", arguments)
