@@ -11,11 +11,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -24,11 +24,12 @@ from splatkit.compress.cleaning import require_readable, without_broken, without
 from splatkit.compress.inputs import find_splat, held_out_by_training, is_z_up, size_of
 from splatkit.compress.levels import levels_of_detail
 from splatkit.compress.lod_files import INDEX_FILE, read_level, write_levels
+from splatkit.compress.options import CompressOptions
 from splatkit.compress.outputs import MADE_BY, REPORT, clear_output, results_in
 from splatkit.compress.precision_steps import STEPS as STEPS_OF_PRECISION
 from splatkit.compress.precision_steps import Attempt, within_loss, within_size
 from splatkit.compress.quality import Judge, attribute_errors
-from splatkit.compress.sog_orders import OrderChoice, order_of
+from splatkit.compress.sog_orders import order_of
 from splatkit.errors import StageError
 from splatkit.formats.colmap_dataset import dataset_in
 from splatkit.formats.paletted import Paletted, own_palette
@@ -46,42 +47,6 @@ from splatkit.view.viewer_page import About, first_look, require_viewer, write_s
 
 STEPS = {"reading": 5, "views": 15, "encoding": 35, "levels": 20, "page": 5, "turntable": 20}
 SCENE, PAGE, THUMBNAIL, TURNTABLE = "scene.sog", "viewer/index.html", "thumbnail.png", "turntable.mp4"
-
-
-@dataclass(frozen=True, kw_only=True)
-class CompressOptions:
-    input_dir: Path = field(metadata={"environment": True})  # holds splat.ply (or one .ply, .sog or .spz), and photos
-    output_dir: Path = field(metadata={"environment": True})  # results go here
-    splat: str = ""  # the file to take when input_dir holds several, relative to it
-    title: str = ""  # of the web page; default: TRIGGER_EXPERIMENT or the file's name
-    max_loss_db: float = 0.3  # PSNR that the pictures may lose; precision rises until it holds
-    target_mb: float = 0.0  # the best quality within so many megabytes (10^6 bytes), whatever is lost; 0: no limit
-    order: OrderChoice = "auto"  # of the splats in the file; auto: what is smallest
-    # which way is up in the input; auto: z where a georeference.json of sfm.py lies in it, else -y as trainers have it
-    up: Literal["auto", "-y", "z", "y", "-z"] = "auto"
-    # how the splats are drawn; auto: with Mip-Splatting's filter where the file says that it was trained with it
-    rasterize_mode: Literal["auto", "classic", "antialiased"] = "auto"
-    # what lies behind the splats, in pictures and on the page; auto: what the file says that it was trained before
-    background: Literal["auto", "black", "white"] = "auto"
-    prune: bool = False  # drop Gaussians that no picture shows: fainter than 1/255, or far outside the scene
-    sh_degree: int = 3  # leave out the bands of spherical harmonics above this; what that costs is told as cut_db
-    levels: int = 3  # of detail, each with half as many splats as the one before; 1: none but the whole
-    views: int = 8  # compared before and after, at most: held-out photos, or a ring of cameras without photos
-    view_size: int = 640  # longest side of these pictures in pixels
-    # which photos training held out (0: none), as in train.py; of no account where its metrics.json is beside the splat
-    hold_out_every: int = 8
-    hold_out_first: int = -1  # index of the first of them; -1: half of hold_out_every
-    turntable_frames: int = 60  # of turntable.mp4; 0: none
-
-    def __post_init__(self) -> None:
-        ranges = {
-            "max_loss_db": (0.001, 20), "target_mb": (0, 100_000), "sh_degree": (0, 3), "levels": (1, 8),
-            "views": (1, 200), "view_size": (64, 4096), "hold_out_every": (0, 1000),
-            "hold_out_first": (-1, 100_000), "turntable_frames": (0, 2000),
-        }  # fmt: skip
-        for name, (least, most) in ranges.items():
-            if not least <= getattr(self, name) <= most:
-                raise ValueError(f"{name} is {getattr(self, name)}; allowed is {least} to {most}")
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -1,83 +1,54 @@
-"""Options of a stage: a frozen dataclass whose field comments are the help, filled from four places.
+"""Options of a stage: its parameters and folders from the contract, read from four places.
 
-The command line wins over PARAM_<NAME>, that over parameters.json (PARAMETERS_FILE), that over the default.
+The command line takes precedence over PARAM_<NAME>, that over parameters.json (PARAMETERS_FILE), that over the default.
 """
 
 import argparse
-import difflib
-import inspect
 import json
-import math
 import os
-import re
-import types
-import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, Field, fields
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar, cast
 
-from splatkit.errors import StageError, input_error
+from splatkit.errors import input_error
+from splatworks.contract.nearest import nearest
+from splatworks.contract.parameters import Parameter, ParameterError, parameters_of
 
 Options = TypeVar("Options")
+EPILOG = "Each option can also come as PARAM_<NAME> in the environment or by its name in the file PARAMETERS_FILE."
 
 
 def read_options(
     kind: type[Options], description: str, arguments: Sequence[str], environment: Mapping[str, str] = os.environ
 ) -> Options:
     """Raises StageError (input_error) naming the option, what was given and what is allowed."""
-    parser = _parser(kind, description)
-    given = vars(parser.parse_args(arguments))
+    parameters = parameters_of(cast(type, kind))
+    given = vars(_parser(parameters, description).parse_args(arguments))
     from_file = _parameters_file(environment)
-    _refuse_unknown(kind, from_file)
+    _refuse_unknown(parameters, from_file)
     values: dict[str, Any] = {}
-    for field in fields(kind):  # type: ignore[arg-type]
-        parameter, folder = f"PARAM_{field.name.upper()}", field.name.upper()
-        if given[field.name] is not None:
-            values[field.name] = _value(field, given[field.name], _flag(field.name))
-        elif parameter in environment:
-            values[field.name] = _value(field, environment[parameter], parameter)
-        elif field.name in from_file:
-            values[field.name] = _value(field, from_file[field.name], f"parameters.json, {field.name}")
-        elif field.metadata.get("environment") and environment.get(folder):
-            values[field.name] = _value(field, environment[folder], folder)
-    try:
-        return kind(**values)
-    except ValueError as problem:
-        raise input_error("bad_option", str(problem), "Correct the option; --help lists them all.") from problem
-    except TypeError as problem:
-        missing = [f.name for f in fields(kind) if f.name not in values and _required(f)]  # type: ignore[arg-type]
-        if not missing:
-            raise
-        ways = ", ".join(f"{_flag(name)} (or {name.upper()} in the environment)" for name in missing)
-        raise input_error("missing_option", f"{ways} not given", "Give it.") from problem
+    for name, parameter in parameters.items():
+        for source, value in _sources(parameter, given, environment, from_file):
+            values[name] = _read(parameter, value, source)
+            break
+    if missing := [parameter for name, parameter in parameters.items() if parameter.required and name not in values]:
+        ways = ", ".join(
+            f"{parameter.option} (or {parameter.name.upper()} in the environment)" for parameter in missing
+        )
+        raise input_error("missing_option", f"{ways} not given", "Give it.")
+    return kind(**values)
 
 
-def _parser(kind: type, description: str) -> argparse.ArgumentParser:
-    epilog = "Each option can also come as PARAM_<NAME> in the environment or by its name in the file PARAMETERS_FILE."
-    parser = argparse.ArgumentParser(description=description, epilog=epilog, allow_abbrev=False)
-    comments = _comments(kind)
-    for field in fields(kind):
-        text, default = comments[field.name], "" if _required(field) else f" (default: {field.default})"
-        choices = f" [{', '.join(map(str, _choices(field)))}]" if _choices(field) else ""
-        help_text = f"{text}{choices}{default}".replace("%", "%%")
-        switch = {"nargs": "?", "const": "true"} if _plain_type(field) is bool else {}
-        metavar = _plain_type(field).__name__.upper()
-        parser.add_argument(_flag(field.name), dest=field.name, metavar=metavar, help=help_text, **switch)  # type: ignore[arg-type]
+def _parser(parameters: Mapping[str, Parameter], description: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=description, epilog=EPILOG, allow_abbrev=False)
+    for name, parameter in parameters.items():
+        allowed = f" [{parameter.allowed}]" if parameter.choices or parameter.range else ""
+        default = "" if parameter.default in (None, "") else f" (default: {parameter.default})"
+        text = f"{parameter.help}{allowed}{default}".replace("%", "%%")
+        switch: dict[str, Any] = {"nargs": "?", "const": "true"} if parameter.kind is bool else {}
+        metavar = parameter.kind.__name__.upper()
+        parser.add_argument(parameter.option, dest=name, metavar=metavar, help=text, **switch)
     return parser
-
-
-def _comments(kind: type) -> dict[str, str]:
-    """The comment behind each field, and the comment lines directly above it."""
-    found: dict[str, str] = {}
-    above: list[str] = []
-    for line in inspect.getsource(kind).splitlines():
-        if match := re.match(r"\s+(\w+): [^#]*(?:#\s*(.*))?$", line):
-            found[match[1]] = " ".join([*above, match[2] or ""]).strip()
-            above = []
-        elif match := re.match(r"\s+#\s*(.*)$", line):
-            above.append(match[1])
-    return found
 
 
 def _parameters_file(environment: Mapping[str, str]) -> dict[str, Any]:
@@ -93,52 +64,33 @@ def _parameters_file(environment: Mapping[str, str]) -> dict[str, Any]:
     return {name.lower().replace("-", "_"): value for name, value in values.items()}
 
 
-def _refuse_unknown(kind: type, names: Mapping[str, Any]) -> None:
-    known = [field.name for field in fields(kind) if not field.metadata.get("environment")]
+def _refuse_unknown(parameters: Mapping[str, Parameter], names: Mapping[str, Any]) -> None:
+    known = [name for name, parameter in parameters.items() if not parameter.is_folder]
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            fix = f"Did you mean {near[0]}?" if near else f"Known are {', '.join(known)}."
-            raise input_error("unknown_parameter", f"the parameter {name!r} is none of this stage's", fix)
+            raise input_error("unknown_parameter", f"this stage has no parameter {name!r}", nearest(name, known))
 
 
-def _value(field: Field[Any], given: Any, source: str) -> Any:
-    wanted, text = _plain_type(field), str(given).strip()
-    allowed = {bool: "true or false", int: "a whole number", float: "a number"}.get(wanted, "text")
+def _sources(
+    parameter: Parameter, given: Mapping[str, Any], environment: Mapping[str, str], from_file: Mapping[str, Any]
+) -> list[tuple[str, Any]]:
+    """(Source, value) pairs of one parameter, highest precedence first."""
+    name, variable = parameter.name, f"PARAM_{parameter.name.upper()}"
+    found: list[tuple[str, Any]] = []
+    if given[name] is not None:
+        found.append((parameter.option, given[name]))
+    if variable in environment:
+        found.append((variable, environment[variable]))
+    if name in from_file:
+        found.append((f"parameters.json, {name}", from_file[name]))
+    if parameter.is_folder and environment.get(name.upper()):
+        found.append((name.upper(), environment[name.upper()]))
+    return found
+
+
+def _read(parameter: Parameter, value: Any, source: str) -> Any:
     try:
-        if choices := _choices(field):
-            allowed = "one of " + ", ".join(map(str, choices))
-            return {str(choice): choice for choice in choices}[text]
-        if wanted is bool:
-            return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.lower()]
-        value = wanted(text)
-    except (ValueError, KeyError):
-        raise _bad_value(source, given, allowed) from None
-    if isinstance(value, float) and not math.isfinite(value):
-        raise _bad_value(source, given, "a finite number")
-    return value
-
-
-def _bad_value(source: str, given: Any, allowed: str) -> StageError:
-    return input_error("bad_option", f"{source} is {given!r}; allowed is {allowed}", f"Give {allowed}.")
-
-
-def _choices(field: Field[Any]) -> tuple[Any, ...]:
-    return typing.get_args(field.type) if typing.get_origin(field.type) is Literal else ()
-
-
-def _plain_type(field: Field[Any]) -> type:
-    """int of `int` and of `int | None`; the type of the first choice of a Literal."""
-    if _choices(field):
-        return type(_choices(field)[0])
-    if isinstance(field.type, types.UnionType):
-        return next(part for part in typing.get_args(field.type) if part is not type(None))
-    return typing.cast(type, field.type)
-
-
-def _required(field: Field[Any]) -> bool:
-    return field.default is MISSING and field.default_factory is MISSING
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
+        return parameter.read(value)
+    except ParameterError as problem:
+        cause = f"{source} is {problem.given!r}; allowed is {problem.allowed}"
+        raise input_error("bad_option", cause, problem.fix) from None

@@ -1,7 +1,6 @@
 """Which order of the splats makes the smallest SOG."""
 
 from collections.abc import Callable
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,15 +12,15 @@ from splatkit.errors import StageError
 from splatkit.formats.webp import QUICK
 from splatkit.orientation import canonical
 from splatkit.splats import Splats
+from splatworks.contract.stages.compress import Order
 
-OrderChoice = Literal["auto", "hilbert", "morton", "plas"]
 Rows = NDArray[np.int64]
 ORDERS: dict[str, Callable[[Splats], Rows]] = {**CURVES, "plas": plas_order}
 PLAS_SPLATS = 300_000  # sorting more takes longer than it can be worth
 PLAS_SPLATS_ON_GPU = 2_000_000  # its arrays then take about 2 GB of the GPU
 
 
-def order_of(splats: Splats, order: OrderChoice, say: Callable[[str], None]) -> Rows:
+def order_of(splats: Splats, order: Order, say: Callable[[str], None]) -> Rows:
     """The rows in the order of the file."""
     splats = canonical(splats.with_sh_degree(0))  # harmonics are a palette, and cost the same in any order
     if order != "auto":

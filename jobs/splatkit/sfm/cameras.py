@@ -4,16 +4,13 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from splatkit.sfm.photos import Photo
+from splatworks.contract.stages.sfm import CameraMode, CameraModel
 
 FILM_DIAGONAL = math.hypot(36, 24)  # mm; the standard defines the 35 mm equivalent over the diagonal
 SENSOR_MM = (3.5, 60.0)  # longer side, from a phone to medium format; else the photo was scaled or cropped
 OPENCV_FROM = 100  # photos of one camera that pin down OPENCV's eight parameters
-
-CameraMode = Literal["auto", "single", "per_photo"]
-CameraModel = Literal["auto", "SIMPLE_PINHOLE", "PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV"]
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,14 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pycolmap
 
 from splatkit.sfm.colmap import StepError, run_step
 from splatkit.sfm.geometry_facts import focal_drift, mean_error
+from splatworks.contract.stages.sfm import Mapper
 
-Mapper = Literal["auto", "global", "incremental"]
 MIN_POINTS = 10  # of photos that only turned, COLMAP may make cameras without a point
 GOOD_SHARE = 0.9  # of the connected photos; below it the other mapper is tried too
 

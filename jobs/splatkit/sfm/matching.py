@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Literal
 
 import numpy as np
 
-Method = Literal["auto", "exhaustive", "spatial", "sequential"]
+from splatworks.contract.stages.sfm import Matching
+
 Pair = tuple[int, int]
 
 EXHAUSTIVE_UP_TO = 40  # photos; 780 pairs take seconds, and nothing is missed
@@ -33,7 +33,7 @@ class Graph:
 
 
 def plan_pairs(
-    method: Method, positions: np.ndarray | None, count: int, neighbours: int, overlap: int, frames: bool = False
+    method: Matching, positions: np.ndarray | None, count: int, neighbours: int, overlap: int, frames: bool = False
 ) -> Plan:
     """positions: [count, 3] metres, or None unless (nearly) all photos have GPS; rows of NaN are matched by order.
 
@@ -47,7 +47,7 @@ def plan_pairs(
     return Plan("exhaustive", why, list(combinations(range(count), 2)))
 
 
-def _choose(method: Method, positions: np.ndarray | None, count: int, frames: bool) -> tuple[str, str]:
+def _choose(method: Matching, positions: np.ndarray | None, count: int, frames: bool) -> tuple[str, str]:
     if method == "spatial" and positions is None:
         return "exhaustive", "spatial was asked for, but the photos have no GPS"
     if method != "auto":

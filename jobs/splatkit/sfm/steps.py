@@ -20,11 +20,12 @@ from splatkit.sfm.exif import Position
 from splatkit.sfm.gates import MOVE_SIDEWAYS, TURNED
 from splatkit.sfm.mapping import FocalPriors, Model, map_photos, mean_error
 from splatkit.sfm.matching import Graph, Pair, Plan, components, plan_pairs, repair_pairs, tried_enough
-from splatkit.sfm.options import MIN_PHOTOS, SfmOptions
+from splatkit.sfm.options import SfmOptions
 from splatkit.sfm.patches import align_observations
 from splatkit.sfm.photos import LeftOut, Photo, collect
 from splatkit.sfm.rotation import share_turned_of_matches
 from splatkit.stage import Progress, checkpoint_folder
+from splatworks.contract.stages.sfm import MIN_PHOTOS
 
 NAMED = 5  # of the files that were left out, in the error where too few are left
 MAX_CHANGE = 1.5  # times the error before; an adjustment that ends worse is not taken

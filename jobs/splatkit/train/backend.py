@@ -13,8 +13,8 @@ from splatkit.errors import input_error
 from splatkit.train.photo_cache import free_memory
 from splatkit.train.ranks import ALONE, Ranks, rasterization_of_all
 from splatkit.train.strategy import use_cpu_operations, use_cuda_operations
+from splatworks.contract.stages.train import Device
 
-DeviceName = Literal["auto", "cpu", "cuda"]
 Rasterize = Callable[..., tuple[Tensor, Tensor, dict[str, Any]]]
 
 
@@ -30,14 +30,14 @@ class Backend:
 
 
 def choose_backend(
-    wanted: DeviceName, threads: int = 0, ranks: Ranks = ALONE, environment: Mapping[str, str] = os.environ
+    wanted: Device, threads: int = 0, ranks: Ranks = ALONE, environment: Mapping[str, str] = os.environ
 ) -> Backend:
     """Raises StageError where a GPU is wanted and absent."""
     require_device(wanted, environment)
     return _cuda(ranks) if choose_device(wanted, environment) == "cuda" else _cpu(threads, ranks)
 
 
-def choose_device(wanted: DeviceName, environment: Mapping[str, str] = os.environ) -> Literal["cpu", "cuda"]:
+def choose_device(wanted: Device, environment: Mapping[str, str] = os.environ) -> Literal["cpu", "cuda"]:
     """auto: what COMPUTE_TYPE says, else CUDA where it is."""
     if wanted == "auto":
         wanted = {"gpu": "cuda", "cpu": "cpu"}.get(environment.get("COMPUTE_TYPE", ""), "auto")  # type: ignore[assignment]
@@ -46,7 +46,7 @@ def choose_device(wanted: DeviceName, environment: Mapping[str, str] = os.enviro
     return wanted
 
 
-def require_device(wanted: DeviceName, environment: Mapping[str, str] = os.environ) -> None:
+def require_device(wanted: Device, environment: Mapping[str, str] = os.environ) -> None:
     """Raises StageError where a GPU is wanted and absent, without touching one."""
     if choose_device(wanted, environment) == "cuda" and not torch.cuda.is_available():
         built = f"PyTorch {torch.__version__} " + ("finds no GPU" if torch.version.cuda else "is built without CUDA")

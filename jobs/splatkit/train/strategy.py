@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,8 +12,8 @@ from torch import Tensor
 
 from splatkit.threads import in_parallel
 from splatkit.train.gaussians import Optimizers, Parameters
+from splatworks.contract.stages.train import Strategy
 
-StrategyName = Literal["default", "mcmc"]
 SHORT = 10_000  # steps; in less than that, MCMC's moves must end early, or what they stir up cannot settle
 MCMC_UNTIL, SHORT_MCMC_UNTIL, DEFAULT_UNTIL = (
     0.83,
@@ -31,7 +31,7 @@ RESET_EVERY = 0.1
 class Refinement:
     """One of the strategies with its state and its schedule, which scales with the number of steps."""
 
-    name: StrategyName
+    name: Strategy
     strategy: Any
     state: dict[str, Any]
 
@@ -75,7 +75,7 @@ class CappedStrategy(DefaultStrategy):
 
 
 def refinement(
-    name: StrategyName,
+    name: Strategy,
     *,
     steps: int,
     cap: int,

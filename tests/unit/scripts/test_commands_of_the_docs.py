@@ -228,7 +228,7 @@ def options_class(stage: str) -> type:
         from splatkit.train.options import TrainOptions
 
         return TrainOptions
-    from compress import CompressOptions
+    from splatkit.compress.options import CompressOptions
 
     return CompressOptions
 

@@ -11,7 +11,8 @@ from gsplat.strategy import ops
 
 from splatkit.train.backend import choose_backend
 from splatkit.train.gaussians import Optimizers, Parameters, from_points, optimizers, parameters
-from splatkit.train.strategy import Refinement, StrategyName, covariances, refinement, relocation, use_cpu_operations
+from splatkit.train.strategy import Refinement, covariances, refinement, relocation, use_cpu_operations
+from splatworks.contract.stages.train import Strategy
 
 BINOMS = torch.zeros(51, 51)
 
@@ -57,9 +58,7 @@ def test_the_cpu_functions_take_the_place_of_names_that_gsplat_has(monkeypatch: 
     ops.compute_relocation = relocation
 
 
-def trained(
-    name: StrategyName, count: int, cap: int, sky: float = math.inf
-) -> tuple[Refinement, Parameters, Optimizers]:
+def trained(name: Strategy, count: int, cap: int, sky: float = math.inf) -> tuple[Refinement, Parameters, Optimizers]:
     use_cpu_operations()
     dice = torch.Generator().manual_seed(0)
     points, colors = torch.randn(count, 3, generator=dice).numpy(), torch.rand(count, 3, generator=dice).numpy()

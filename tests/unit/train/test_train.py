@@ -183,16 +183,16 @@ def test_a_gpu_job_without_a_gpu_is_refused(scene: Path, tmp_path: Path, monkeyp
 @pytest.mark.parametrize(
     ("option", "value", "said"),
     [
-        ("--max-steps", "-1", "max_steps is -1; allowed is 0 or more"),
-        ("--sh-degree", "4", "allowed is 0 to 3"),
-        ("--hold-out-every", "1", "leaves nothing to train on"),
+        ("--max-steps", "-1", "--max-steps is '-1'; allowed is a whole number from 0 to 10000000"),
+        ("--sh-degree", "4", "a whole number from 0 to 3 or -1"),
+        ("--hold-out-every", "1", "a whole number from 2 to 1000000 or 0"),
         ("--preset", "best", "allowed is one of draft, standard, high"),
-        ("--ssim-weight", "1.5", "allowed is 0 to 1"),
-        ("--seed", "99999999999999999999", "allowed is 0 to 4294967295"),
-        ("--cap-max", "7", "allowed is 0 or 100 and more"),
-        ("--dropout", "-0.5", "allowed is 0 to 0.9, or -1 for the default"),
-        ("--opacity-weight", "-3", "allowed is 0 to 10, or -1 for the default"),
-        ("--max-scale", "400", "allowed is 0 to 10, or -1 for the default"),
+        ("--ssim-weight", "1.5", "a number from 0 to 1"),
+        ("--seed", "99999999999999999999", "a whole number from 0 to 4294967295"),
+        ("--cap-max", "7", "a whole number from 100 to 100000000 or 0"),
+        ("--dropout", "-0.5", "a number from 0 to 0.9 or -1"),
+        ("--opacity-weight", "-3", "a number from 0 to 10 or -1"),
+        ("--max-scale", "400", "a number from 0 to 10 or -1"),
     ],
 )
 def test_an_impossible_option_is_named(
