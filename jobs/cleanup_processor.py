@@ -39,12 +39,15 @@ class Reporter:
         self._last = time.monotonic()
         fraction = round(done / total, 3) if total else 1.0
         self._write("progress.json", {
+            "version": 1,
             "stage": self._stage, "step": "deleting", "done": done, "total": total, "fraction": fraction,
             "message": f"{done} of {total} files deleted", "updated_at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         })  # fmt: skip
 
     def result(self, status: str, metrics: dict[str, Any], error: dict[str, Any] | None = None) -> None:
-        self._write("result.json", {"stage": self._stage, "status": status, "metrics": metrics, "error": error})
+        self._write(
+            "result.json", {"version": 1, "stage": self._stage, "status": status, "metrics": metrics, "error": error}
+        )
 
     def _write(self, name: str, document: dict[str, Any]) -> None:
         beside = self._folder / f"{name}.tmp"

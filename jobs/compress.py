@@ -36,26 +36,21 @@ from splatkit.formats.paletted import Paletted, own_palette
 from splatkit.formats.sog import open_sog
 from splatkit.formats.splat_files import read_splats
 from splatkit.formats.spool import release, spooled, taken
-from splatkit.options import read_options
 from splatkit.splats import Splats
-from splatkit.stage import Progress, run_stage, write_json
+from splatkit.stage import Progress, stage_command, write_json
 from splatkit.view.rendering import Renderer
 from splatkit.view.shots import HoldOut, Shot, framing, held_out_shots, photographed_from, ring, shot_from, turned_shot
 from splatkit.view.turning import UPRIGHT, turned
 from splatkit.view.turntable import HEIGHT, WIDTH, write_thumbnail, write_turntable
 from splatkit.view.viewer_page import About, first_look, require_viewer, write_standalone_page, write_streaming_page
+from splatworks.contract.stages.compress import STAGE
 
 STEPS = {"reading": 5, "views": 15, "encoding": 35, "levels": 20, "page": 5, "turntable": 20}
 SCENE, PAGE, THUMBNAIL, TURNTABLE = "scene.sog", "viewer/index.html", "thumbnail.png", "turntable.mp4"
 
 
 def main(arguments: Sequence[str]) -> int:
-    try:
-        options = read_options(CompressOptions, (__doc__ or "").splitlines()[0], arguments)
-    except StageError as problem:
-        print(f"compress: {problem}\n          {problem.fix}", file=sys.stderr)
-        return problem.exit_code
-    return run_stage("compress", options.output_dir, lambda: compress(options))
+    return stage_command(STAGE, CompressOptions, compress, (__doc__ or "").splitlines()[0], arguments)
 
 
 def compress(options: CompressOptions) -> dict[str, Any]:
@@ -65,9 +60,9 @@ def compress(options: CompressOptions) -> dict[str, Any]:
     path = find_splat(options.input_dir, options.splat, results_in(options.input_dir, options.output_dir))
     require_viewer()
     clear_output(options.output_dir, path)
-    progress = Progress("compress", options.output_dir, STEPS)
+    progress = Progress(STAGE.name, options.output_dir, STEPS)
     progress.begin("reading", "reading the splat")
-    with tempfile.TemporaryDirectory(prefix="compress-") as work:
+    with tempfile.TemporaryDirectory(prefix=f"{STAGE.name}-") as work:
         report, judge, levels = encode(options, path, Path(work), progress)
         report["levels"] = write_detail(options, levels, report["precision"], judge, progress)
     result = open_sog(options.output_dir / SCENE)

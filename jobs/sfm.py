@@ -14,8 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from splatkit.errors import INPUT_ERROR, StageError, input_error
-from splatkit.options import read_options
+from splatkit.errors import StageError, input_error
 from splatkit.sfm.cameras import camera_groups
 from splatkit.sfm.colmap import usable_threads
 from splatkit.sfm.gates import Gate, judge
@@ -33,19 +32,16 @@ from splatkit.sfm.steps import (
     sharpen_keypoints,
 )
 from splatkit.sfm.undistorted import write_masks, write_undistorted
-from splatkit.stage import Progress, run_stage, write_json
+from splatkit.stage import Progress, stage_command, write_json
+from splatworks.contract.exit_codes import ExitCode
+from splatworks.contract.stages.sfm import STAGE
 
 OURS = "georeference.json"  # written before the other results: where it lies, they are an earlier run's
 STEPS = {"photos": 8, "features": 30, "matching": 30, "mapping": 20, "aligning": 5, "undistorting": 7}
 
 
 def main(arguments: Sequence[str]) -> int:
-    try:
-        options = read_options(SfmOptions, (__doc__ or "").splitlines()[0], arguments)
-    except StageError as problem:
-        print(f"sfm: {problem.cause}\n     {problem.fix}", file=sys.stderr)
-        return problem.exit_code
-    return run_stage("sfm", options.output_dir, lambda: reconstruct(options))
+    return stage_command(STAGE, SfmOptions, reconstruct, (__doc__ or "").splitlines()[0], arguments)
 
 
 def reconstruct(options: SfmOptions) -> dict[str, Any]:
@@ -53,8 +49,8 @@ def reconstruct(options: SfmOptions) -> dict[str, Any]:
     clear_output(options)
     log = options.output_dir / "logs" / "colmap.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="sfm-") as folder:
-        progress = Progress("sfm", options.output_dir, STEPS)
+    with tempfile.TemporaryDirectory(prefix=f"{STAGE.name}-") as folder:
+        progress = Progress(STAGE.name, options.output_dir, STEPS)
         run = Run(options, Path(folder), progress, log)
         photos, left_out = find_photos(run)
         groups = camera_groups(photos, options.camera_mode, options.camera_model)
@@ -112,7 +108,7 @@ def conclude(report: dict[str, Any], gates: list[Gate], force: bool, progress: P
             f"gate_{failed[0].name}",
             "; ".join(gate.cause for gate in failed),
             f"{failed[0].fix} To go on regardless: force.",
-            exit_code=INPUT_ERROR,
+            exit_code=ExitCode.INPUT_ERROR,
             metrics=metrics,
         )
     progress.say(

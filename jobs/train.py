@@ -19,8 +19,7 @@ import torch
 
 from splatkit.errors import StageError, input_error
 from splatkit.formats.ply import write_ply
-from splatkit.options import read_options
-from splatkit.stage import Progress, checkpoint_folder, run_stage
+from splatkit.stage import Progress, checkpoint_folder, stage_command
 from splatkit.train.backend import Backend, choose_backend, out_of_memory, require_device
 from splatkit.train.checkpoint import fingerprint, load_checkpoint
 from splatkit.train.evaluation import LPIPS_FILE, Score, load_lpips, mean_scores, score_views
@@ -45,29 +44,25 @@ from splatkit.train.ranks import ALONE, Ranks
 from splatkit.train.scene import Scene, read_scene
 from splatkit.train.training import Training, largest_cap
 from splatkit.train.warm_up import warm_up
+from splatworks.contract.stages.train import STAGE
 
 STEPS = {"reading": 2, "training": 90, "evaluating": 3, "flythrough": 5}
 OUT_OF_MEMORY_RETRIES, OUT_OF_MEMORY_SHARE = 4, 0.7  # of the Gaussians that are left for the next try
 
 
 def main(arguments: Sequence[str]) -> int:
-    try:
-        options = read_options(TrainOptions, (__doc__ or "").splitlines()[0], arguments)
-    except StageError as problem:
-        print(f"train: {problem.cause}\n       {problem.fix}", file=sys.stderr)
-        return problem.exit_code
-    return run_stage("train", options.output_dir, lambda: train(options))
+    return stage_command(STAGE, TrainOptions, train, (__doc__ or "").splitlines()[0], arguments)
 
 
 def train(options: TrainOptions) -> dict[str, Any]:
     """The metrics of result.json. Raises StageError where no good splat can come of it."""
-    progress = Progress("train", options.output_dir, STEPS)
+    progress = Progress(STAGE.name, options.output_dir, STEPS)
     progress.begin("reading", "reading the scene")
     clear_results(options.output_dir)
     require_device(options.device)
     require_lpips(options)
     gpus = gpus_to_use(options)
-    with tempfile.TemporaryDirectory(prefix="train-") as work:
+    with tempfile.TemporaryDirectory(prefix=f"{STAGE.name}-") as work:
         scene = read_scene(options.input_dir, Path(work), options.output_dir / "logs" / "colmap.log")
         say_scene(scene, progress)
         require_judges(scene, options, progress)
@@ -123,7 +118,7 @@ def train_in_rank(
 ) -> dict[str, Any]:
     """One GPU's part, or all of it. The metrics, on the first rank."""
     if not ranks.first:
-        progress = Silence("train", options.output_dir, STEPS)
+        progress = Silence(STAGE.name, options.output_dir, STEPS)
     with full_gpu(lambda: options.of_preset("cap_max")):
         backend = choose_backend(options.device, options.threads, ranks)
         ranks.join(rendezvous, backend.device)

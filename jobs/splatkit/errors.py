@@ -1,35 +1,45 @@
-"""How a stage ends: exit codes, and errors that say the cause and the fix."""
+"""How a stage ends before it is done: errors that say the cause and the fix, and a stop on request."""
 
 from typing import Any
 
-DONE = 0
-FAILED = 1
-INPUT_ERROR = 2  # the input or the options are at fault: a retry cannot help
-INTERRUPTED = 75  # stopped after a checkpoint: a retry goes on from it
+from splatworks.contract.exit_codes import ExitCode
+from splatworks.contract.failures import FailureError
 
 
-class StageError(Exception):
+class StageError(FailureError):
+    """A failure of the stage with its exit code, and the metrics that are known all the same."""
+
     def __init__(
         self,
         code: str,
         cause: str,
         fix: str,
         *,
-        exit_code: int = FAILED,
+        exit_code: int = ExitCode.FAILED,
         retryable: bool = False,
         metrics: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(cause)
-        self.code, self.cause, self.fix, self.exit_code, self.retryable = code, cause, fix, exit_code, retryable
+        super().__init__(code, cause, fix, retryable=retryable)
+        self.exit_code = exit_code
         self.metrics = metrics or {}
 
-    def as_json(self) -> dict[str, str | bool]:
-        return {"code": self.code, "cause": self.cause, "fix": self.fix, "retryable": self.retryable}
+    @property
+    def code(self) -> str:
+        return self.failure.code
+
+    @property
+    def retryable(self) -> bool:
+        return self.failure.retryable
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Keyword arguments that make an equal error, in another process."""
+        return {**self.failure.as_json(), "exit_code": self.exit_code, "metrics": self.metrics}
 
 
-class Interrupted(BaseException):
-    """SIGTERM arrived. Not an Exception, so that nothing on the way answers it by mistake."""
+class StopRequested(BaseException):
+    """SIGTERM arrived. Not an Exception, so that no `except Exception` handles it by mistake."""
 
 
 def input_error(code: str, cause: str, fix: str) -> StageError:
-    return StageError(code, cause, fix, exit_code=INPUT_ERROR)
+    return StageError(code, cause, fix, exit_code=ExitCode.INPUT_ERROR)

@@ -1,19 +1,30 @@
-"""The frame around a stage: progress.json while it runs, result.json when it ends, the exit code, SIGTERM."""
+"""The frame around a stage: its options, progress.json while it runs, result.json when it ends, exit code, SIGTERM."""
 
 import json
 import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
-from splatkit.errors import DONE, FAILED, INPUT_ERROR, INTERRUPTED, Interrupted, StageError
+from splatkit.errors import StageError, StopRequested, input_error
+from splatkit.options import read_options
 from splatkit.whole_files import whole_file
+from splatworks.contract.documents.job import DONE, FAILED, INPUT_ERROR, INTERRUPTED
+from splatworks.contract.documents.progress import ProgressDocument, progress_json
+from splatworks.contract.documents.result import ResultDocument, result_json
+from splatworks.contract.exit_codes import ExitCode
+from splatworks.contract.failures import Failure
+from splatworks.contract.keys import PROGRESS, RESULT
+from splatworks.contract.parameters import Folders
+from splatworks.contract.stage import Stage
 
+Options = TypeVar("Options", bound=Folders)
 PROGRESS_EVERY = 0.5  # seconds between two writes of progress.json within a step
 LOG_EVERY = 10.0  # seconds between two log lines of a step where there is no terminal
 
@@ -78,54 +89,100 @@ class Progress:
         return before / sum(self._steps.values())
 
     def _write(self, done: int, total: int, fraction: float, message: str) -> None:
-        state = {"stage": self._stage, "step": self._step, "done": done, "total": total, "fraction": round(fraction, 3)}
-        write_json(self._folder / "progress.json", {**state, "message": message, "updated_at": _now()})
+        document = ProgressDocument(
+            stage=self._stage,
+            step=self._step,
+            done=done,
+            total=total,
+            fraction=round(fraction, 3),
+            message=message,
+            updated_at=_now(),
+        )
+        write_json(self._folder / PROGRESS, progress_json(document))
+
+
+def stage_command(
+    stage: Stage,
+    options: type[Options],
+    work: Callable[[Options], dict[str, Any]],
+    description: str,
+    arguments: Sequence[str],
+) -> int:
+    """Run a stage's script: read its options, do its work, return the exit code."""
+    try:
+        given = read_options(options, description, arguments)
+    except StageError as problem:
+        _print_failure(stage.name, problem.failure)
+        return problem.exit_code
+    return run_stage(stage.name, given.output_dir, lambda: work(given))
 
 
 def run_stage(stage: str, output_dir: Path, work: Callable[[], dict[str, Any]]) -> int:
-    """Runs `work`, which returns the metrics; writes result.json for better or worse; returns the exit code."""
+    """Run `work`, which returns the metrics; write result.json however it ends; return the exit code."""
     try:
         output_dir.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
-        print(f"{stage}: --output-dir {output_dir} cannot be a folder to write to: {problem.strerror}", file=sys.stderr)
-        print(f"{' ' * len(stage)}  Name another, or take away what is in the way.", file=sys.stderr)
-        return INPUT_ERROR
-    status, metrics, error, code = "done", {}, None, DONE
+        cause = f"--output-dir {output_dir} cannot be a folder to write to: {problem.strerror}"
+        _print_failure(stage, input_error("bad_option", cause, "Give another, or move away what is there.").failure)
+        return ExitCode.INPUT_ERROR
     previous = _interrupt_on_sigterm()
     try:
-        (output_dir / "result.json").unlink(missing_ok=True)  # an earlier run's verdict must not outlive its work
-        metrics = work()
-    except StageError as problem:
-        code, error, metrics = problem.exit_code, problem.as_json(), problem.metrics
-        status = "input_error" if code == INPUT_ERROR else "failed"
-    except (Interrupted, KeyboardInterrupt):
-        status, code, error = "interrupted", INTERRUPTED, _interruption()
-    except OSError as problem:
-        status, code = "failed", FAILED
-        fix = "Look at the path and at the free disk space, then run again."
-        error = StageError("file_error", f"{problem.__class__.__name__}: {problem}", fix, retryable=True).as_json()
-    except Exception as problem:
-        if _is_interruption(problem):
-            status, code, error = "interrupted", INTERRUPTED, _interruption()
-        else:
-            traceback.print_exc()
-            status, code = "failed", FAILED
-            cause, fix = (
-                f"{problem.__class__.__name__}: {problem}",
-                "This is a bug of the stage: report it with the log above.",
-            )
-            error = StageError("bug", cause, fix).as_json()
+        end = _run(output_dir, work)
     finally:
         signal.signal(signal.SIGTERM, previous)
-    result = {"stage": stage, "status": status, "metrics": metrics, "error": error}
+    code = end.exit_code
+    document = ResultDocument(stage=stage, status=end.status, metrics=end.metrics, error=end.error)
     try:
-        write_json(output_dir / "result.json", result)
+        write_json(output_dir / RESULT, result_json(document))
     except OSError as problem:
-        print(f"result.json cannot be written into {output_dir}: {problem}", file=sys.stderr)
-        code = code or FAILED
-    if error:
-        print(f"\n{stage}: {error['cause']}\n{' ' * len(stage)}  {error['fix']}", file=sys.stderr)
+        print(f"{RESULT} cannot be written into {output_dir}: {problem}", file=sys.stderr)
+        code = code or ExitCode.FAILED
+    if end.error:
+        print(file=sys.stderr)
+        _print_failure(stage, end.error)
     return code
+
+
+@dataclass(frozen=True)
+class _End:
+    status: str
+    exit_code: int
+    metrics: dict[str, Any] = field(default_factory=dict)
+    error: Failure | None = None
+
+
+def _run(output_dir: Path, work: Callable[[], dict[str, Any]]) -> _End:
+    try:
+        (output_dir / RESULT).unlink(missing_ok=True)  # an earlier run's verdict must not outlive its work
+        return _End(DONE, ExitCode.DONE, work())
+    except StageError as problem:
+        status = INPUT_ERROR if problem.exit_code == ExitCode.INPUT_ERROR else FAILED
+        return _End(status, problem.exit_code, problem.metrics, problem.failure)
+    except (StopRequested, KeyboardInterrupt):
+        return _interrupted()
+    except OSError as problem:
+        fix = "Check the path and the free disk space, then run again."
+        return _failed("file_error", problem, fix, retryable=True)
+    except Exception as problem:
+        if _was_stop_requested(problem):
+            return _interrupted()
+        traceback.print_exc()
+        return _failed("bug", problem, "This is a bug of the stage: report it with the log above.")
+
+
+def _interrupted() -> _End:
+    fix = "Run the same command again: it continues from the checkpoint."
+    failure = Failure(code=INTERRUPTED, cause="the machine or the user asked to stop", fix=fix, retryable=True)
+    return _End(INTERRUPTED, ExitCode.INTERRUPTED, error=failure)
+
+
+def _failed(code: str, problem: Exception, fix: str, *, retryable: bool = False) -> _End:
+    cause = f"{problem.__class__.__name__}: {problem}"
+    return _End(FAILED, ExitCode.FAILED, error=Failure(code=code, cause=cause, fix=fix, retryable=retryable))
+
+
+def _print_failure(stage: str, failure: Failure) -> None:
+    print(f"{stage}: {failure.cause}\n{' ' * len(stage)}  {failure.fix}", file=sys.stderr)
 
 
 def checkpoint_folder(output_dir: Path, checkpoint_dir: Path | None) -> Path:
@@ -139,21 +196,16 @@ def write_json(path: Path, content: Any) -> None:
         beside.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
-def _interruption() -> dict[str, str | bool]:
-    fix = "Run the same command again: it goes on from the checkpoint."
-    return StageError("interrupted", "the machine or the user asked to stop", fix, retryable=True).as_json()
-
-
-def _is_interruption(problem: BaseException | None) -> bool:
-    """SIGTERM within compiled code comes out as a SystemError that was caused by Interrupted."""
-    while problem is not None and not isinstance(problem, Interrupted):
+def _was_stop_requested(problem: BaseException | None) -> bool:
+    """SIGTERM within compiled code comes out as a SystemError that was caused by StopRequested."""
+    while problem is not None and not isinstance(problem, StopRequested):
         problem = problem.__cause__ or problem.__context__
     return problem is not None
 
 
 def _interrupt_on_sigterm() -> Any:
     def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        raise Interrupted
+        raise StopRequested
 
     return signal.signal(signal.SIGTERM, interrupt)
 

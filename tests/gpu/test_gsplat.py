@@ -13,11 +13,11 @@ import torch
 import train
 from gsplat_scene import FIXTURE, MODES, assert_alike, outputs, scene
 
-from splatkit.errors import INTERRUPTED
 from splatkit.rasterizer.rasterize import rasterization
 from splatkit.train.backend import choose_backend
 from splatkit.train.ssim import ssim_torch
 from splatkit.train.training import Training
+from splatworks.contract.exit_codes import ExitCode
 
 sys.path.append(str(Path(__file__).parents[1] / "unit" / "train"))
 from little_scene import write_scene
@@ -83,7 +83,7 @@ def test_a_training_on_a_gpu_is_stopped_goes_on_and_ends_as_well(
             os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(Training, "train_step", interrupted)
-    assert stage(folder, tmp_path / "cut", *options)["code"] == INTERRUPTED
+    assert stage(folder, tmp_path / "cut", *options)["code"] == ExitCode.INTERRUPTED
     again = stage(folder, tmp_path / "cut", *options)
     assert again["code"] == 0 and asked
     # Atomic sums make no two runs on a GPU alike, here by more than on a scene of full size.

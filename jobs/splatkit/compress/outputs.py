@@ -7,6 +7,7 @@ from pathlib import Path
 
 from splatkit.compress.sog_encoder import GENERATOR
 from splatkit.errors import StageError, input_error
+from splatworks.contract.stages.compress import STAGE
 
 REPORT = "report.json"  # written before the other results: where it is ours, so are they
 FILES = ("scene.sog", "thumbnail.png", "turntable.mp4")
@@ -15,7 +16,7 @@ FOLDERS = {  # and all that is ever in them
     "viewer": re.compile(r"\.?(index|stream)\.html(\.\d+)?|\.DS_Store"),
 }
 NAMES = (*FILES, *FOLDERS, REPORT)
-MADE_BY = {"generator": GENERATOR, "stage": "compress"}  # the report's first lines
+MADE_BY = {"generator": GENERATOR, "stage": STAGE.name}  # the report's first lines
 ALWAYS_TOLD = {"source", "dropped", "turn", "precision", "held"}  # by reports from before they named their maker
 
 

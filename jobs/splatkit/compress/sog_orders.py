@@ -32,7 +32,7 @@ def order_of(splats: Splats, order: Order, say: Callable[[str], None]) -> Rows:
         except StageError as problem:
             if problem.code != PACKAGE_FAILED:
                 raise
-            say(f"order {name} is left out: {problem}")
+            say(f"order {name} is left out: {problem.cause}")
             continue
         size = encode_sog(splats, Precision(), rows, QUICK).files.size
         sizes.append((size, name))

@@ -16,10 +16,11 @@ from typing import Any
 
 import torch
 
-from splatkit.errors import INTERRUPTED, Interrupted, StageError, input_error
+from splatkit.errors import StageError, StopRequested, input_error
 from splatkit.train.backend import choose_device
 from splatkit.train.options import TrainOptions
 from splatkit.train.ranks import Ranks
+from splatworks.contract.exit_codes import ExitCode
 
 SAVE_WITHIN = 80.0  # seconds from SIGTERM; the platform gives 95
 CAUSE_WITHIN = 3.0  # seconds after the first bad news, for what may have caused it
@@ -74,7 +75,7 @@ def in_ranks(count: int, work: Callable[..., dict[str, Any]], *arguments: Any) -
         children = _start(count, work, str(Path(folder) / "rendezvous"), arguments)
         try:
             _await(children, float("inf"))
-        except (Interrupted, KeyboardInterrupt):
+        except (StopRequested, KeyboardInterrupt):
             for child in children:
                 child.process.terminate()
             _await(children, SAVE_WITHIN)
@@ -138,7 +139,7 @@ def _outcome(children: list[_Child]) -> dict[str, Any]:
         if kind == "bug":
             raise RuntimeError(content["text"])
         if kind == "interrupted":
-            raise Interrupted
+            raise StopRequested
     return next(dict(content) for _, _, rank, _, content in said if rank == 0)
 
 
@@ -150,7 +151,7 @@ def _died(rank: int, count: int, code: int) -> StageError:
             "rank_died", cause, "Give the job more memory, then run it again: it goes on from the checkpoint."
         )
     fix = "Run the same command again: it goes on from the last checkpoint."
-    return StageError("rank_died", cause, fix, exit_code=INTERRUPTED, retryable=True)
+    return StageError("rank_died", cause, fix, exit_code=ExitCode.INTERRUPTED, retryable=True)
 
 
 def _be_rank(
@@ -162,10 +163,10 @@ def _be_rank(
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         reports.send(("done", work(ranks, rendezvous, *arguments)))
-    except (Interrupted, KeyboardInterrupt):
+    except (StopRequested, KeyboardInterrupt):
         reports.send(("interrupted", {}))
     except StageError as problem:
-        reports.send(("stage_error", vars(problem)))
+        reports.send(("stage_error", problem.arguments))
     except GpuFullError as problem:
         reports.send(("gpu_full", {"gaussians": problem.gaussians}))
     except Exception:
@@ -173,4 +174,4 @@ def _be_rank(
 
 
 def _interrupt(_signal: int, _frame: Any) -> None:
-    raise Interrupted
+    raise StopRequested

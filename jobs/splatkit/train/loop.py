@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from splatkit.errors import Interrupted, StageError
+from splatkit.errors import StageError, StopRequested
 from splatkit.stage import Progress
 from splatkit.train.backend import out_of_memory
 from splatkit.train.checkpoint import save_checkpoint
@@ -16,6 +16,7 @@ from splatkit.train.loss_watch import DivergedError
 from splatkit.train.options import TrainOptions
 from splatkit.train.outputs import emit_metrics, write_preview
 from splatkit.train.training import Training
+from splatworks.contract.stages.train import STAGE
 
 CHECKPOINT_SHARE = 0.02  # of the time may go into checkpoints
 BROKEN_SHARE = 0.01  # of the Gaussians may be not finite: the splat is written without them
@@ -36,7 +37,7 @@ def optimise(training: Training, folder: Path, identity: str, progress: Progress
             if ranks.any(bool(stop)):
                 with watch.paused():
                     saver.save()
-                raise Interrupted
+                raise StopRequested
 
         evaluated_at = training.history[-1]["step"] if training.history else -every
         while True:
@@ -151,7 +152,7 @@ def evaluate(training: Training, between: Callable[[], None]) -> None:
         figures["StepsPerSecond"] = training.step / max(training.seconds, 1e-6)
         if "psnr" in row:
             figures["PSNR"] = row["psnr"]
-        emit_metrics({k: round(v, 5) for k, v in figures.items()}, {"Stage": "train"})
+        emit_metrics({k: round(v, 5) for k, v in figures.items()}, {"Stage": STAGE.name})
 
 
 def plateau(training: Training, options: TrainOptions) -> bool:

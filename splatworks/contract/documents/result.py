@@ -4,10 +4,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from splatworks.contract.documents.codec import check_version, from_json_leniently, parse, to_json
+from splatworks.contract.documents.job import DONE, FAILED, INPUT_ERROR, INTERRUPTED
 from splatworks.contract.failures import Failure
 
 VERSION = 1
-STATUSES = ("done", "failed", "input_error", "interrupted")
+STATUSES = (DONE, FAILED, INPUT_ERROR, INTERRUPTED)
 
 
 @dataclass(frozen=True, kw_only=True)

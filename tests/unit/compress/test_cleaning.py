@@ -18,10 +18,10 @@ from splatkit.compress.cleaning import without_broken
 from splatkit.compress.codebook import stepped_codebook
 from splatkit.compress.quality import attribute_errors
 from splatkit.compress.sog_encoder import Encoded, Precision, bulk_variance, encode_sog
-from splatkit.errors import DONE, FAILED, INPUT_ERROR
 from splatkit.formats.paletted import Paletted
 from splatkit.formats.ply import write_ply
 from splatkit.splats import Splats
+from splatworks.contract.exit_codes import ExitCode
 
 ABSURD = [
     ("means", 1e13), ("means", -1e30), ("scales", 30.0), ("quats", 1e13),
@@ -147,7 +147,7 @@ def test_any_finite_splat_ends_in_a_scene_or_in_words_and_never_in_a_traceback(
         folders = ("--input-dir", folder, "--output-dir", f"{folder}/out")
         code = compress.main([*folders, *quick, *options])
         result = json.loads((Path(folder) / "out" / "result.json").read_text())
-        assert code in (DONE, FAILED, INPUT_ERROR)
+        assert code in (ExitCode.DONE, ExitCode.FAILED, ExitCode.INPUT_ERROR)
         assert (result["error"] or {}).get("code") not in ("bug", "file_error")
-        if code == DONE:
+        if code == ExitCode.DONE:
             assert (Path(folder) / "out" / "scene.sog").is_file() and result["metrics"]["splats"] >= 1

@@ -17,7 +17,7 @@ from sample_splats import ball
 
 from splatkit.compress.inputs import held_out_by_training
 from splatkit.compress.quality import Judge, estimated_loss
-from splatkit.errors import DONE, FAILED, INPUT_ERROR, INTERRUPTED, Interrupted
+from splatkit.errors import StopRequested
 from splatkit.formats import limits
 from splatkit.formats.paletted import own_palette
 from splatkit.formats.ply import write_ply
@@ -26,6 +26,7 @@ from splatkit.splats import Splats, join
 from splatkit.view.rendering import Renderer, to_bytes
 from splatkit.view.shots import framing, ring
 from splatkit.view.turning import UPRIGHT
+from splatworks.contract.exit_codes import ExitCode
 
 Run = Callable[..., tuple[int, dict[str, Any]]]
 
@@ -44,7 +45,7 @@ def test_a_splat_becomes_all_that_a_visitor_needs(tmp_path: Path, run: Run, shin
     write_ply(tmp_path / "in" / "splat.ply", shiny_scene)
     code, result = run("--title", "A ball")
     out = tmp_path / "out"
-    assert (code, result["status"], result["error"]) == (DONE, "done", None)
+    assert (code, result["status"], result["error"]) == (ExitCode.DONE, "done", None)
     assert len(read_sog(out / "scene.sog")) == len(shiny_scene)
     metrics = result["metrics"]
     assert metrics["loss_db"] <= 0.3 and metrics["precision"] in ("usual", "fine", "finest")
@@ -81,7 +82,7 @@ def test_the_filter_of_training_goes_with_the_scene_and_can_be_given(
 ) -> None:
     write_ply(tmp_path / "in" / "splat.ply", replace(shiny_scene, antialiased=True))
     for options, mode in (((), "antialiased"), (("--rasterize-mode", "classic"), "classic")):
-        assert run(*options)[0] == DONE
+        assert run(*options)[0] == ExitCode.DONE
         assert json.loads((tmp_path / "out" / "report.json").read_text())["rasterize_mode"] == mode
         antialiased = mode == "antialiased"
         assert read_sog(tmp_path / "out" / "scene.sog").antialiased is antialiased
@@ -97,7 +98,7 @@ def test_the_background_of_training_is_that_of_pictures_page_and_comparisons(
     write_ply(tmp_path / "in" / "splat.ply", replace(shiny_scene, on_white=True))
     scores = {}
     for options, colour in (((), "white"), (("--background", "black"), "black")):
-        assert run(*options)[0] == DONE
+        assert run(*options)[0] == ExitCode.DONE
         report = json.loads((tmp_path / "out" / "report.json").read_text())
         assert report["background"] == colour
         scores[colour] = [level["psnr"] for level in report["levels"]]
@@ -118,7 +119,7 @@ def test_a_loss_that_is_too_large_raises_the_precision_until_it_holds(tmp_path: 
     _, usual = run("--levels", "1")
     limit = usual["metrics"]["loss_db"] / 2
     code, result = run("--levels", "1", "--max-loss-db", str(limit))
-    assert code == DONE
+    assert code == ExitCode.DONE
     assert usual["metrics"]["precision"] == "usual" and result["metrics"]["precision"] in ("fine", "finest")
     assert result["metrics"]["loss_db"] <= limit
     assert result["metrics"]["megabytes"] > usual["metrics"]["megabytes"]
@@ -132,7 +133,7 @@ def test_a_loss_that_cannot_be_held_is_a_failure_that_keeps_the_scene(
     for step in ("usual", "fine", "finest"):
         monkeypatch.setitem(compress.STEPS_OF_PRECISION, step, coarse)
     code, result = run("--levels", "1", "--max-loss-db", "0.001")
-    assert (code, result["error"]["code"]) == (FAILED, "quality_not_held")
+    assert (code, result["error"]["code"]) == (ExitCode.FAILED, "quality_not_held")
     assert (tmp_path / "out" / "scene.sog").is_file() and result["metrics"]["loss_db"] > 0.001
 
 
@@ -142,7 +143,7 @@ def test_a_target_size_is_met_with_the_finest_precision_that_fits(tmp_path: Path
     _, usual = run("--levels", "1", "--turntable-frames", "0")
     target = usual["metrics"]["megabytes"] * share
     code, result = run("--levels", "1", "--turntable-frames", "0", "--target-mb", str(target))
-    assert code == DONE
+    assert code == ExitCode.DONE
     assert 0.5 * target <= result["metrics"]["megabytes"] <= target
     assert result["metrics"]["loss_db"] > usual["metrics"]["loss_db"]
     merged = result["metrics"]["splats"] < 8000
@@ -153,30 +154,30 @@ def test_a_target_size_is_met_with_the_finest_precision_that_fits(tmp_path: Path
 def test_a_target_of_nothing_is_refused_and_leaves_nothing(tmp_path: Path, run: Run) -> None:
     write_ply(tmp_path / "in" / "splat.ply", ball(2000))
     code, result = run("--target-mb", "0.001")
-    assert (code, result["error"]["code"]) == (INPUT_ERROR, "target_too_small")
+    assert (code, result["error"]["code"]) == (ExitCode.INPUT_ERROR, "target_too_small")
     assert left_behind(tmp_path / "out") == set()
 
 
 def test_broken_splats_are_dropped_and_counted(tmp_path: Path, run: Run) -> None:
     write_ply(tmp_path / "in" / "splat.ply", broken(ball(2000), 0.04))
     code, result = run("--levels", "1")
-    assert (code, result["metrics"]["dropped"], result["metrics"]["splats"]) == (DONE, 80, 1920)
+    assert (code, result["metrics"]["dropped"], result["metrics"]["splats"]) == (ExitCode.DONE, 80, 1920)
     assert json.loads((tmp_path / "out" / "report.json").read_text())["dropped"] == {"broken": 80}
 
 
 def test_more_than_five_percent_broken_is_the_trainings_fault(tmp_path: Path, run: Run) -> None:
     write_ply(tmp_path / "in" / "splat.ply", broken(ball(2000), 0.06))
     code, result = run()
-    assert (code, result["error"]["code"]) == (INPUT_ERROR, "broken_splats")
+    assert (code, result["error"]["code"]) == (ExitCode.INPUT_ERROR, "broken_splats")
     assert "120 of 2,000" in result["error"]["cause"] and "means" in result["error"]["cause"]
     assert left_behind(tmp_path / "out") == set()
 
 
 def test_an_earlier_runs_results_do_not_outlive_a_bad_input(tmp_path: Path, run: Run) -> None:
     write_ply(tmp_path / "in" / "splat.ply", ball(1200))
-    assert run("--levels", "1")[0] == DONE
+    assert run("--levels", "1")[0] == ExitCode.DONE
     (tmp_path / "in" / "splat.ply").write_bytes(b"ply\nformat binary_little_endian 1.0\n")
-    assert run()[0] == INPUT_ERROR
+    assert run()[0] == ExitCode.INPUT_ERROR
     assert left_behind(tmp_path / "out") == set()
 
 
@@ -197,7 +198,7 @@ def test_harmonics_that_are_left_out_count_as_loss_but_not_against_what_is_allow
 ) -> None:
     write_ply(tmp_path / "in" / "splat.ply", shiny_scene)
     code, result = run("--levels", "1", "--sh-degree", "0")
-    assert (code, result["metrics"]["precision"]) == (DONE, "usual") and result["metrics"]["loss_db"] > 0.3
+    assert (code, result["metrics"]["precision"]) == (ExitCode.DONE, "usual") and result["metrics"]["loss_db"] > 0.3
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["cut_db"] == pytest.approx(report["quality"]["loss_db"], rel=0.1)
     assert report["source"]["sh_degree"] == 3 and read_sog(tmp_path / "out" / "scene.sog").sh_degree == 0
@@ -209,7 +210,7 @@ def test_the_same_command_twice_takes_the_same_splat(tmp_path: Path, run: Run) -
     write_ply(tmp_path / "in" / "garden.ply", ball(600))
     for _ in range(2):
         code, result = run("--input-dir", str(tmp_path), "--levels", "1")
-        assert code == DONE, result
+        assert code == ExitCode.DONE, result
     assert json.loads((tmp_path / "out" / "report.json").read_text())["source"]["file"] == "garden.ply"
 
 
@@ -221,10 +222,10 @@ def test_a_scene_of_invisible_splats_that_no_reader_would_believe_is_refused_and
     opacities = np.where(np.arange(len(shiny_scene)) < 50, shiny_scene.opacities, -12).astype(np.float32)
     write_ply(tmp_path / "in" / "splat.ply", replace(shiny_scene, opacities=opacities))
     code, result = run("--levels", "1")
-    assert (code, result["error"]["code"]) == (INPUT_ERROR, "mostly_invisible")
+    assert (code, result["error"]["code"]) == (ExitCode.INPUT_ERROR, "mostly_invisible")
     assert "4,950 of 5,000 splats are invisible" in result["error"]["cause"]
     assert "--prune" in result["error"]["fix"] and not (tmp_path / "out" / "scene.sog").exists()
-    assert run("--levels", "1", "--prune", "--max-loss-db", "20")[0] == DONE
+    assert run("--levels", "1", "--prune", "--max-loss-db", "20")[0] == ExitCode.DONE
 
 
 def test_what_was_pruned_is_missed_where_pictures_showed_it(tmp_path: Path, run: Run) -> None:
@@ -238,12 +239,12 @@ def test_what_was_pruned_is_missed_where_pictures_showed_it(tmp_path: Path, run:
 
 def test_no_splat_and_several_splats_say_what_to_give(tmp_path: Path, run: Run) -> None:
     code, result = run()
-    assert (code, result["error"]["code"]) == (INPUT_ERROR, "no_splat")
+    assert (code, result["error"]["code"]) == (ExitCode.INPUT_ERROR, "no_splat")
     for name in ("one.ply", "two.ply"):
         write_ply(tmp_path / "in" / name, ball(1200))
     code, result = run()
     assert result["error"]["code"] == "several_splats" and "one.ply, two.ply" in result["error"]["cause"]
-    assert run("--splat", "two.ply", "--levels", "1")[0] == DONE
+    assert run("--splat", "two.ply", "--levels", "1")[0] == ExitCode.DONE
     assert run("--splat", "../../secret.ply")[1]["error"]["code"] == "no_splat"
 
 
@@ -254,7 +255,7 @@ def test_a_bad_option_is_refused_before_anything_runs(
     tmp_path: Path, arguments: tuple[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:  # fmt: skip
     code = compress.main(["--input-dir", str(tmp_path), "--output-dir", str(tmp_path / "out"), *arguments])
-    assert code == INPUT_ERROR and arguments[1] in capsys.readouterr().err
+    assert code == ExitCode.INPUT_ERROR and arguments[1] in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
@@ -265,7 +266,7 @@ def test_photos_that_training_held_out_are_the_judge_where_they_are(tmp_path: Pa
     write_ply(tmp_path / "in" / "splat.ply", splats)
     write_dataset(tmp_path / "in", splats, pycolmap)
     code, result = run("--levels", "1", "--hold-out-every", "2")
-    assert code == DONE
+    assert code == ExitCode.DONE
     assert result["metrics"]["loss_is"] == "measured against photos"
     # The photos are renders of the very splat with noise of 30 dB: less would mean that the cameras do not agree.
     assert 29 < result["metrics"]["photo_psnr_after"] <= result["metrics"]["photo_psnr_before"] < 32
@@ -289,7 +290,7 @@ def test_the_outputs_of_both_earlier_stages_lie_beside_each_other(tmp_path: Path
     held_out = [{"name": "2.png", "psnr": 30.0}, {"name": "5.png", "psnr": 30.0}]
     (folder / "train" / "metrics.json").write_text(json.dumps({"psnr": 30.0, "per_photo": held_out}))
     code, result = run("--levels", "1")
-    assert code == DONE and result["metrics"]["loss_is"] == "measured against photos"
+    assert code == ExitCode.DONE and result["metrics"]["loss_is"] == "measured against photos"
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert [view["name"] for view in report["quality"]["by_view"]] == ["2.png", "5.png"]
     assert 29 < result["metrics"]["photo_psnr_after"] < 32
@@ -318,7 +319,7 @@ def test_photos_of_another_training_are_refused(tmp_path: Path, run: Run) -> Non
     write_dataset(tmp_path / "in", splats, pycolmap)
     (tmp_path / "in" / "metrics.json").write_text('{"per_photo": [{"name": "house/77.jpg"}]}')
     code, result = run()
-    assert (code, result["error"]["code"]) == (INPUT_ERROR, "other_photos")
+    assert (code, result["error"]["code"]) == (ExitCode.INPUT_ERROR, "other_photos")
     assert "house/77.jpg" in result["error"]["cause"]
     assert left_behind(tmp_path / "out") == set()
 
@@ -343,7 +344,7 @@ def test_photos_that_the_splat_was_trained_on_are_not_called_held_out(
     (tmp_path / "in" / "metrics.json").write_text('{"photos": 6, "held_out": 0, "per_photo": []}')
     code, result = run("--levels", "1", "--hold-out-every", "100")  # more than there are
     assert (code, result["metrics"]["loss_is"], result["metrics"]["views"]) == (
-        DONE,
+        ExitCode.DONE,
         "measured against training photos",
         3,
     )
@@ -369,7 +370,7 @@ def test_nothing_temporary_is_left_whatever_happens(tmp_path: Path, run: Run, mo
     monkeypatch.setattr("tempfile.tempdir", str(scratch))
     (tmp_path / "out" / ".lod.4711").mkdir(parents=True)  # of an earlier run that was killed
     write_ply(tmp_path / "in" / "splat.ply", ball(2000, degree=1))
-    assert run("--target-mb", "0.001")[0] == INPUT_ERROR
+    assert run("--target-mb", "0.001")[0] == ExitCode.INPUT_ERROR
     assert list(scratch.iterdir()) == [] and left_behind(tmp_path / "out") == set()
 
     def full(*_: object) -> None:
@@ -377,7 +378,7 @@ def test_nothing_temporary_is_left_whatever_happens(tmp_path: Path, run: Run, mo
 
     monkeypatch.setattr("splatkit.compress.lod_files.join_paletted", full)
     code, result = run("--levels", "2")
-    assert (code, result["error"]["code"]) == (FAILED, "file_error")
+    assert (code, result["error"]["code"]) == (ExitCode.FAILED, "file_error")
     assert list(scratch.iterdir()) == []
     assert not [path.name for path in (tmp_path / "out").rglob(".*")]
 
@@ -386,12 +387,12 @@ def test_sigterm_within_compiled_code_is_an_interruption_and_no_bug(
     tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stopped(*_: object, **__: object) -> None:
-        raise SystemError("a kernel returned a result with an exception set") from Interrupted()
+        raise SystemError("a kernel returned a result with an exception set") from StopRequested()
 
     monkeypatch.setattr("compress.order_of", stopped)
     write_ply(tmp_path / "in" / "splat.ply", ball(1200))
     code, result = run()
-    assert (code, result["status"], result["error"]["retryable"]) == (INTERRUPTED, "interrupted", True)
+    assert (code, result["status"], result["error"]["retryable"]) == (ExitCode.INTERRUPTED, "interrupted", True)
 
 
 def write_dataset(folder: Path, splats: Splats, pycolmap: Any) -> None:
@@ -440,5 +441,5 @@ def test_without_the_web_viewer_nothing_is_begun_and_the_cure_is_told(
     write_ply(tmp_path / "splat.ply", ball(100))
     code = compress.main(["--input-dir", str(tmp_path), "--output-dir", str(tmp_path / "out")])
     error = json.loads((tmp_path / "out" / "result.json").read_text())["error"]
-    assert (code, error["code"]) == (FAILED, "no_viewer")
+    assert (code, error["code"]) == (ExitCode.FAILED, "no_viewer")
     assert "make viewer" in error["fix"]

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from splatkit.errors import INPUT_ERROR, StageError
+from splatkit.errors import StageError
 from splatkit.formats.ply import read_ply
+from splatworks.contract.exit_codes import ExitCode
 
 CHUNK = 256
 SH_C0 = 0.28209479177387814
@@ -62,7 +63,7 @@ def write(path: Path, chunks: list[list[float]], colours: bool = False, harmonic
 def refusal(path: Path) -> StageError:
     with pytest.raises(StageError) as caught:
         read_ply(path)
-    assert caught.value.exit_code == INPUT_ERROR
+    assert caught.value.exit_code == ExitCode.INPUT_ERROR
     return caught.value
 
 

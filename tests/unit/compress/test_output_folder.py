@@ -11,13 +11,14 @@ from sample_splats import ball
 
 from splatkit.compress.outputs import FILES, FOLDERS, MADE_BY, NAMES, REPORT, clear_output
 from splatkit.compress.sog_encoder import Precision, encode_sog
-from splatkit.errors import DONE, INPUT_ERROR, StageError
+from splatkit.errors import StageError
 from splatkit.formats.paletted import own_palette
 from splatkit.formats.ply import write_ply
 from splatkit.stage import write_json
 from splatkit.view.rendering import Renderer
 from splatkit.view.shots import framing, ring
 from splatkit.view.turntable import write_thumbnail, write_turntable
+from splatworks.contract.exit_codes import ExitCode
 
 Run = Callable[..., tuple[int, dict[str, Any]]]
 
@@ -51,7 +52,7 @@ def test_a_scene_in_the_output_folder_is_no_input_and_stays(run: Run, tmp_path: 
         if report:
             (tmp_path / "out" / REPORT).write_text(report)
         code, result = run("--input-dir", str(tmp_path / "out" / given))
-        assert (code, result["error"]["code"]) == (INPUT_ERROR, "input_in_output")
+        assert (code, result["error"]["code"]) == (ExitCode.INPUT_ERROR, "input_in_output")
         assert str(scene) in result["error"]["cause"] and scene.read_bytes() == before
 
 
@@ -100,7 +101,7 @@ def test_what_no_earlier_run_wrote_is_refused_by_its_path_and_stays(tmp_path: Pa
     before = everything_in(out)
     with pytest.raises(StageError) as refused:
         clear_output(out, splat)
-    assert (refused.value.code, refused.value.exit_code) == ("output_in_use", INPUT_ERROR)
+    assert (refused.value.code, refused.value.exit_code) == ("output_in_use", ExitCode.INPUT_ERROR)
     assert str(out / name) in refused.value.cause
     assert everything_in(out) == before
 
@@ -139,12 +140,12 @@ def test_a_splat_that_is_not_found_leaves_the_earlier_results_and_the_next_repla
     run: Run, tmp_path: Path
 ) -> None:
     write_ply(tmp_path / "in" / "splat.ply", ball(600))
-    assert run("--levels", "1")[0] == DONE
+    assert run("--levels", "1")[0] == ExitCode.DONE
     before = (tmp_path / "out" / "scene.sog").read_bytes()
-    assert run("--levels", "1", "--splat", "typo.ply")[0] == INPUT_ERROR
+    assert run("--levels", "1", "--splat", "typo.ply")[0] == ExitCode.INPUT_ERROR
     assert (tmp_path / "out" / "scene.sog").read_bytes() == before
     write_ply(tmp_path / "in" / "splat.ply", ball(700))
-    assert run("--levels", "1")[0] == DONE
+    assert run("--levels", "1")[0] == ExitCode.DONE
     assert (tmp_path / "out" / "scene.sog").read_bytes() != before
 
 
@@ -154,7 +155,7 @@ def test_what_a_killed_run_wrote_is_known_as_ours(run: Run, tmp_path: Path, monk
         patch.setattr("compress.write_detail", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
         assert run()[1]["error"]["code"] == "file_error"
     assert (tmp_path / "out" / "scene.sog").is_file()
-    assert run()[0] == DONE
+    assert run()[0] == ExitCode.DONE
 
 
 class DiskFullError(OSError):
@@ -191,7 +192,7 @@ def test_a_file_in_the_place_of_the_output_folder_is_said_and_stays(
 ) -> None:
     (tmp_path / "file").write_text("mine")
     out = tmp_path / "file" / below
-    assert compress.main(["--input-dir", str(splat.parent), "--output-dir", str(out)]) == INPUT_ERROR
+    assert compress.main(["--input-dir", str(splat.parent), "--output-dir", str(out)]) == ExitCode.INPUT_ERROR
     said = capsys.readouterr().err
     assert f"--output-dir {out} cannot be a folder to write to" in said and "Errno" not in said
     assert (tmp_path / "file").read_text() == "mine"

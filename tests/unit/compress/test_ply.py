@@ -9,9 +9,10 @@ import pytest
 from numpy.lib.recfunctions import repack_fields
 from plyfile import PlyData, PlyElement
 
-from splatkit.errors import INPUT_ERROR, StageError
+from splatkit.errors import StageError
 from splatkit.formats.ply import read_ply, write_ply
 from splatkit.splats import SH_COEFFICIENTS, Splats
+from splatworks.contract.exit_codes import ExitCode
 
 
 def random_splats(count: int, degree: int, seed: int = 1) -> Splats:
@@ -28,7 +29,7 @@ def assert_same(one: Splats, other: Splats) -> None:
 def refusal(path: Path) -> StageError:
     with pytest.raises(StageError) as caught:
         read_ply(path)
-    assert caught.value.exit_code == INPUT_ERROR
+    assert caught.value.exit_code == ExitCode.INPUT_ERROR
     return caught.value
 
 

@@ -11,10 +11,11 @@ from splatkit.compress.curves import morton_order
 from splatkit.compress.precision_steps import BYTES_OF_ZIP, STEPS, Attempt, within_size
 from splatkit.compress.quality import Judge
 from splatkit.compress.sog_encoder import ORDERS, encode_sog
-from splatkit.errors import DONE, StageError
+from splatkit.errors import StageError
 from splatkit.formats.ply import write_ply
 from splatkit.splats import Splats
 from splatkit.view.shots import framing, ring
+from splatworks.contract.exit_codes import ExitCode
 
 Run = Callable[..., tuple[int, dict[str, Any]]]
 
@@ -85,9 +86,9 @@ def test_a_size_goes_before_the_loss_and_the_truth_about_the_loss_is_told(
     write_ply(tmp_path / "in" / "splat.ply", ball(3000))
     size = ("--levels", "1", "--order", "hilbert", "--target-mb", "0.02")
     code, result = run(*size, "--max-loss-db", "20")
-    assert (code, result["metrics"]["held"]) == (DONE, True)
+    assert (code, result["metrics"]["held"]) == (ExitCode.DONE, True)
     assert "goes before" not in capsys.readouterr().out
     lost = result["metrics"]["loss_db"]
     code, result = run(*size, "--max-loss-db", str(lost / 2))
-    assert (code, result["metrics"]["held"], result["metrics"]["loss_db"]) == (DONE, False, lost)
+    assert (code, result["metrics"]["held"], result["metrics"]["loss_db"]) == (ExitCode.DONE, False, lost)
     assert f"{lost:.3f} dB are lost" in capsys.readouterr().out

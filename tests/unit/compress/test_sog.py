@@ -15,12 +15,13 @@ from PIL import Image
 from splatkit.compress.codebook import best_codebook, indices_of
 from splatkit.compress.quality import attribute_errors, covariances
 from splatkit.compress.sog_encoder import Precision, encode_sog, log_means
-from splatkit.errors import INPUT_ERROR, StageError
+from splatkit.errors import StageError
 from splatkit.formats.limits import require_believable
 from splatkit.formats.sog import SogFiles, read_sog
 from splatkit.formats.splat_files import read_splats
 from splatkit.formats.webp import read_webp
 from splatkit.splats import Splats
+from splatworks.contract.exit_codes import ExitCode
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +188,7 @@ def test_a_description_that_does_not_fit_is_refused_by_field(tmp_path: Path, sce
             bundle.writestr(name, content)
     with pytest.raises(StageError) as caught:
         read_sog(tmp_path / "bad.sog")
-    assert caught.value.exit_code == INPUT_ERROR
+    assert caught.value.exit_code == ExitCode.INPUT_ERROR
     assert words in str(caught.value)
 
 
@@ -241,7 +242,11 @@ def bundle_of(
 def refusal(path: Path) -> str:
     with pytest.raises(StageError) as caught:
         read_sog(path)
-    assert (caught.value.code, caught.value.exit_code, caught.value.retryable) == ("bad_sog", INPUT_ERROR, False)
+    assert (caught.value.code, caught.value.exit_code, caught.value.retryable) == (
+        "bad_sog",
+        ExitCode.INPUT_ERROR,
+        False,
+    )
     return str(caught.value)
 
 

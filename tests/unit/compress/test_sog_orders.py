@@ -11,12 +11,13 @@ from sample_splats import ball
 from splatkit.compress import sog_orders
 from splatkit.compress.sog_encoder import Precision, encode_sog
 from splatkit.compress.sog_orders import ORDERS, order_of
-from splatkit.errors import DONE, StageError
+from splatkit.errors import StageError
 from splatkit.formats.ply import write_ply
 from splatkit.formats.sog import read_sog
 from splatkit.formats.webp import QUICK
 from splatkit.orientation import canonical
 from splatkit.splats import Splats
+from splatworks.contract.exit_codes import ExitCode
 
 Run = Callable[..., tuple[int, dict[str, Any]]]
 
@@ -41,7 +42,7 @@ def test_the_order_asked_for_is_that_of_the_file(splats: Splats, name: Any) -> N
 @pytest.mark.parametrize("name", ["hilbert", "morton", "plas"])
 def test_the_stage_writes_the_order_it_is_told(run: Run, tmp_path: Path, splats: Splats, name: Any) -> None:
     write_ply(tmp_path / "in" / "splat.ply", splats)
-    assert run("--levels", "1", "--order", name)[0] == DONE
+    assert run("--levels", "1", "--order", name)[0] == ExitCode.DONE
     rows = ORDERS[name](canonical(splats))
     seen = rows[splats.alphas[rows] >= 1 / 255]
     written = read_sog(tmp_path / "out" / "scene.sog").means[: len(seen)]

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import zstandard
 
-from splatkit.errors import INPUT_ERROR, StageError
+from splatkit.errors import StageError
 from splatkit.formats.spz import read_spz
+from splatworks.contract.exit_codes import ExitCode
 
 POSITIONS = struct.pack("<6i", 6144, -8192, 1024, 0, 4095, -1)  # 12 bits behind the point
 POSITIONS = b"".join(POSITIONS[i : i + 3] for i in range(0, 24, 4))  # 24 bits each
@@ -47,7 +48,11 @@ def written(path: Path, content: bytes) -> Path:
 def refusal(path: Path) -> str:
     with pytest.raises(StageError) as caught:
         read_spz(path)
-    assert (caught.value.code, caught.value.exit_code, caught.value.retryable) == ("bad_spz", INPUT_ERROR, False)
+    assert (caught.value.code, caught.value.exit_code, caught.value.retryable) == (
+        "bad_spz",
+        ExitCode.INPUT_ERROR,
+        False,
+    )
     return str(caught.value)
 
 

@@ -48,6 +48,7 @@ def test_the_cache_is_emptied_and_the_mount_stays(cache: Cache) -> None:
     assert list(cache.models.iterdir()) == [] and cache.models.stat().st_ino == inode
     assert "freed 1.5 KB in 3 files" in done.stdout
     assert cache.told("result.json") == {
+        "version": 1,
         "stage": "cleanup_processor",
         "status": "done",
         "metrics": {"files": 3, "bytes": 1500, "kept": 0},

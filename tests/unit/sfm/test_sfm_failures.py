@@ -17,7 +17,7 @@ from sfm_runs import SFM, Run, run_sfm
 from local.survey.photos import Survey
 from local.survey.raycast import render
 from local.survey.town import build_town
-from splatkit.errors import Interrupted
+from splatkit.errors import StopRequested
 from splatkit.sfm import colmap
 from splatkit.sfm.colmap import StepError, run_step
 
@@ -132,9 +132,9 @@ def test_an_interrupted_step_leaves_no_process_behind(tmp_path: Path, monkeypatc
 
     def interrupt() -> None:
         if told.exists() and told.read_text():
-            raise Interrupted
+            raise StopRequested
 
-    with pytest.raises(Interrupted):
+    with pytest.raises(StopRequested):
         run_step("features", {}, tmp_path / "log", on_poll=interrupt)
     status = Path(f"/proc/{told.read_text()}/stat")
     deadline = time.monotonic() + 60

@@ -7,11 +7,12 @@ import pytest
 from sfm import SfmOptions
 
 from splatkit.compress.options import CompressOptions
-from splatkit.errors import INPUT_ERROR, StageError
+from splatkit.errors import StageError
 from splatkit.options import read_options
 from splatkit.sfm.steps import Run, open_database
 from splatkit.stage import Progress
 from splatkit.train.options import TrainOptions
+from splatworks.contract.exit_codes import ExitCode
 from splatworks.contract.parameters import ParameterError, check_arguments, parameters_of
 from splatworks.contract.stages.train import TrainParameters
 
@@ -44,7 +45,7 @@ def test_a_bad_option_names_itself_and_what_is_allowed(
 ) -> None:
     with pytest.raises(StageError) as caught:
         read_options(SfmOptions, "", arguments, {**FOLDERS, **environment})
-    assert words in caught.value.cause and caught.value.exit_code == INPUT_ERROR
+    assert words in caught.value.cause and caught.value.exit_code == ExitCode.INPUT_ERROR
 
 
 def test_an_unknown_parameter_is_answered_with_the_nearest(tmp_path: Path) -> None:

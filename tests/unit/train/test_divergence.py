@@ -13,8 +13,8 @@ from little_scene import write_scene
 from PIL import Image
 from small_stage import newest, result, run, saved_step
 
-from splatkit.errors import FAILED, INTERRUPTED
 from splatkit.train.training import Training
+from splatworks.contract.exit_codes import ExitCode
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def test_a_diverging_loss_stops_the_stage_and_keeps_the_last_good_checkpoint(
 
     monkeypatch.setattr(Training, "_loss", poisoned)
     out = tmp_path / "out"
-    assert run(scene, out, "--checkpoint-seconds", "0.05") == FAILED
+    assert run(scene, out, "--checkpoint-seconds", "0.05") == ExitCode.FAILED
     error = result(out)["error"]
     assert error["code"] == "diverged" and "nan at step 60" in error["cause"]
     assert result(out)["metrics"]["step"] == 60
@@ -50,7 +50,7 @@ def test_a_loss_that_explodes_and_stays_high_stops_the_stage_with_a_checkpoint_o
     monkeypatch.setattr(Training, "_loss", exploded)
     monkeypatch.setattr("splatkit.train.loop.CHECKPOINT_SHARE", 1e9)
     out = tmp_path / "out"
-    assert run(scene, out, "--checkpoint-seconds", "0.0001") == FAILED
+    assert run(scene, out, "--checkpoint-seconds", "0.0001") == ExitCode.FAILED
     error = result(out)["error"]
     assert error["code"] == "diverged" and "stayed there for 9 looks" in error["cause"], "half a round of 18 photos"
     assert result(out)["metrics"]["step"] == 68
@@ -79,13 +79,13 @@ def test_many_gaussians_that_are_no_numbers_are_never_saved(
     monkeypatch.setattr("splatkit.train.loop.CHECKPOINT_SHARE", 1e9)
     monkeypatch.setattr(train, "choose_backend", lambda *given: dataclasses.replace(choose(*given), look_every=10))
     out = tmp_path / "out"
-    assert run(scene, out, "--checkpoint-seconds", "0.0001") == FAILED
+    assert run(scene, out, "--checkpoint-seconds", "0.0001") == ExitCode.FAILED
     assert result(out)["error"]["code"] == "diverged"
     assert "not finite: no checkpoint of step 60" in capsys.readouterr().out
     state = torch.load(newest(out), weights_only=True)
     assert state["step"] == 50 and all(value.isfinite().all() for value in state["values"].values())
     more = ("--max-steps", "57", "--plateau-gain", "0")
-    assert run(scene, tmp_path / "end", *more) == FAILED, "the last steps are looked at, too"
+    assert run(scene, tmp_path / "end", *more) == ExitCode.FAILED, "the last steps are looked at, too"
     assert "not finite at step 57" in result(tmp_path / "end")["error"]["cause"]
 
 
@@ -105,7 +105,7 @@ def test_a_few_gaussians_that_are_no_numbers_stop_no_checkpoint_and_are_left_out
 
     monkeypatch.setattr(Training, "train_step", poison)
     out = tmp_path / "out"
-    assert run(scene, out, "--plateau-gain", "0") == INTERRUPTED
+    assert run(scene, out, "--plateau-gain", "0") == ExitCode.INTERRUPTED
     assert saved_step(out) == 100 and poisoned[0] > 300
     assert run(scene, out, "--plateau-gain", "0") == 0
     metrics = result(out)["metrics"]

@@ -10,11 +10,11 @@ import train
 from little_scene import write_scene
 from small_stage import result, run
 
-from splatkit.errors import FAILED, INPUT_ERROR
 from splatkit.formats.ply import read_ply
 from splatkit.train import loop
 from splatkit.train.launch import GpuFullError
 from splatkit.train.training import Training
+from splatworks.contract.exit_codes import ExitCode
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +140,7 @@ def test_evaluation_on_a_full_gpu_goes_without_lpips_or_says_so(
     metrics = result(tmp_path / "without")["metrics"]
     assert "LPIPS is left out" in capsys.readouterr().out and "lpips" not in metrics and metrics["psnr"] > 5
     full_once(monkeypatch, train, "score_views", torch.OutOfMemoryError(FULL))
-    assert run(scene, tmp_path / "none", "--max-steps", "5") == FAILED
+    assert run(scene, tmp_path / "none", "--max-steps", "5") == ExitCode.FAILED
     assert result(tmp_path / "none")["error"]["code"] == "out_of_memory"
     assert (tmp_path / "none" / "splat.ply").is_file()
 
@@ -172,7 +172,7 @@ def test_a_broken_lpips_is_refused_before_the_training(broken: str, scene: Path,
     torch.jit.script(module).save(str(file))
     if broken == "cut off":
         file.write_bytes(file.read_bytes()[:100])
-    assert run(scene, tmp_path / "out", "--models-dir", str(tmp_path)) == INPUT_ERROR
+    assert run(scene, tmp_path / "out", "--models-dir", str(tmp_path)) == ExitCode.INPUT_ERROR
     error = result(tmp_path / "out")["error"]
     assert error["code"] == "bad_lpips" and "lpips.pt" in error["cause"] and "remove it" in error["fix"]
 
@@ -200,7 +200,7 @@ def test_a_gpu_that_stays_full_ends_with_advice(scene: Path, tmp_path: Path, mon
         raise GpuFullError(limit or 1000)
 
     monkeypatch.setattr(train, "train_in_rank", full)
-    assert run(scene, tmp_path / "out") == FAILED
+    assert run(scene, tmp_path / "out") == ExitCode.FAILED
     assert limits == [None, 700, 489, 342, 239]
     error = result(tmp_path / "out")["error"]
     assert error["code"] == "out_of_memory" and "cap_max" in error["fix"]

@@ -11,8 +11,8 @@ import train
 from little_scene import write_scene
 from PIL import Image
 
-from splatkit.errors import FAILED, INPUT_ERROR
 from splatkit.train.loop import optimise
+from splatworks.contract.exit_codes import ExitCode
 
 
 @pytest.fixture(scope="module")
@@ -48,12 +48,12 @@ def test_a_gate_without_a_photo_that_could_tell_is_refused_before_the_training(
         optimise(*arguments)
 
     monkeypatch.setattr(train, "optimise", counted)
-    assert run(folder, tmp_path / "out", "--min-psnr", "60", *options) == INPUT_ERROR
+    assert run(folder, tmp_path / "out", "--min-psnr", "60", *options) == ExitCode.INPUT_ERROR
     found = error(tmp_path / "out")
     assert found["code"] == "nothing_held_out" and said in found["cause"]
     assert trained == []
     cure = found["fix"].split("Give ")[1].split(",")[0].split()
-    assert run(folder, tmp_path / "out", "--min-psnr", "60", *options, *cure) == FAILED
+    assert run(folder, tmp_path / "out", "--min-psnr", "60", *options, *cure) == ExitCode.FAILED
     assert trained == [1] and error(tmp_path / "out")["code"] == "low_psnr", "now there is a photo to judge by"
 
 
@@ -69,5 +69,5 @@ def test_held_out_photos_that_are_masked_wholly_pass_no_gate(scene: Path, tmp_pa
     folder = Path(shutil.copytree(scene, tmp_path / "in"))
     (folder / "masks").mkdir()
     Image.fromarray(np.zeros((64, 96), np.uint8)).save(folder / "masks" / "view_04.png")
-    assert run(folder, tmp_path / "out", "--min-psnr", "5") == FAILED
+    assert run(folder, tmp_path / "out", "--min-psnr", "5") == ExitCode.FAILED
     assert error(tmp_path / "out")["code"] == "not_measured"

@@ -10,11 +10,12 @@ import train
 from little_scene import write_scene
 from PIL import Image
 
-from splatkit.errors import INPUT_ERROR, StageError
+from splatkit.errors import StageError
 from splatkit.train.checkpoint import fingerprint
 from splatkit.train.options import TrainOptions
 from splatkit.train.photo_cache import PhotoCache
 from splatkit.train.scene import Scene, read_scene
+from splatworks.contract.exit_codes import ExitCode
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,7 @@ def test_a_folder_of_masks_that_fit_no_photo_is_refused_with_the_names_that_woul
     write_mask(folder, "masks/view_01_mask.png")
     with pytest.raises(StageError) as problem:
         read(folder, tmp_path)
-    assert problem.value.code == "no_mask_fits" and problem.value.exit_code == INPUT_ERROR
+    assert problem.value.code == "no_mask_fits" and problem.value.exit_code == ExitCode.INPUT_ERROR
     assert "none of the 2 files" in problem.value.cause and "view_00_mask.png" in problem.value.cause
     assert "masks/view_00.png or masks/view_00.png.png" in problem.value.fix
     for path in (folder / "masks").iterdir():

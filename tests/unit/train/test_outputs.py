@@ -12,13 +12,13 @@ import train
 from little_scene import write_scene
 from PIL import Image
 
-from splatkit.errors import FAILED, INPUT_ERROR
 from splatkit.train.backend import choose_backend
 from splatkit.train.options import TrainOptions
 from splatkit.train.outputs import names_beside, write_plots
 from splatkit.train.photo_cache import PhotoCache
 from splatkit.train.scene import Scene, read_scene
 from splatkit.train.training import Training
+from splatworks.contract.exit_codes import ExitCode
 
 
 @pytest.fixture(scope="module")
@@ -83,9 +83,9 @@ def test_an_earlier_splat_does_not_lie_beside_a_failure(scene: Path, tmp_path: P
     out = tmp_path / "out"
     assert run(scene, out) == 0 and (out / "splat.ply").exists()
     (out / "mine.txt").write_text("precious")
-    assert run(scene, out, "--hold-out-every", "2", "--min-psnr", "99", "--max-steps", "20") == FAILED
+    assert run(scene, out, "--hold-out-every", "2", "--min-psnr", "99", "--max-steps", "20") == ExitCode.FAILED
     lone = scene_without_points(scene, tmp_path / "no points")
-    assert run(lone, out) == INPUT_ERROR
+    assert run(lone, out) == ExitCode.INPUT_ERROR
     assert {path.name for path in out.iterdir()} == {"mine.txt", "held_out", "progress.json", "result.json"}
 
 
@@ -96,7 +96,7 @@ def test_a_splat_that_no_training_has_put_there_is_not_removed(scene: Path, tmp_
         (out / "splat.ply").write_text("precious")
         if content:
             (out / "metrics.json").write_text(content)
-        assert run(scene_without_points(scene, tmp_path / str(content)), out) == INPUT_ERROR
+        assert run(scene_without_points(scene, tmp_path / str(content)), out) == ExitCode.INPUT_ERROR
         assert (out / "splat.ply").read_text() == "precious"
 
 

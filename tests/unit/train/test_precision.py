@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import train
 
-from splatkit.errors import INPUT_ERROR
 from splatkit.splats import Splats
 from splatkit.train.precision import require_precision, too_coarse
 from splatkit.train.scene import read_scene
+from splatworks.contract.exit_codes import ExitCode
 
 UTM = np.array([500_000.0, 5_400_000.0, 300.0])
 GUIDE = Path(train.__file__).parents[1] / "docs" / "guides" / "train.md"
@@ -33,7 +33,7 @@ def test_a_model_in_utm_coordinates_is_refused_and_the_guides_command_mends_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene = write(tmp_path / "in", monkeypatch, UTM, 2.0)
-    assert run(scene, tmp_path / "out") == INPUT_ERROR
+    assert run(scene, tmp_path / "out") == ExitCode.INPUT_ERROR
     error = json.loads((tmp_path / "out" / "result.json").read_text())["error"]
     assert error["code"] == "far_from_origin" and "0.5 apart (float32)" in error["cause"]
     shift = [float(value) for value in error["fix"].split("(")[1].split(")")[0].split(",")]

@@ -18,13 +18,14 @@ from little_scene import write_scene
 from small_stage import SMALL, STEPS
 from torch import Tensor
 
-from splatkit.errors import FAILED, INPUT_ERROR, INTERRUPTED, StageError
+from splatkit.errors import StageError
 from splatkit.formats.ply import read_ply
 from splatkit.rasterizer.rasterize import rasterization
 from splatkit.train.backend import gsplat_rasterizer
 from splatkit.train.launch import GpuFullError, gpus_to_use, in_ranks
 from splatkit.train.options import TrainOptions
 from splatkit.train.ranks import ALONE, Ranks, map_rows, rasterization_of_all
+from splatworks.contract.exit_codes import ExitCode
 
 CPU = torch.device("cpu")
 LEARNED = ("means", "quats", "scales", "opacities", "colors")
@@ -152,7 +153,9 @@ def fail(ranks: Ranks, rendezvous: str, how: str) -> dict[str, Any]:
         if how == "crashed":
             os._exit(9)
         if how == "input":
-            raise StageError("bad_photo", "view_01.png cannot be read", "Copy it again.", exit_code=INPUT_ERROR)
+            raise StageError(
+                "bad_photo", "view_01.png cannot be read", "Copy it again.", exit_code=ExitCode.INPUT_ERROR
+            )
         if how == "memory":
             raise GpuFullError(1234)
         raise ZeroDivisionError("a bug")
@@ -174,12 +177,16 @@ def test_a_rank_that_fails_ends_all_and_its_reason_is_told(how: str, expected: A
     with pytest.raises(expected, match=said) as caught:
         in_ranks(2, fail, how)
     if how == "killed":
-        assert not caught.value.retryable and caught.value.exit_code == FAILED and "more memory" in caught.value.fix
+        assert (
+            not caught.value.retryable
+            and caught.value.exit_code == ExitCode.FAILED
+            and "more memory" in caught.value.fix
+        )
     if how == "crashed":
         assert caught.value.retryable and "checkpoint" in caught.value.fix
-        assert caught.value.exit_code == INTERRUPTED, "which is what the platform runs again"
+        assert caught.value.exit_code == ExitCode.INTERRUPTED, "which is what the platform runs again"
     if how == "input":
-        assert caught.value.exit_code == INPUT_ERROR and caught.value.fix == "Copy it again."
+        assert caught.value.exit_code == ExitCode.INPUT_ERROR and caught.value.fix == "Copy it again."
 
 
 def test_rows_go_back_to_where_they_were_or_are_dealt_anew() -> None:
@@ -239,7 +246,7 @@ def test_a_training_in_two_processes_is_stopped_and_goes_on_bit_for_bit(tmp_path
         assert time.monotonic() < deadline
         time.sleep(0.01)
     child.terminate()
-    assert child.wait(60) == INTERRUPTED
+    assert child.wait(60) == ExitCode.INTERRUPTED
     assert json.loads((out / "result.json").read_text())["error"]["code"] == "interrupted"
     saved = max(Path(f"{out}.kept").glob("step-*.pt"))
     state = torch.load(saved, weights_only=True)

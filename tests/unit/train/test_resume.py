@@ -19,8 +19,8 @@ from little_scene import write_scene
 from PIL import Image
 from small_stage import SMALL, STEPS, newest, result, run
 
-from splatkit.errors import INTERRUPTED
 from splatkit.train.training import Training
+from splatworks.contract.exit_codes import ExitCode
 
 TRAIN = Path(train.__file__)
 
@@ -65,7 +65,7 @@ def test_a_run_that_is_told_to_stop_goes_on_bit_for_bit(
     monkeypatch.setattr(Training, "train_step", interrupted)
     out = tmp_path / "out"
     for _ in range(3):
-        assert run(scene, out, *KINDS[kind]) == INTERRUPTED
+        assert run(scene, out, *KINDS[kind]) == ExitCode.INTERRUPTED
         assert result(out)["status"] == "interrupted" and result(out)["error"]["retryable"]
     assert run(scene, out, *KINDS[kind]) == 0
     assert not at
@@ -107,7 +107,7 @@ def test_a_stopped_run_goes_on_even_where_others_came_further(
         assert time.monotonic() < deadline
         time.sleep(0.01)
     child.terminate()
-    assert child.wait(60) == INTERRUPTED
+    assert child.wait(60) == ExitCode.INTERRUPTED
     capsys.readouterr()
     assert run(scene, out, *often) == 0
     assert re.search(r"going on from step [1-9]", capsys.readouterr().out)
@@ -124,7 +124,9 @@ def test_sigterm_ends_the_process_with_75_long_before_the_last_step(scene: Path,
         time.sleep(0.05)
     time.sleep(0.5)
     child.terminate()
-    assert child.wait(60) == INTERRUPTED, "a host that is reclaimed gives two minutes; all the steps take longer"
+    assert child.wait(60) == ExitCode.INTERRUPTED, (
+        "a host that is reclaimed gives two minutes; all the steps take longer"
+    )
     assert list((tmp_path / "out.checkpoint").glob("step-*.pt"))
 
 
@@ -164,7 +166,7 @@ def test_the_time_of_a_training_that_is_told_to_stop_is_counted_whole(
 
     monkeypatch.setattr(Training, "train_step", timed)
     begun = time.monotonic()
-    assert run(scene, tmp_path / "out", "--evaluate-every", "1000") == INTERRUPTED
+    assert run(scene, tmp_path / "out", "--evaluate-every", "1000") == ExitCode.INTERRUPTED
     whole = time.monotonic() - begun
     state = torch.load(newest(tmp_path / "out"), weights_only=True)
     assert sum(spent) <= state["seconds"] <= whole
@@ -183,7 +185,7 @@ def test_a_stopped_run_has_a_preview_and_the_platform_its_metrics(
     monkeypatch.setattr(Training, "train_step", interrupted)
     monkeypatch.setenv("RUN_ID", "run")
     out = tmp_path / "out"
-    assert run(scene, out, "--checkpoint-seconds", "0.01", "--evaluate-every", "20") == INTERRUPTED
+    assert run(scene, out, "--checkpoint-seconds", "0.01", "--evaluate-every", "20") == ExitCode.INTERRUPTED
     with Image.open(out / "preview.jpg") as image:
         assert image.size == (96, 64)
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]

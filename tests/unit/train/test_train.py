@@ -12,8 +12,8 @@ from little_scene import OFFSET, UNIT, write_scene
 from PIL import Image
 from small_stage import result, run
 
-from splatkit.errors import FAILED, INPUT_ERROR
 from splatkit.formats.ply import read_ply
+from splatworks.contract.exit_codes import ExitCode
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_a_sky_fills_what_lies_behind_the_points_and_antialiasing_does_no_harm(s
 
 
 def test_a_psnr_under_the_gate_fails_with_advice(scene: Path, tmp_path: Path) -> None:
-    assert run(scene, tmp_path / "out", "--max-steps", "5", "--min-psnr", "60") == FAILED
+    assert run(scene, tmp_path / "out", "--max-steps", "5", "--min-psnr", "60") == ExitCode.FAILED
     error = result(tmp_path / "out")["error"]
     assert error["code"] == "low_psnr" and "60 dB" in error["cause"] and "overlapping" in error["fix"]
     assert (tmp_path / "out" / "splat.ply").exists()
@@ -154,7 +154,7 @@ def test_what_cannot_be_trained_is_refused_with_the_fix(
 ) -> None:
     scene = write_scene(tmp_path / "in", points=50)
     change(scene)
-    assert run(scene, tmp_path / "out") == INPUT_ERROR
+    assert run(scene, tmp_path / "out") == ExitCode.INPUT_ERROR
     error = result(tmp_path / "out")["error"]
     assert error["code"] == code and said in error["cause"] and error["fix"]
 
@@ -166,7 +166,7 @@ def test_poses_of_nan_in_a_text_model_are_refused(tmp_path: Path) -> None:
     fields = lines[2].split()
     lines[2] = " ".join([*fields[:5], "nan", *fields[6:]])
     path.write_text("\n".join(lines))
-    assert run(scene, tmp_path / "out") == INPUT_ERROR
+    assert run(scene, tmp_path / "out") == ExitCode.INPUT_ERROR
     error = result(tmp_path / "out")["error"]  # pycolmap's word; it reads those of a binary model, and we refuse them
     assert error["code"] == "bad_model" and "cam_from_world.translation().x()" in error["cause"]
 
@@ -175,7 +175,7 @@ def test_a_gpu_job_without_a_gpu_is_refused(scene: Path, tmp_path: Path, monkeyp
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
     monkeypatch.setenv("COMPUTE_TYPE", "gpu")
-    assert run(scene, tmp_path / "out", "--device", "auto") == INPUT_ERROR
+    assert run(scene, tmp_path / "out", "--device", "auto") == ExitCode.INPUT_ERROR
     error = result(tmp_path / "out")["error"]
     assert error["code"] == "no_gpu" and "--device cpu" in error["fix"]
 
@@ -198,5 +198,5 @@ def test_a_gpu_job_without_a_gpu_is_refused(scene: Path, tmp_path: Path, monkeyp
 def test_an_impossible_option_is_named(
     option: str, value: str, said: str, scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(scene, tmp_path / "out", option, value) == INPUT_ERROR
+    assert run(scene, tmp_path / "out", option, value) == ExitCode.INPUT_ERROR
     assert said in capsys.readouterr().err
