@@ -25,7 +25,7 @@ from splatkit.compress.inputs import find_splat, held_out_by_training, is_z_up, 
 from splatkit.compress.levels import levels_of_detail
 from splatkit.compress.lod_files import INDEX_FILE, read_level, write_levels
 from splatkit.compress.options import CompressOptions
-from splatkit.compress.outputs import MADE_BY, REPORT, clear_output, results_in
+from splatkit.compress.outputs import MADE_BY, clear_output, results_in
 from splatkit.compress.precision_steps import STEPS as STEPS_OF_PRECISION
 from splatkit.compress.precision_steps import Attempt, within_loss, within_size
 from splatkit.compress.quality import Judge, attribute_errors
@@ -38,6 +38,7 @@ from splatkit.formats.splat_files import read_splats
 from splatkit.formats.spool import release, spooled, taken
 from splatkit.splats import Splats
 from splatkit.stage import Progress, stage_command, write_json
+from splatkit.stage_files import REPORT
 from splatkit.view.rendering import Renderer
 from splatkit.view.shots import HoldOut, Shot, framing, held_out_shots, photographed_from, ring, shot_from, turned_shot
 from splatkit.view.turning import UPRIGHT, turned

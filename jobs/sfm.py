@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from splatkit.errors import StageError, input_error
+from splatkit.output_folder import removable_results
 from splatkit.sfm.cameras import camera_groups
 from splatkit.sfm.colmap import usable_threads
 from splatkit.sfm.gates import Gate, judge
@@ -33,10 +34,13 @@ from splatkit.sfm.steps import (
 )
 from splatkit.sfm.undistorted import write_masks, write_undistorted
 from splatkit.stage import Progress, stage_command, write_json
+from splatkit.stage_files import GEOREFERENCE, REPORT
 from splatworks.contract.exit_codes import ExitCode
+from splatworks.contract.output_folder import holds, remove
 from splatworks.contract.stages.sfm import STAGE
 
-OURS = "georeference.json"  # written before the other results: where it lies, they are an earlier run's
+# The last one is written before the others, and marks them as ours.
+RESULTS = ("images", "sparse", "masks", "thumbnails", REPORT, "report.html", GEOREFERENCE)
 STEPS = {"photos": 8, "features": 30, "matching": 30, "mapping": 20, "aligning": 5, "undistorting": 7}
 
 
@@ -66,7 +70,7 @@ def reconstruct(options: SfmOptions) -> dict[str, Any]:
             model = sharpen_keypoints(run, model)
         place = georeference(model.reconstruction, [p.name for p in photos], places)
         gates = judge(model, photos, graph, focals, place, options.limits)
-        write_json(options.output_dir / OURS, place.as_json())
+        write_json(options.output_dir / GEOREFERENCE, place.as_json())
         progress.begin("undistorting", "undistorting photos")
         size = options.output_image_size or -1
         request = {"max_size": size, "threads": usable_threads(options.threads)}
@@ -81,21 +85,13 @@ def reconstruct(options: SfmOptions) -> dict[str, Any]:
 
 
 def clear_output(options: SfmOptions) -> None:
-    """Removes what an earlier run left, so that no failure looks like its success."""
-    source, output = options.input_dir.resolve(), options.output_dir.resolve()
-    results = [output / "images", output / "sparse", output / "masks", output / "thumbnails"]
-    if output.is_relative_to(source) or any(source.is_relative_to(folder) for folder in results):
-        cause = f"the output folder {output} and the input folder {source} lie in each other"
-        raise input_error("bad_option", cause, "Give an output folder elsewhere.")
-    reports = [output / "report.json", output / "report.html"]
-    strangers = [path for path in (*results, *reports) if path.exists() and not (output / OURS).exists()]
-    if strangers:
-        cause = f"{strangers[0]} exists and no earlier run of this stage wrote it"
-        raise input_error("bad_option", cause, "Give another output folder, or move it away.")
-    for folder in results:
-        shutil.rmtree(folder, ignore_errors=True)
-    for path in (*reports, output / OURS):
-        path.unlink(missing_ok=True)
+    """Remove an earlier run's results, so that no failure looks like its success."""
+    source, output = options.input_dir, options.output_dir
+    if holds(source, output):
+        cause = f"the output folder {output} is in the input folder {source}"
+        raise input_error("output_in_input", cause, "Give an output folder elsewhere.")
+    results = [output / name for name in RESULTS]
+    remove(removable_results(results, lambda _: (output / GEOREFERENCE).exists(), [source]))
 
 
 def conclude(report: dict[str, Any], gates: list[Gate], force: bool, progress: Progress) -> dict[str, Any]:

@@ -20,6 +20,7 @@ import torch
 from splatkit.errors import StageError, input_error
 from splatkit.formats.ply import write_ply
 from splatkit.stage import Progress, checkpoint_folder, stage_command
+from splatkit.stage_files import SPLAT
 from splatkit.train.backend import Backend, choose_backend, out_of_memory, require_device
 from splatkit.train.checkpoint import fingerprint, load_checkpoint
 from splatkit.train.evaluation import LPIPS_FILE, Score, load_lpips, mean_scores, score_views
@@ -197,7 +198,7 @@ def conclude(training: Training, options: TrainOptions, photos: PhotoCache, prog
     if not len(splats):
         checkpoint = checkpoint_folder(options.output_dir, options.checkpoint_dir)
         raise diverged(training, DivergedError("no Gaussian is left"), checkpoint)
-    write_ply(folder / "splat.ply", splats)
+    write_ply(folder / SPLAT, splats)
     if warning := too_coarse(splats):
         progress.say(f"{warning}: see Limits in docs/guides/train.md")
     progress.begin("evaluating", "rendering held-out photos", len(training.held_out))

@@ -10,10 +10,7 @@ from pathlib import Path
 from splatkit.errors import input_error
 from splatkit.formats.sog import META
 from splatkit.formats.splat_files import READERS
-
-SPLAT = "splat.ply"  # of train.py
-METRICS = "metrics.json"  # of train.py, beside the splat: which photos it held out
-GEOREFERENCE = "georeference.json"  # of sfm.py, where z is up
+from splatkit.stage_files import GEOREFERENCE, METRICS, SPLAT
 
 
 def find_splat(folder: Path, chosen: str, results: Collection[Path] = ()) -> Path:

@@ -9,6 +9,7 @@ import pycolmap
 
 from splatkit.sfm.mapping import Model
 from splatkit.stage import write_json
+from splatkit.stage_files import REPORT
 
 TOP_VIEW_POINTS = 4000
 TOP_VIEW_SIZE = 640
@@ -23,7 +24,7 @@ img{height:3.5rem;border-radius:3px;display:block}.bad{color:#b3261e;font-weight
 
 
 def write_report(report: dict[str, Any], model: Model, folder: Path) -> None:
-    write_json(folder / "report.json", report)
+    write_json(folder / REPORT, report)
     (folder / "report.html").write_text(_page(report, model), encoding="utf-8")
 
 

@@ -16,25 +16,23 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from splatkit.stage import write_json
+from splatkit.stage_files import METRICS, SPLAT
 from splatkit.train.training import Training
 from splatkit.whole_files import whole_file
+from splatworks.contract.output_folder import mark_in, remove
 
 BESIDE = b"splatworks: photo, render"  # the mark of such pictures
 FRAMES_PER_SECOND, FLYTHROUGH_WIDTH, STOPS = 24, 960, 12
-RESULTS = ("splat.ply", "flythrough.mp4", "preview.jpg", "loss.png", "psnr.png", "metrics.csv", "metrics.json")
-OURS = {"gaussians", "steps", "backend", "held_out"}  # are in each metrics.json of this stage
+# The last one marks the others as ours: if removing them is interrupted, they are still known.
+RESULTS = (SPLAT, "flythrough.mp4", "preview.jpg", "loss.png", "psnr.png", "metrics.csv", METRICS)
+MARK = {"gaussians", "steps", "backend", "held_out"}  # are in each metrics.json of this stage
 CSV_COLUMNS = ("step", "seconds", "psnr", "psnr_corrected", "ssim", "lpips", "loss", "gaussians")
 
 
 def clear_results(folder: Path) -> None:
-    """What an earlier training has left there must not be taken for this one's, should this one fail."""
-    try:
-        metrics = json.loads((folder / "metrics.json").read_text())
-    except (OSError, ValueError, RecursionError):
-        return
-    if isinstance(metrics, dict) and metrics.keys() >= OURS:
-        for name in RESULTS:  # the metrics last, so that what is left by an interruption is still known
-            (folder / name).unlink(missing_ok=True)
+    """Remove an earlier training's results, so that no failure looks like its success; other files stay."""
+    if mark_in(folder / METRICS).keys() >= MARK:
+        remove(folder / name for name in RESULTS)
 
 
 def write_history(folder: Path, training: Training) -> None:
@@ -91,7 +89,7 @@ def write_plots(folder: Path, training: Training) -> None:
 
 
 def write_metrics(folder: Path, metrics: dict[str, object]) -> None:
-    write_json(folder / "metrics.json", metrics)
+    write_json(folder / METRICS, metrics)
 
 
 def emit_metrics(values: dict[str, float], dimensions: dict[str, str]) -> None:

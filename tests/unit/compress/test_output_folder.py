@@ -9,12 +9,13 @@ import compress
 import pytest
 from sample_splats import ball
 
-from splatkit.compress.outputs import FILES, FOLDERS, MADE_BY, NAMES, REPORT, clear_output
+from splatkit.compress.outputs import FILES, FOLDERS, MADE_BY, NAMES, clear_output
 from splatkit.compress.sog_encoder import Precision, encode_sog
 from splatkit.errors import StageError
 from splatkit.formats.paletted import own_palette
 from splatkit.formats.ply import write_ply
 from splatkit.stage import write_json
+from splatkit.stage_files import REPORT
 from splatkit.view.rendering import Renderer
 from splatkit.view.shots import framing, ring
 from splatkit.view.turntable import write_thumbnail, write_turntable
@@ -67,6 +68,16 @@ def test_nor_is_what_lies_deeper_or_is_reached_by_a_link(tmp_path: Path, name: s
             clear_output(out, given)
         assert refused.value.code == "input_in_output"
     assert everything_in(out) == before
+
+
+def test_a_link_among_the_results_is_no_input_though_it_leads_out_of_them(tmp_path: Path, splat: Path) -> None:
+    out = tmp_path / "out"
+    earlier_run(out)
+    (out / "lod" / "0_0" / "mine.ply").symlink_to(splat)
+    before = everything_in(out)
+    with pytest.raises(StageError) as refused:
+        clear_output(out, out / "lod" / "0_0" / "mine.ply")
+    assert refused.value.code == "input_in_output" and everything_in(out) == before
 
 
 def test_an_earlier_runs_results_go_and_what_lies_beside_them_stays(tmp_path: Path, splat: Path) -> None:

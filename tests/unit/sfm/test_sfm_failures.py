@@ -163,7 +163,7 @@ def test_a_missing_input_folder_is_named(tmp_path: Path) -> None:
 
 def test_the_output_may_not_lie_in_the_input(survey: Survey) -> None:
     run = run_sfm(survey.photos, survey.photos / "output")
-    assert run.code == 2 and "lie in each other" in error_of(run)["cause"]
+    assert run.code == 2 and "is in the input folder" in error_of(run)["cause"]
     shutil.rmtree(run.output)
 
 
