@@ -57,7 +57,7 @@ def write_beside(path: Path, write: Callable[[Path], object]) -> None:
     beside.replace(path)
 
 
-class Training:
+class NetworkTraining:
     """The model and how far it is, kept in a checkpoint."""
 
     def __init__(self, features: torch.Tensor, colours: torch.Tensor, checkpoint: Path) -> None:
@@ -92,7 +92,7 @@ class Training:
         return loss.item()
 
 
-def write_results(training: Training, height: int, width: int, output_dir: Path) -> None:
+def write_results(training: NetworkTraining, height: int, width: int, output_dir: Path) -> None:
     with torch.no_grad():
         painted = training.model(training.features)
         psnr = -10 * math.log10(torch.nn.functional.mse_loss(painted, training.colours).item())
@@ -122,7 +122,7 @@ def main() -> int:
     picture = load_picture(options.input_dir)
     height, width, _ = picture.shape
     checkpoint = options.checkpoint_dir / "training.pt"
-    training = Training(coordinates(height, width).to(device), picture.reshape(-1, 3).to(device), checkpoint)
+    training = NetworkTraining(coordinates(height, width).to(device), picture.reshape(-1, 3).to(device), checkpoint)
     training.resume()
 
     while training.step < options.steps:

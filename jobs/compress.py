@@ -27,7 +27,7 @@ from splatkit.compress.lod_files import INDEX_FILE, read_level, write_levels
 from splatkit.compress.options import CompressOptions
 from splatkit.compress.outputs import MADE_BY, clear_output, results_in
 from splatkit.compress.precision_steps import STEPS as STEPS_OF_PRECISION
-from splatkit.compress.precision_steps import Attempt, within_loss, within_size
+from splatkit.compress.precision_steps import Encoding, within_loss, within_size
 from splatkit.compress.quality import Judge, attribute_errors
 from splatkit.compress.sog_orders import order_of
 from splatkit.errors import StageError
@@ -97,8 +97,8 @@ def encode(
     cut_db = 0.0 if splats is whole else judge.compare(own_palette(splats)).loss_db
     del whole
     progress.begin("encoding", "encoding")
-    attempt = within_limits(options, splats, judge, cut_db, progress)
-    encoded = attempt.encoded
+    encoding = within_limits(options, splats, judge, cut_db, progress)
+    encoded = encoding.encoded
     require_readable(len(encoded.order), encoded.visible, sum(encoded.files.sizes.values()))
     write_json(options.output_dir / REPORT, facts)  # before the scene: see clear_output
     encoded.files.write_bundle(options.output_dir / SCENE)
@@ -106,11 +106,11 @@ def encode(
         **facts,
         "splats": len(encoded.order),
         "bytes": {SCENE: (options.output_dir / SCENE).stat().st_size, **encoded.files.sizes},
-        "precision": attempt.step,
-        "held": attempt.quality.loss_db - cut_db <= options.max_loss_db,
+        "precision": encoding.step,
+        "held": encoding.quality.loss_db - cut_db <= options.max_loss_db,
         "cut_db": round(cut_db, 4),  # of the loss: what sh_degree and prune alone take, as was asked for
-        "merged": attempt.merged,
-        "quality": attempt.quality.as_json(),
+        "merged": encoding.merged,
+        "quality": encoding.quality.as_json(),
         "invisible": len(encoded.order) - encoded.visible,  # in the file, but with nothing besides their place in it
         "attributes": attribute_errors(
             encoded.source, encoded.order[: encoded.visible], open_sog(options.output_dir / SCENE)
@@ -120,19 +120,21 @@ def encode(
     return report, judge, levels_of_detail(encoded.source, options.levels)
 
 
-def within_limits(options: CompressOptions, splats: Splats, judge: Judge, cut_db: float, progress: Progress) -> Attempt:
+def within_limits(
+    options: CompressOptions, splats: Splats, judge: Judge, cut_db: float, progress: Progress
+) -> Encoding:
     """The size that was asked for, else the loss."""
     order = partial(order_of, order=options.order, say=progress.say)
     if not options.target_mb:
-        attempt = within_loss(splats, judge, options.max_loss_db, order, progress.say, cut_db)
+        encoding = within_loss(splats, judge, options.max_loss_db, order, progress.say, cut_db)
     else:
-        attempt = within_size(splats, judge, round(options.target_mb * 1e6), order, progress.say)
-        if attempt.quality.loss_db - cut_db > options.max_loss_db:
-            lost = f"{attempt.quality.loss_db:.3f} dB are lost, more than the {options.max_loss_db:g} of --max-loss-db"
+        encoding = within_size(splats, judge, round(options.target_mb * 1e6), order, progress.say)
+        if encoding.quality.loss_db - cut_db > options.max_loss_db:
+            lost = f"{encoding.quality.loss_db:.3f} dB are lost, more than the {options.max_loss_db:g} of --max-loss-db"
             progress.say(f"{lost}: --target-mb goes before it")
-    if attempt.step != "usual":
-        progress.say(f"precision is {attempt.step}, to keep within the limit")
-    return attempt
+    if encoding.step != "usual":
+        progress.say(f"precision is {encoding.step}, to keep within the limit")
+    return encoding
 
 
 def prepared(options: CompressOptions, path: Path, work: Path, progress: Progress) -> tuple[Splats, dict[str, Any]]:

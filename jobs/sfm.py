@@ -24,7 +24,7 @@ from splatkit.sfm.options import SfmOptions
 from splatkit.sfm.report import build_report
 from splatkit.sfm.report_page import write_report
 from splatkit.sfm.steps import (
-    Run,
+    SfmRun,
     build_model,
     extract_features,
     find_photos,
@@ -55,7 +55,7 @@ def reconstruct(options: SfmOptions) -> dict[str, Any]:
     log.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f"{STAGE.name}-") as folder:
         progress = Progress(STAGE.name, options.output_dir, STEPS)
-        run = Run(options, Path(folder), progress, log)
+        run = SfmRun(options, Path(folder), progress, log)
         photos, left_out = find_photos(run)
         groups = camera_groups(photos, options.camera_mode, options.camera_model)
         places = local_positions(photos)

@@ -43,7 +43,7 @@ MOST_TRIES = 12
 
 
 @dataclass(frozen=True)
-class Attempt:
+class Encoding:
     step: str
     encoded: Encoded
     quality: Quality
@@ -52,7 +52,7 @@ class Attempt:
 
 def within_loss(
     splats: Splats, judge: Judge, max_loss_db: float, order: Order, say: Callable[[str], None], cut_db: float = 0
-) -> Attempt:
+) -> Encoding:
     """The usual precision, and finer ones until the pictures lose no more than allowed.
 
     `cut_db` is what they lost before, as was asked for: it comes on top.
@@ -66,10 +66,10 @@ def within_loss(
         say(f"precision {step}: {encoded.files.size / 1e6:.2f} MB, {lost}")
         if quality.loss_db - cut_db <= max_loss_db:
             break
-    return Attempt(step, encoded, quality)
+    return Encoding(step, encoded, quality)
 
 
-def within_size(splats: Splats, judge: Judge, most_bytes: int, order: Order, say: Callable[[str], None]) -> Attempt:
+def within_size(splats: Splats, judge: Judge, most_bytes: int, order: Order, say: Callable[[str], None]) -> Encoding:
     """The finest precision that fits; below the coarsest, neighbouring splats are merged as well."""
     names, fitting, size = list(STEPS), None, 0
     low, high, rows = 0, len(names), order(splats)
@@ -83,10 +83,10 @@ def within_size(splats: Splats, judge: Judge, most_bytes: int, order: Order, say
         else:
             low = middle + 1
     if fitting:
-        return Attempt(fitting[0], fitting[1], judge.compare(fitting[1].files.decode()))
+        return Encoding(fitting[0], fitting[1], judge.compare(fitting[1].files.decode()))
     encoded = _merged_to_size(splats, size, most_bytes, order, say)  # the last one tried was the coarsest
     quality = judge.compare(encoded.files.decode())
-    return Attempt("least", encoded, quality, merged=len(splats) - len(encoded.order))
+    return Encoding("least", encoded, quality, merged=len(splats) - len(encoded.order))
 
 
 def _merged_to_size(splats: Splats, size: int, most_bytes: int, order: Order, say: Callable[[str], None]) -> Encoded:

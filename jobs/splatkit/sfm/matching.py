@@ -16,7 +16,7 @@ MIN_PART = 3  # photos that hold together; fewer are strays
 
 
 @dataclass(frozen=True)
-class Plan:
+class MatchingPlan:
     method: str
     why: str
     pairs: list[Pair]  # indices into the photos, each pair once, smaller index first
@@ -34,17 +34,17 @@ class Graph:
 
 def plan_pairs(
     method: Matching, positions: np.ndarray | None, count: int, neighbours: int, overlap: int, frames: bool = False
-) -> Plan:
+) -> MatchingPlan:
     """positions: [count, 3] metres, or None unless (nearly) all photos have GPS; rows of NaN are matched by order.
 
     frames: all photos are frames of videos, so that their order is the camera's way.
     """
     chosen, why = _choose(method, positions, count, frames)
     if chosen == "spatial" and positions is not None:
-        return Plan(chosen, why, spatial_pairs(positions, neighbours, overlap))
+        return MatchingPlan(chosen, why, spatial_pairs(positions, neighbours, overlap))
     if chosen == "sequential":
-        return Plan(chosen, why, sequential_pairs(count, overlap))
-    return Plan("exhaustive", why, list(combinations(range(count), 2)))
+        return MatchingPlan(chosen, why, sequential_pairs(count, overlap))
+    return MatchingPlan("exhaustive", why, list(combinations(range(count), 2)))
 
 
 def _choose(method: Matching, positions: np.ndarray | None, count: int, frames: bool) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from splatkit.sfm.gates import BLURRED, Gate
 from splatkit.sfm.geometry_facts import mean_error, observations
 from splatkit.sfm.georeference import Georeference
 from splatkit.sfm.mapping import Model
-from splatkit.sfm.matching import MIN_PART, Graph, Plan
+from splatkit.sfm.matching import MIN_PART, Graph, MatchingPlan
 from splatkit.sfm.parts import parts_apart, told
 from splatkit.sfm.photos import LeftOut, Photo, thumbnail_name
 
@@ -19,7 +19,7 @@ def build_report(
     photos: Sequence[Photo],
     left_out: Sequence[LeftOut],
     groups: Sequence[CameraGroup],
-    plan: Plan,
+    plan: MatchingPlan,
     graph: Graph,
     model: Model,
     place: Georeference,

@@ -19,7 +19,7 @@ from splatkit.sfm.database import Checkpoint, count_rows, known_focals, verified
 from splatkit.sfm.exif import Position
 from splatkit.sfm.gates import MOVE_SIDEWAYS, TURNED
 from splatkit.sfm.mapping import FocalPriors, Model, map_photos, mean_error
-from splatkit.sfm.matching import Graph, Pair, Plan, components, plan_pairs, repair_pairs, tried_enough
+from splatkit.sfm.matching import Graph, MatchingPlan, Pair, components, plan_pairs, repair_pairs, tried_enough
 from splatkit.sfm.options import SfmOptions
 from splatkit.sfm.patches import align_observations
 from splatkit.sfm.photos import LeftOut, Photo, collect
@@ -37,7 +37,7 @@ KEPT = 0.7  # of the points; nor one that loses more of them
 
 
 @dataclass(frozen=True)
-class Run:
+class SfmRun:
     options: SfmOptions
     work: Path  # scratch: photos/, masks/, database.db, models/
     progress: Progress
@@ -57,7 +57,7 @@ class Run:
         }
 
 
-def find_photos(run: Run) -> tuple[list[Photo], list[LeftOut]]:
+def find_photos(run: SfmRun) -> tuple[list[Photo], list[LeftOut]]:
     options, progress = run.options, run.progress
     if not options.input_dir.is_dir():
         raise input_error("no_input", f"{options.input_dir} is not a folder", "Give the folder with the photos.")
@@ -83,7 +83,7 @@ def find_photos(run: Run) -> tuple[list[Photo], list[LeftOut]]:
     return photos, left_out
 
 
-def open_database(run: Run, photos: list[Photo], groups: list[CameraGroup]) -> Checkpoint:
+def open_database(run: SfmRun, photos: list[Photo], groups: list[CameraGroup]) -> Checkpoint:
     """An earlier run's database is used when it comes from the same photos and the same settings of features."""
     options = run.options
     fingerprint: dict[str, object] = {
@@ -101,7 +101,7 @@ def open_database(run: Run, photos: list[Photo], groups: list[CameraGroup]) -> C
     return checkpoint
 
 
-def extract_features(run: Run, groups: list[CameraGroup], checkpoint: Checkpoint) -> dict[str, float]:
+def extract_features(run: SfmRun, groups: list[CameraGroup], checkpoint: Checkpoint) -> dict[str, float]:
     """Fills the database; returns what is known beforehand of the focal length, in pixels, by photo."""
     total = sum(len(group.names) for group in groups)
     run.progress.begin("features", "finding features", total)
@@ -123,8 +123,8 @@ def extract_features(run: Run, groups: list[CameraGroup], checkpoint: Checkpoint
 
 
 def match_photos(
-    run: Run, photos: list[Photo], places: tuple[np.ndarray, Position] | None, checkpoint: Checkpoint
-) -> tuple[Plan, Graph]:
+    run: SfmRun, photos: list[Photo], places: tuple[np.ndarray, Position] | None, checkpoint: Checkpoint
+) -> tuple[MatchingPlan, Graph]:
     options, progress = run.options, run.progress
     frames_only = all(photo.video for photo in photos)
     positions = places[0] if places else None
@@ -139,7 +139,7 @@ def match_photos(
 
 
 def _compare(
-    run: Run, photos: list[Photo], pairs: list[Pair], before: Graph, checkpoint: Checkpoint, screened_by: int
+    run: SfmRun, photos: list[Photo], pairs: list[Pair], before: Graph, checkpoint: Checkpoint, screened_by: int
 ) -> Graph:
     listed, done_before, total = run.work / "pairs.txt", count_rows(run.database, "two_view_geometries"), len(pairs)
     listed.write_text("".join(f"{photos[i].name} {photos[j].name}\n" for i, j in pairs))
@@ -163,7 +163,7 @@ def _compare(
     return Graph(before.compared + len(pairs), links, parts, full)
 
 
-def build_model(run: Run, photos: list[Photo], graph: Graph, focals: Mapping[str, float]) -> Model:
+def build_model(run: SfmRun, photos: list[Photo], graph: Graph, focals: Mapping[str, float]) -> Model:
     run.progress.begin("mapping", "placing cameras")
     request = {**run.request, "output": str(run.work / "models"), "photos": len(photos)}
     connected = len(graph.parts[0])
@@ -181,7 +181,7 @@ def build_model(run: Run, photos: list[Photo], graph: Graph, focals: Mapping[str
     return model
 
 
-def _no_model(run: Run, connected: int, photos: int) -> StageError:
+def _no_model(run: SfmRun, connected: int, photos: int) -> StageError:
     turned = share_turned_of_matches(run.database)
     if turned is not None and turned > run.options.max_turned:
         return input_error("turned_on_the_spot", TURNED.format(value=turned), MOVE_SIDEWAYS)
@@ -190,7 +190,7 @@ def _no_model(run: Run, connected: int, photos: int) -> StageError:
     return input_error("no_model", cause, fix)
 
 
-def sharpen_keypoints(run: Run, model: Model) -> Model:
+def sharpen_keypoints(run: SfmRun, model: Model) -> Model:
     """The model with its keypoints aligned between the photos, and all of it adjusted to them."""
     run.progress.begin("aligning", "aligning patches")
     before = mean_error(model.reconstruction)

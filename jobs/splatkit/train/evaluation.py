@@ -35,12 +35,12 @@ def score_views(
         between()
         for coming in indices[number + 1 : number + 1 + photos.ahead]:
             photos.prefetch(coming)
-        shot = photos.get(index)
-        image = training.render(index, shot, background=training.backdrop).image.clamp(0, 1)
-        target = torch.tensor(shot.pixels, device=image.device).float() / 255
+        photo = photos.get(index)
+        image = training.render(index, photo, background=training.backdrop).image.clamp(0, 1)
+        target = torch.tensor(photo.pixels, device=image.device).float() / 255
         mask = torch.ones_like(image[..., 0], dtype=torch.bool)
-        if shot.mask is not None:
-            mask = torch.tensor(shot.mask).to(image.device) > 0
+        if photo.mask is not None:
+            mask = torch.tensor(photo.mask).to(image.device) > 0
         if mask.sum() < FEWEST_PIXELS:
             continue
         seen, wanted = image * mask[..., None], target * mask[..., None]

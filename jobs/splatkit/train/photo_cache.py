@@ -33,7 +33,7 @@ Image.MAX_IMAGE_PIXELS = (
 
 
 @dataclass(frozen=True)
-class Shot:
+class CachedPhoto:
     """A photo at one scale; intrinsics match its pixels."""
 
     pixels: np.ndarray  # [H, W, 3] uint8
@@ -57,9 +57,9 @@ class PhotoCache:
         self._views, self._max_size = views, max_size
         self._budget = free_memory() * MEMORY_SHARE / sharers if budget is None else budget
         # From the first on those that go next: sharp ones that were made on the way, then what was used longest ago.
-        self._kept: OrderedDict[Key, Shot] = OrderedDict()
+        self._kept: OrderedDict[Key, CachedPhoto] = OrderedDict()
         self._kept_bytes = 0
-        self._coming: dict[Key, Future[Shot]] = {}
+        self._coming: dict[Key, Future[CachedPhoto]] = {}
         self._level = (0, 0)
         self._lock = threading.Lock()
         pixels = [(self.size(index), view.mask) for index, view in enumerate(views)]
@@ -68,7 +68,7 @@ class PhotoCache:
         self.ahead = self._affordable(sharers)  # photos that are loaded at a time, and so many in advance
         self._loaders = ThreadPoolExecutor(self.ahead, thread_name_prefix="photos")
 
-    def get(self, index: int, shrink: int = 1, blur: int = 0) -> Shot:
+    def get(self, index: int, shrink: int = 1, blur: int = 0) -> CachedPhoto:
         """The photo at 1/shrink of the scale, blurred by so many of its pixels (standard deviation, in tenths)."""
         key = (index, shrink, blur)
         with self._lock:
@@ -76,9 +76,9 @@ class PhotoCache:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
-        shot = coming.result() if coming else self._load(key)
-        self._keep(key, shot)
-        return shot
+        photo = coming.result() if coming else self._load(key)
+        self._keep(key, photo)
+        return photo
 
     def prefetch(self, index: int, shrink: int = 1, blur: int = 0) -> None:
         key = (index, shrink, blur)
@@ -112,7 +112,7 @@ class PhotoCache:
         held = int(self._budget * LOADERS_SHARE / (DECODED_BYTES * largest))
         return max(1, min(MOST_LOADERS, cores() // sharers, held))
 
-    def _load(self, key: Key) -> Shot:
+    def _load(self, key: Key) -> CachedPhoto:
         index, shrink, blur = key
         if not blur:
             return self._load_sharp(index, shrink)
@@ -121,9 +121,9 @@ class PhotoCache:
             sharp = self._load_sharp(index, shrink)
             self._keep((index, shrink, 0), sharp, spare=True)
         image = Image.fromarray(sharp.pixels).filter(ImageFilter.GaussianBlur(blur / 10))
-        return Shot(np.asarray(image), sharp.mask, sharp.intrinsics)
+        return CachedPhoto(np.asarray(image), sharp.mask, sharp.intrinsics)
 
-    def _load_sharp(self, index: int, shrink: int) -> Shot:
+    def _load_sharp(self, index: int, shrink: int) -> CachedPhoto:
         """Decodes the photo, and keeps it at the finer scales as well where that costs nothing but room."""
         view = self._views[index]
         finer = [s for s in SCALES if s < shrink and (index, s, 0) not in self._kept] if self._roomy else []
@@ -133,22 +133,22 @@ class PhotoCache:
         masks = (
             _open(view.mask, "L", (view.width, view.height), sizes[: len(pixels)]) if view.mask else [None] * len(sizes)
         )
-        shots = []
+        scaled = []
         for size, image, grey in zip(sizes, pixels, masks, strict=False):
             scale = np.array([[size[0] / view.width], [size[1] / view.height], [1.0]])
             mask = None if grey is None else _used(np.asarray(grey))
-            shots.append(Shot(np.asarray(image), mask, (view.intrinsics * scale).astype(np.float32)))
-        for s, shot in zip(scales[1:], shots[1:], strict=False):
-            self._keep((index, s, 0), shot, spare=True)
-        return shots[0]
+            scaled.append(CachedPhoto(np.asarray(image), mask, (view.intrinsics * scale).astype(np.float32)))
+        for s, photo in zip(scales[1:], scaled[1:], strict=False):
+            self._keep((index, s, 0), photo, spare=True)
+        return scaled[0]
 
-    def _keep(self, key: Key, shot: Shot, spare: bool = False) -> None:
+    def _keep(self, key: Key, photo: CachedPhoto, spare: bool = False) -> None:
         """spare: to be the first that goes."""
         with self._lock:
             if earlier := self._kept.get(key):
                 self._kept_bytes -= earlier.bytes
-            self._kept[key] = shot
-            self._kept_bytes += shot.bytes
+            self._kept[key] = photo
+            self._kept_bytes += photo.bytes
             self._kept.move_to_end(key, last=not spare)
             while len(self._kept) > 1 and self._kept_bytes > self._budget:
                 self._kept_bytes -= self._kept.popitem(last=False)[1].bytes

@@ -25,7 +25,7 @@ from splatkit.train.gaussians import (
 )
 from splatkit.train.loss_watch import LossWatch
 from splatkit.train.options import TrainOptions
-from splatkit.train.photo_cache import PhotoCache, Shot
+from splatkit.train.photo_cache import CachedPhoto, PhotoCache
 from splatkit.train.ranks import ALONE, Ranks, map_rows
 from splatkit.train.scene import Scene
 from splatkit.train.strategy import refinement
@@ -106,10 +106,10 @@ class Training:
     def updates(self) -> int:
         return self.step // self.ranks.count
 
-    def render(self, index: int, shot: Shot, frame: tuple[int, int] | None = None, **more: Any) -> Render:
-        """The view of photo `index` at the scale of `shot`. frame: width and height to render, at least the photo's."""
-        height, width = shot.pixels.shape[:2]
-        lens = torch.tensor(shot.intrinsics)
+    def render(self, index: int, photo: CachedPhoto, frame: tuple[int, int] | None = None, **more: Any) -> Render:
+        """Render view `index` at the scale of `photo`. frame: width and height to render, at least the photo's."""
+        height, width = photo.pixels.shape[:2]
+        lens = torch.tensor(photo.intrinsics)
         full_width, full_height = frame or (width, height)
         whole = self.render_from(self._cameras[index], lens, full_width, full_height, **more)
         return Render(whole.image[:height, :width], whole.alpha[:height, :width], whole.info)
@@ -138,13 +138,13 @@ class Training:
         progress = self.step / self.max_steps
         shrink, blur = coarseness(progress, self.options.coarse_until)
         index, frame = self._next_view(shrink, blur)
-        shot = self.photos.get(index, shrink, blur)
+        photo = self.photos.get(index, shrink, blur)
         degree, dropout = min(self.sh_degree, int(progress / SH_STEP)), progress * self.options.share("dropout")
         rendered = self.render(
-            index, shot, frame, background=self._background(), sh_degree=degree, dropout=dropout
+            index, photo, frame, background=self._background(), sh_degree=degree, dropout=dropout
         )  # fmt: skip
         self.refinement.before_backward(self.values, self.tools, self.updates, rendered.info)
-        loss = self._loss(index, shot, rendered.image)
+        loss = self._loss(index, photo, rendered.image)
         if self.updates % self.backend.look_every == 0:
             self.watch.look(self.step, self.ranks.mean(float(loss.detach())), self._looks_per_round)
         loss.backward()
@@ -163,12 +163,12 @@ class Training:
     def _narrow_every(self) -> int:
         return NARROW_EVERY * (1 + len(self.values["means"]) * len(self._eyes) // NARROW_PAIRS)
 
-    def _loss(self, index: int, shot: Shot, image: Tensor) -> Tensor:
-        target = torch.tensor(shot.pixels, device=self.backend.device).float() / 255
+    def _loss(self, index: int, photo: CachedPhoto, image: Tensor) -> Tensor:
+        target = torch.tensor(photo.pixels, device=self.backend.device).float() / 255
         if self.options.exposure:
             image = self._exposed(index, image)
-        if shot.mask is not None:
-            mask = (torch.tensor(shot.mask).to(self.backend.device) > 0)[..., None]
+        if photo.mask is not None:
+            mask = (torch.tensor(photo.mask).to(self.backend.device) > 0)[..., None]
             image, target = image * mask, target * mask
         share = self.options.ssim_weight
         loss = (1 - share) * (image - target).abs().mean() + share * (1 - self.backend.ssim(image, target))

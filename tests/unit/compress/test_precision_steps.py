@@ -8,7 +8,7 @@ import pytest
 from sample_splats import ball
 
 from splatkit.compress.curves import morton_order
-from splatkit.compress.precision_steps import BYTES_OF_ZIP, STEPS, Attempt, within_size
+from splatkit.compress.precision_steps import BYTES_OF_ZIP, STEPS, Encoding, within_size
 from splatkit.compress.quality import Judge
 from splatkit.compress.sog_encoder import ORDERS, encode_sog
 from splatkit.errors import StageError
@@ -28,7 +28,7 @@ def least_size(splats: Splats) -> int:
     return encode_sog(splats, STEPS["least"]).files.size + BYTES_OF_ZIP
 
 
-def within(splats: Splats, most_bytes: int, order: Callable[[Splats], Any] = ORDERS["hilbert"]) -> Attempt:
+def within(splats: Splats, most_bytes: int, order: Callable[[Splats], Any] = ORDERS["hilbert"]) -> Encoding:
     return within_size(splats, judge_of(splats), most_bytes, order, lambda text: None)
 
 

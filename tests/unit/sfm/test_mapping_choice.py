@@ -9,7 +9,7 @@ from sfm import SfmOptions
 from splatkit.sfm import mapping
 from splatkit.sfm.mapping import Model
 from splatkit.sfm.matching import Graph
-from splatkit.sfm.steps import Run, build_model
+from splatkit.sfm.steps import SfmRun, build_model
 from splatkit.stage import Progress
 
 PHOTOS = 10
@@ -35,7 +35,7 @@ def chosen(
 
     monkeypatch.setattr(mapping, "_map", fake)
     options = SfmOptions(input_dir=work, output_dir=work, max_focal_drift=max_focal_drift)
-    run = Run(options, work, Progress("sfm", work, {"mapping": 1}), work / "log")
+    run = SfmRun(options, work, Progress("sfm", work, {"mapping": 1}), work / "log")
     names = {name for model in outcomes.values() for name in model.registered}
     graph = Graph(0, [], [list(range(PHOTOS))])
     return build_model(run, [], graph, dict.fromkeys(names, exif)), ran

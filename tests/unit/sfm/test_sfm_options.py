@@ -9,7 +9,7 @@ from sfm import SfmOptions
 from splatkit.compress.options import CompressOptions
 from splatkit.errors import StageError
 from splatkit.options import read_options
-from splatkit.sfm.steps import Run, open_database
+from splatkit.sfm.steps import SfmRun, open_database
 from splatkit.stage import Progress
 from splatkit.train.options import TrainOptions
 from splatworks.contract.exit_codes import ExitCode
@@ -84,7 +84,7 @@ def test_the_checkpoint_lies_beside_any_output_folder_or_where_it_is_told(
     here.mkdir(parents=True)
     monkeypatch.chdir(here)
     options = SfmOptions(input_dir=tmp_path, output_dir=Path(output), checkpoint_dir=Path(told) if told else None)
-    run = Run(options, tmp_path, Progress("sfm", tmp_path, {}), tmp_path / "log")
+    run = SfmRun(options, tmp_path, Progress("sfm", tmp_path, {}), tmp_path / "log")
     open_database(run, [], [])
     assert (here.parent / expected).is_dir()
 
