@@ -148,7 +148,7 @@ def _sums(vectors: Any, weights: Any, labels: Any, sums: Any) -> Any:  # pragma:
 @numba.njit(cache=True, fastmath=True)
 def _split(vectors: Any, entries: int, weights: Any) -> Any:  # pragma: no cover - compiled
     """(the rows, leaf by leaf; the first row of each leaf), by splits at the mean along the widest direction."""
-    n, d = vectors.shape
+    n = len(vectors)
     order, starts, leaves = np.arange(n), np.zeros(entries, np.int64), 0
     along, swap = np.empty(n, np.float32), np.empty(n, np.int64)
     stack = np.zeros((4096, 3), np.int64)
@@ -157,56 +157,75 @@ def _split(vectors: Any, entries: int, weights: Any) -> Any:  # pragma: no cover
     while top > 0:
         top -= 1
         low, high, share = stack[top]
-        count = high - low
-        share = min(share, count)
-        if share == 1:
+        share = min(share, high - low)
+        left = _project(vectors, order, low, high, along) if share > 1 else 0
+        if left == 0 or left == high - low:  # one entry for all of them, or all alike
             starts[leaves] = low
             leaves += 1
             continue
-        mean = np.zeros(d, np.float32)
-        for i in range(low, high):
-            mean += vectors[order[i]]
-        mean /= count
-        direction = vectors[order[low]] - mean
-        farthest = 0.0
-        for i in range(low, high, max(1, count // 64)):
-            offset = vectors[order[i]] - mean
-            length = (offset * offset).sum()
-            if length > farthest:
-                farthest, direction = length, offset
-        for _ in range(2):  # power iteration towards the first principal component, on a sample
-            turned = np.zeros(d, np.float32)
-            for i in range(low, high, max(1, count // 1024)):
-                offset = vectors[order[i]] - mean
-                turned += offset * (offset * direction).sum()
-            length = np.sqrt((turned * turned).sum())
-            if length > 0:
-                direction = turned / length
-        left, mass_left, mass_right = 0, 0.0, 0.0
-        for i in range(low, high):
-            along[i] = ((vectors[order[i]] - mean) * direction).sum()
-            left += along[i] <= 0
-        if left == 0 or left == count:  # all alike
-            starts[leaves] = low
-            leaves += 1
-            continue
-        spread_left, spread_right, at_left, at_right = 0.0, 0.0, low, low + left
-        for i in range(low, high):
-            if along[i] <= 0:
-                swap[at_left] = order[i]
-                at_left += 1
-                mass_left += weights[order[i]]
-                spread_left += weights[order[i]] * along[i] * along[i]
-            else:
-                swap[at_right] = order[i]
-                at_right += 1
-                mass_right += weights[order[i]]
-                spread_right += weights[order[i]] * along[i] * along[i]
-        order[low:high] = swap[low:high]
-        weight_left, weight_right = np.sqrt(mass_left * spread_left), np.sqrt(mass_right * spread_right)
+        weight_left, weight_right = _part(order, low, high, left, along, weights, swap)
         wanted = int(np.rint(share * weight_left / max(weight_left + weight_right, 1e-30)))
-        wanted = min(max(wanted, 1, share - (count - left)), share - 1, left)
+        wanted = min(max(wanted, 1, share - (high - low - left)), share - 1, left)
         stack[top] = (low + left, high, share - wanted)
         stack[top + 1] = (low, low + left, wanted)
         top += 2
     return order, starts[:leaves]
+
+
+@numba.njit(cache=True, fastmath=True)
+def _project(vectors: Any, order: Any, low: int, high: int, along: Any) -> int:  # pragma: no cover - compiled
+    """Fill `along` with the place of each row along the widest direction; the number of rows at most at the mean."""
+    mean = np.zeros(vectors.shape[1], np.float32)
+    for i in range(low, high):
+        mean += vectors[order[i]]
+    mean /= high - low
+    direction = _widest_direction(vectors, order, low, high, mean)
+    left = 0
+    for i in range(low, high):
+        along[i] = ((vectors[order[i]] - mean) * direction).sum()
+        left += along[i] <= 0
+    return left
+
+
+@numba.njit(cache=True, fastmath=True)
+def _widest_direction(vectors: Any, order: Any, low: int, high: int, mean: Any) -> Any:  # pragma: no cover - compiled
+    """Power iteration from the farthest row towards the first principal component, on samples of the rows."""
+    count = high - low
+    direction = vectors[order[low]] - mean
+    farthest = 0.0
+    for i in range(low, high, max(1, count // 64)):
+        offset = vectors[order[i]] - mean
+        length = (offset * offset).sum()
+        if length > farthest:
+            farthest, direction = length, offset
+    for _ in range(2):
+        turned = np.zeros(len(mean), np.float32)
+        for i in range(low, high, max(1, count // 1024)):
+            offset = vectors[order[i]] - mean
+            turned += offset * (offset * direction).sum()
+        length = np.sqrt((turned * turned).sum())
+        if length > 0:
+            direction = turned / length
+    return direction
+
+
+@numba.njit(cache=True, fastmath=True)
+def _part(
+    order: Any, low: int, high: int, left: int, along: Any, weights: Any, swap: Any
+) -> tuple[float, float]:  # pragma: no cover - compiled
+    """Move the `left` rows at most at the mean before the others; what the errors of both sides weigh."""
+    mass_left, mass_right, spread_left, spread_right = 0.0, 0.0, 0.0, 0.0
+    at_left, at_right = low, low + left
+    for i in range(low, high):
+        if along[i] <= 0:
+            swap[at_left] = order[i]
+            at_left += 1
+            mass_left += weights[order[i]]
+            spread_left += weights[order[i]] * along[i] * along[i]
+        else:
+            swap[at_right] = order[i]
+            at_right += 1
+            mass_right += weights[order[i]]
+            spread_right += weights[order[i]] * along[i] * along[i]
+    order[low:high] = swap[low:high]
+    return np.sqrt(mass_left * spread_left), np.sqrt(mass_right * spread_right)

@@ -167,20 +167,11 @@ def _swap(
 def _sort_blocks(
     first: int, last: int, items: Any, target: Any, places: Any, layout: Any, seeds: Any, distance: Any
 ) -> None:  # pragma: no cover - compiled
-    height, width, side, top, left, columns = layout
-    inside = np.empty(side * side, np.int64)
+    inside = np.empty(layout[2] * layout[2], np.int64)
     costs = np.empty((4, 4), np.float32)  # of each of four items at each of four places
     for block in range(first, last):
         np.random.seed(seeds[block])
-        row, column = block // columns * side - top, block % columns * side - left
-        count = 0
-        for y in range(max(row, 0), min(row + side, height)):
-            for x in range(max(column, 0), min(column + side, width)):
-                inside[count] = y * width + x
-                count += 1
-        for i in range(count - 1, 0, -1):
-            j = int(np.random.random() * (i + 1))
-            inside[i], inside[j] = inside[j], inside[i]
+        count = _shuffled_places(block, layout, inside)
         for start in range(0, count - 3, 4):
             at = inside[start : start + 4]
             four = (places[at[0]], places[at[1]], places[at[2]], places[at[3]])
@@ -202,3 +193,19 @@ def _sort_blocks(
             distance[block, 1] += least
             for place in range(4):
                 places[at[place]] = four[PERMUTATIONS[best, place]]
+
+
+@numba.njit(cache=True, nogil=True)
+def _shuffled_places(block: int, layout: Any, inside: Any) -> int:  # pragma: no cover - compiled
+    """Fill `inside` with the places of the grid in a block, in random order; their number."""
+    height, width, side, top, left, columns = layout
+    row, column = block // columns * side - top, block % columns * side - left
+    count = 0
+    for y in range(max(row, 0), min(row + side, height)):
+        for x in range(max(column, 0), min(column + side, width)):
+            inside[count] = y * width + x
+            count += 1
+    for i in range(count - 1, 0, -1):
+        j = int(np.random.random() * (i + 1))
+        inside[i], inside[j] = inside[j], inside[i]
+    return count

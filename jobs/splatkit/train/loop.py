@@ -46,25 +46,34 @@ def optimise(training: Training, folder: Path, identity: str, progress: Progress
                 if ranks.any(saver.due):
                     with watch.paused():
                         saver.save(preview=options.output_dir / "preview.jpg")
-            due = training.step // every > evaluated_at // every or training.step >= total
-            if due and training.step > evaluated_at:
+            if evaluation_due(training, every, evaluated_at):
                 with watch.paused():
                     evaluate(training, stop_if_asked)
                 evaluated_at = training.step
-            # Also right after a restart: what had stopped for this must not go on.
+            # Also right after a restart: what had stopped for this must not continue.
             if training.step == evaluated_at and ranks.any(plateau(training, options)):
                 progress.say(f"held-out PSNR no longer rises: stopping at step {training.step} of {total}")
                 break
             if training.step >= total:
                 break
-            try:
-                training.train_step()
-            except DivergedError as problem:
-                raise diverged(training, problem, folder) from problem
-            progress.update(min(training.step, total), total, progress_line(training))
+            take_step(training, folder, progress)
     if not saver.save():
         cause = f"{training.broken()} Gaussians are not finite at step {training.step}"
         raise diverged(training, DivergedError(cause), folder)
+
+
+def evaluation_due(training: Training, every: int, evaluated_at: float) -> bool:
+    step = training.step
+    return step > evaluated_at and (step // every > evaluated_at // every or step >= training.max_steps)
+
+
+def take_step(training: Training, folder: Path, progress: Progress) -> None:
+    try:
+        training.train_step()
+    except DivergedError as problem:
+        raise diverged(training, problem, folder) from problem
+    total = training.max_steps
+    progress.update(min(training.step, total), total, progress_line(training))
 
 
 class Saver:
