@@ -1,4 +1,4 @@
-"""What a run may remove from its output folder: results with the mark of an earlier run, which this run does not read.
+"""The rule for removing results from an output folder: an earlier run has marked them, and this run does not read them.
 
 The stages and the command line share this rule. Everything is checked before the first file is removed.
 """
@@ -56,7 +56,7 @@ def overlap(one: Path, other: Path) -> bool:
 
 
 def mark_in(report: Path) -> dict[str, Any]:
-    """The JSON object in a report, by which a stage knows its own results; empty if there is none."""
+    """The JSON object in a report, by which a stage knows its own results; else an empty one."""
     try:
         facts = json.loads(report.read_text())
     except (OSError, ValueError, RecursionError):
