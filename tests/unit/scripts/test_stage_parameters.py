@@ -11,8 +11,8 @@ from bad_input import BadInputError
 from stage_parameters import check_stage_parameters
 
 ROOT = Path(__file__).parents[3]
-pytest.importorskip("torch", reason="the stages' options cannot be read without it")
-pytest.importorskip("pycolmap", reason="the stages' options cannot be read without it")
+pytest.importorskip("torch", reason="needs PyTorch, to read the stages' options: scripts/setup.sh test")
+pytest.importorskip("pycolmap", reason="needs pycolmap, to read the stages' options: scripts/setup.sh test")
 
 
 def load_script() -> Any:
