@@ -113,6 +113,7 @@ def test_torch_is_not_loaded_whose_memory_a_large_scene_needs() -> None:
     assert subprocess.run([sys.executable, "-c", script], cwd=Path(compress.__file__).parent).returncode == 0
 
 
+@pytest.mark.quality
 def test_a_loss_that_is_too_large_raises_the_precision_until_it_holds(tmp_path: Path, run: Run) -> None:
     write_ply(tmp_path / "in" / "splat.ply", ball(3000, degree=2))
     _, usual = run("--levels", "1")
@@ -192,6 +193,7 @@ def test_invisible_splats_go_when_asked_and_only_then(tmp_path: Path, run: Run) 
     assert report["dropped"]["outside"] == 20
 
 
+@pytest.mark.quality
 def test_harmonics_that_are_left_out_count_as_loss_but_not_against_what_is_allowed(
     tmp_path: Path, run: Run, shiny_scene: Splats
 ) -> None:
@@ -227,6 +229,7 @@ def test_a_scene_of_invisible_splats_that_no_reader_would_believe_is_refused_and
     assert run("--levels", "1", "--prune", "--max-loss-db", "20")[0] == DONE
 
 
+@pytest.mark.quality
 def test_what_was_pruned_is_missed_where_pictures_showed_it(tmp_path: Path, run: Run) -> None:
     seen, wall = ball(1500), ball(4, seed=3)
     far = np.array([[0, 0, 150], [0, 0, -150], [150, 0, 0], [-150, 0, 0]], np.float32)
@@ -258,6 +261,7 @@ def test_a_bad_option_is_refused_before_anything_runs(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.quality
 def test_photos_that_training_held_out_are_the_judge_where_they_are(tmp_path: Path, run: Run) -> None:
     import pycolmap
 
@@ -425,6 +429,7 @@ def test_the_estimated_loss_is_that_of_an_independent_error() -> None:
     assert estimated_loss(40) == pytest.approx(before - after, abs=0.02)
 
 
+@pytest.mark.quality
 def test_the_judge_finds_no_difference_where_there_is_none_and_a_small_one_where_it_is_small() -> None:
     splats = ball(2000)
     judge = Judge(splats, ring(framing(splats), 2, 120, 90), lambda done, total: None)

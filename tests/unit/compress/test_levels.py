@@ -18,6 +18,8 @@ from splatkit.formats.spool import release, spooled, taken
 from splatkit.splats import Splats
 from splatkit.view.shots import framing, ring
 
+pytestmark = pytest.mark.quality
+
 
 def test_merging_looks_better_than_dropping_at_random(shiny_scene: Splats) -> None:
     judge = Judge(shiny_scene, ring(framing(shiny_scene), 3, 160, 120), lambda done, total: None)

@@ -16,6 +16,8 @@ from splatkit.formats.ply import write_ply
 from splatkit.splats import Splats
 from splatkit.view.shots import framing, ring
 
+pytestmark = pytest.mark.quality
+
 Run = Callable[..., tuple[int, dict[str, Any]]]
 
 

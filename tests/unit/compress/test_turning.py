@@ -9,6 +9,8 @@ from splatkit.view.rendering import Renderer, psnr
 from splatkit.view.shots import framing, ring, turned_shot
 from splatkit.view.turning import UPRIGHT, turned
 
+pytestmark = pytest.mark.quality
+
 
 @pytest.mark.parametrize("up", UPRIGHT)
 def test_pictures_stay_the_same_with_all_bands_of_harmonics(up: str) -> None:

@@ -13,6 +13,8 @@ from splatkit.rasterizer.rasterize import rasterization
 from splatkit.rasterizer.render import render
 from splatkit.rasterizer.tile_lists import BLOCK, OPACITY, TILE, X, Y, tile_lists
 
+pytestmark = pytest.mark.quality
+
 WIDTH, HEIGHT = 75, 52  # neither a multiple of the tile
 LEARNED = ("means", "quats", "scales", "opacities", "colors")
 Scene = dict[str, Any]
