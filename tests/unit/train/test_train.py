@@ -19,7 +19,7 @@ pytestmark = pytest.mark.quality
 
 # Results of a training depend on how the CPU rounds, and small differences grow with every step. Measured with seeds 0
 # to 2, on a CPU with AVX2 and as on one without (NUMBA_CPU_NAME=generic ATEN_CPU_CAPABILITY=default). Each limit is
-# further from the measured values than these are from each other, and trainings of 50 steps and of 1 miss the first four.
+# further from the measured values than these are from each other; trainings of 50 steps and of 1 miss the first four.
 #                   measured          50 steps   1 step
 LEAST_PSNR = 19.5  # 20.7 to 21.2 dB      18.4     16.5
 LEAST_SSIM = 0.7  #  0.747 to 0.764       0.573    0.505
