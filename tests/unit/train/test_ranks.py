@@ -237,7 +237,7 @@ def test_a_training_in_two_processes_is_stopped_and_goes_on_bit_for_bit(tmp_path
     scene, out, whole = write_scene(tmp_path / "scene"), tmp_path / "out", tmp_path / "whole"
     arguments = command(scene, out, "--checkpoint-seconds", "0.05")
     child = subprocess.Popen([sys.executable, train.__file__, *arguments], stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not any(int(path.name[5:13]) for path in Path(f"{out}.kept").glob("step-*.pt")) and child.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.01)
