@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -134,7 +135,10 @@ def _has_version(path: Path, pattern: str) -> bool:
 def _run_without(command: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="without-optional-programs-") as folder:
         environment = {**os.environ, "PATH": path_without(Path(folder))}
-        code = subprocess.run(command, env=environment).returncode  # noqa: S603
+        process = subprocess.Popen(command, env=environment)  # noqa: S603
+        signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the command by itself
+        code = process.wait()
     return code if code >= 0 else 128 - code  # as a shell reports a signal
 
 

@@ -103,6 +103,16 @@ def test_the_commands_own_exit_code_is_that_of_the_run_and_nothing_is_left(
     assert "hide needs a command" in script("hide", path=path).stderr
 
 
+def test_a_command_is_stopped_with_the_run(folders: tuple[Path, Path]) -> None:
+    waiting = "import time; print('begun', flush=True); time.sleep(600)"
+    command = [sys.executable, str(SCRIPT), "hide", sys.executable, "-c", waiting]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout and run.stdout.readline() == "begun\n"
+        run.terminate()
+        assert run.wait(60) == 128 + 15
+        assert run.stdout.read() == "", "the pipe is closed, as the command has ended too"
+
+
 def test_the_page_check_names_the_same_way_to_get_a_browser(folders: tuple[Path, Path]) -> None:
     with pytest.raises(check_page.NoBrowserError) as error, check_page.browser_page((100, 100)):
         pass
