@@ -13,7 +13,7 @@ from local.survey import ALTITUDE, Survey
 from scripts.check_page import PHONE, NoBrowserError, width_on_a_phone
 from splatkit.sfm.georeference import robust_similarity
 
-# Limits below have room for other CPUs. Measured with AVX2, with the limit in brackets: reprojection error 0.15 px (0.2),
+# Limits below have room for other CPUs. Measured with AVX2 (limit in brackets): reprojection error 0.15 px (0.2),
 # position 0.007 % of the extent (0.2 %), direction 0.010 degrees (0.1), scale 0.4 % (1 %), focal length 0.02 % (0.5 %);
 # aligned keypoints lower the errors of positions and directions to 0.70 and 0.49 of the others (0.9 and 0.7).
 
