@@ -113,7 +113,6 @@ def test_torch_is_not_loaded_whose_memory_a_large_scene_needs() -> None:
     assert subprocess.run([sys.executable, "-c", script], cwd=Path(compress.__file__).parent).returncode == 0
 
 
-@pytest.mark.quality
 def test_a_loss_that_is_too_large_raises_the_precision_until_it_holds(tmp_path: Path, run: Run) -> None:
     write_ply(tmp_path / "in" / "splat.ply", ball(3000, degree=2))
     _, usual = run("--levels", "1")
