@@ -28,6 +28,7 @@ from local.lambda_runtime import LambdaRuntime
 from local.log_lines import LogStreams
 from local.outbox import Outbox
 from local.queue_alarms import QueueAlarms
+from local.service_quotas import ServiceQuotas
 from local.sns_delivery import SNSDelivery
 
 
@@ -74,6 +75,7 @@ class Services:
             BucketEvents(self._events.put),
             self.sns,
             BatchAPI(self.scheduler),
+            ServiceQuotas(),
         )
         for part in parts:
             part.install(hooks)
