@@ -17,7 +17,7 @@ import pytest
 from local.embedded_aws import EmbeddedAWS
 from local.job_container import available_isolation
 
-from .first_readme import PAGE, ROOT, Checkout, Ended, commands_in, find_aws_cli, read_blocks
+from .first_readme_shell import PAGE, ROOT, Checkout, Ended, commands_in, find_aws_cli, read_blocks
 
 pytestmark = pytest.mark.flow
 
@@ -119,10 +119,10 @@ class User:
 
     def list_and_follow_jobs(self, name: str, text: str) -> Ended:
         """One job is running meanwhile; the block `terminate` ends it."""
-        self.put_script("first_readme_sleeper", SLEEPER)
-        data = {"script_key": "jobs/first_readme_sleeper.py", "compute_type": "cpu"}
+        self.put_script("first_readme_waits", SLEEPER)
+        data = {"script_key": "jobs/first_readme_waits.py", "compute_type": "cpu"}
         self.platform.publish({"trigger_type": "batch_job", "data": data})
-        running = self.platform.wait_for_job("first_readme_sleeper-", until=("RUNNING",), timeout=120)
+        running = self.platform.wait_for_job("first_readme_waits-", until=("RUNNING",), timeout=120)
         self.jobs[name] = running["jobId"]
         *lists, logs = commands_in(text)
         return joined(self.checkout.run("\n".join(lists)), self.checkout.follow(logs, until="asleep"))
