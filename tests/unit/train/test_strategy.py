@@ -14,6 +14,8 @@ from splatkit.train.gaussians import Optimizers, Parameters, from_points, optimi
 from splatkit.train.strategy import Refinement, covariances, refinement, relocation, use_cpu_operations
 from splatworks.contract.stages.train import Strategy
 
+pytestmark = pytest.mark.quality
+
 BINOMS = torch.zeros(51, 51)
 
 
