@@ -1,4 +1,4 @@
-"""The output folder, as it goes to S3."""
+"""Upload the output folder, and remove the output of earlier attempts."""
 
 import logging
 import os
@@ -7,14 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .failures import reason
-from .settings import Settings
-from .store import AWS_FAULTS, RemoteFile, Store, Upload
+from jobrunner.failures import reason
+from jobrunner.settings import Settings
+from jobrunner.store import AWS_FAULTS, FileUpload, RemoteFile, Store
+from splatworks.contract.documents.job import OutputFacts
+from splatworks.contract.keys import RESERVED
 
 log = logging.getLogger("runner")
-
-# The platform's own files in the output prefix: a script's files of the same names stay behind.
-RESERVED = ("request.json", "job.json", "_RUNNING", "_SUCCESS")
 
 
 @dataclass(frozen=True)
@@ -22,8 +21,9 @@ class Delivered:
     keys: frozenset[str]
     bytes: int
 
-    def as_json(self) -> dict[str, int]:
-        return {"files": len(self.keys), "bytes": self.bytes}
+    @property
+    def facts(self) -> OutputFacts:
+        return OutputFacts(files=len(self.keys), bytes=self.bytes)
 
 
 def upload_output(settings: Settings, store: Store) -> Delivered:
@@ -71,7 +71,7 @@ def discard(keys: Sequence[str], settings: Settings, store: Store) -> None:
         log.warning("these stay in s3://%s, no part of the result: %s: %s", settings.output_bucket, keys, reason(error))
 
 
-def _uploads(folder: Path, prefix: str) -> Iterator[Upload]:
+def _uploads(folder: Path, prefix: str) -> Iterator[FileUpload]:
     for root, folders, names in os.walk(folder, followlinks=False):
         for name in [*names, *(each for each in folders if Path(root, each).is_symlink())]:
             path = Path(root, name)
@@ -79,7 +79,7 @@ def _uploads(folder: Path, prefix: str) -> Iterator[Upload]:
             if problem := _left_out(path, relative, folder):
                 log.warning("not uploaded: %r %s", relative, problem)
             else:
-                yield Upload(path.resolve(), prefix + relative)
+                yield FileUpload(path.resolve(), prefix + relative)
 
 
 def _left_out(path: Path, relative: str, folder: Path) -> str | None:

@@ -7,22 +7,21 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from botocore.exceptions import ClientError
 
+from jobrunner.failures import InputError, RunnerError, error_code, reason
+from jobrunner.fetch.ingredients import Ingredient, earlier_result, ingredient
+from jobrunner.fetch.request import ChildRequest, Location
+from jobrunner.settings import Settings
+from jobrunner.store import AWS_FAULTS, Download, RemoteFile, Store
 from splatworks.contract.content_keys import script_digest
+from splatworks.contract.documents.job import InputFacts
 from splatworks.contract.paths import path_below, refuse_collisions
-
-from .failures import InputError, RunnerError, error_code, reason
-from .request import Location, Request
-from .results import Ingredient, ingredient, stage_result
-from .settings import Settings
-from .store import AWS_FAULTS, Download, RemoteFile, Store
 
 log = logging.getLogger("runner")
 
-# Scripts lying directly in these travel alone; everywhere else the whole folder of the script comes along.
+# Scripts directly in these travel alone; everywhere else the whole folder of the script comes along.
 SHARED_FOLDERS = ("", "jobs", "examples")
 DISK_RESERVE = 256 * 1024 * 1024  # left free for logs and the script's first files
 DENIED = ("AccessDenied", "403", "AllAccessDisabled", "InvalidAccessKeyId")
@@ -34,20 +33,21 @@ class Input:
     downloads: list[Download]
     ingredient: Ingredient
 
-    def as_json(self) -> dict[str, Any]:
+    @property
+    def facts(self) -> InputFacts:
         files = [download.source for download in self.downloads]
         lines = "".join(sorted(f"{file.key}\t{file.size}\t{file.etag}\n" for file in files))
-        return {
-            "uri": self.uri,
-            "files": len(files),
-            "bytes": sum(file.size for file in files),
-            "sha256": hashlib.sha256(lines.encode("utf-8", "surrogatepass")).hexdigest(),
-            "origin": self.ingredient.origin,
-        }
+        return InputFacts(
+            uri=self.uri,
+            files=len(files),
+            bytes=sum(file.size for file in files),
+            sha256=hashlib.sha256(lines.encode("utf-8", "surrogatepass")).hexdigest(),
+            origin=self.ingredient.origin,
+        )
 
 
 @dataclass(frozen=True)
-class Plan:
+class DownloadPlan:
     script: Path
     script_digest: str
     requirements: Path | None
@@ -63,15 +63,15 @@ class Plan:
         return sum(download.source.size for download in self.downloads)
 
 
-def plan_downloads(request: Request, settings: Settings, store: Store) -> Plan:
+def plan_downloads(request: ChildRequest, settings: Settings, store: Store) -> DownloadPlan:
     """Lists everything at once; decides all targets and checks them before the first byte comes."""
+    job = request.job
     with ThreadPoolExecutor(8, thread_name_prefix="listing") as pool:
-        code = pool.submit(_code, request.script_key, settings, store)
-        checkpoints = pool.submit(_checkpoints, request.checkpoint_prefix, settings, store)
-        layout = request.input_layout
-        inputs = [pool.submit(_input, each, layout, settings, store) for each in request.input]
-        stray = pool.submit(_stray_requirements, request.script_key, settings, store)
-        plan = _plan(request.script_key, code.result(), [each.result() for each in inputs], checkpoints.result())
+        code = pool.submit(_code, job.script_key, settings, store)
+        checkpoints = pool.submit(_checkpoints, job.checkpoint_prefix, settings, store)
+        inputs = [pool.submit(_input, each, job.input_layout, settings, store) for each in request.inputs]
+        stray = pool.submit(_stray_requirements, job.script_key, settings, store)
+        plan = _plan(job.script_key, code.result(), [each.result() for each in inputs], checkpoints.result())
     if stray.result() and not plan.requirements:
         log.warning("%s", stray.result())
     refuse_collisions((download.target, download.source.uri) for download in plan.downloads)
@@ -79,13 +79,13 @@ def plan_downloads(request: Request, settings: Settings, store: Store) -> Plan:
     return plan
 
 
-def _plan(script_key: str, code: list[Download], inputs: list[Input], checkpoints: list[Download]) -> Plan:
+def _plan(script_key: str, code: list[Download], inputs: list[Input], checkpoints: list[Download]) -> DownloadPlan:
     own, shared = _requirements_keys(script_key)
     wanted = own if _travels_alone(script_key) else shared
     targets = {download.source.key: download.target for download in code}
     downloads = [*code, *(download for each in inputs for download in each.downloads), *checkpoints]
     digest = script_digest((download.source.key, download.source.etag) for download in code)
-    return Plan(targets[script_key], digest, targets.get(wanted), inputs, downloads)
+    return DownloadPlan(targets[script_key], digest, targets.get(wanted), inputs, downloads)
 
 
 def _travels_alone(script_key: str) -> bool:
@@ -162,7 +162,7 @@ def _input(location: Location, layout: str, settings: Settings, store: Store) ->
     if layout == "by_name" and not location.folder:
         name = _split(location.base)[1].rstrip("/").rpartition("/")[2]
         folder = path_below(folder, name or bucket, uri)
-    result = stage_result(store, bucket, prefix, found) if bucket == settings.output_bucket else None
+    result = earlier_result(store, bucket, prefix, found) if bucket == settings.output_bucket else None
     downloads = [_download(file, folder, file.key.removeprefix(prefix)) for file in found]
     return Input(uri, downloads, ingredient(found, prefix, result))
 

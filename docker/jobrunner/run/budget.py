@@ -1,17 +1,17 @@
 """max_cost_usd: what the run has cost so far, and the end of a script that would cost more than allowed."""
 
-import json
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
-from .failures import CostLimitError, RunnerError
-from .machine import MachineFacts
-from .request import Request
-from .settings import Settings, own_prefix
-from .store import Store
+from jobrunner.failures import CostLimitError
+from jobrunner.run.machine import SECONDS_PER_HOUR, MachineFacts
+from jobrunner.settings import Settings
+from jobrunner.store import Store
+from splatworks.contract.documents.codec import PUSH_THE_IMAGE, DocumentError, NewerDocumentError
+from splatworks.contract.documents.job import LostAttempt, read_job_strictly
+from splatworks.contract.documents.run import read_run
+from splatworks.contract.keys import JOB, child_prefix
 
-SECONDS_PER_HOUR = 3600
-UNKNOWN_FIX = "Publish the message again; leave max_cost_usd out where the cost need not be limited"
+UNKNOWN_FIX = "Publish the message again; leave max_cost_usd out if the cost need not be limited"
 
 
 class Budget:
@@ -42,11 +42,11 @@ class Budget:
 
 
 def spent_before(
-    request: Request, interruptions: list[dict[str, Any]], usd_per_hour: float, settings: Settings, store: Store
+    run_key: str | None, lost: Sequence[LostAttempt], usd_per_hour: float, settings: Settings, store: Store
 ) -> float:
-    """The stages before this one in its run, and the attempts before this one of its job."""
-    stages = sum(_cost_of_stage(prefix, settings, store) for prefix in _earlier_stages(request, settings, store))
-    return stages + sum(_cost_of_attempt(each, usd_per_hour) for each in interruptions)
+    """US dollars of the stages before this one in its run, and of the attempts before this one of its job."""
+    stages = sum(_cost_of_stage(prefix, settings, store) for prefix in _earlier_stages(run_key, settings, store))
+    return stages + sum(_cost_of_attempt(each, usd_per_hour) for each in lost)
 
 
 def price_per_hour(facts: MachineFacts) -> float:
@@ -55,40 +55,50 @@ def price_per_hour(facts: MachineFacts) -> float:
     raise CostLimitError(
         "price_unknown",
         f"max_cost_usd is set, but the price of this machine is not known: {facts.problem}",
-        "Publish the message again; leave max_cost_usd out where jobs may run on on-demand machines",
+        "Publish the message again; leave max_cost_usd out if jobs may run on on-demand machines",
     )
 
 
-def _earlier_stages(request: Request, settings: Settings, store: Store) -> Iterator[str]:
-    """Output prefixes of the stages that this run had to pay for. A stage used again from another run cost nothing."""
-    if request.run_key is None:
+def _earlier_stages(run_key: str | None, settings: Settings, store: Store) -> Iterator[str]:
+    """Output prefixes of the stages that this run had to pay for. A stage reused from another run cost nothing."""
+    if run_key is None:
         return
-    where = f"s3://{settings.output_bucket}/{request.run_key}"
-    try:
-        stages = json.loads(store.read(settings.output_bucket, request.run_key) or b"null")["stages"]
-        own = [each["stage"] for each in stages].index(settings.stage)
-        for each in stages[:own]:
-            if not each.get("reused_from"):
-                yield own_prefix(each["output_prefix"], settings.array_index if each["size"] > 1 else None)
-    except (ValueError, LookupError, TypeError) as error:
-        raise RunnerError(
-            "bad_run", f"{where} does not tell what the stages before this one are ({error!r})", UNKNOWN_FIX
-        ) from error
+    where = f"s3://{settings.output_bucket}/{run_key}"
+    text = store.read(settings.output_bucket, run_key)
+    if text is None:
+        raise DocumentError(where, "does not exist", UNKNOWN_FIX)
+    stages = read_run(text, where, PUSH_THE_IMAGE).stages
+    names = [each.stage for each in stages]
+    if settings.stage not in names:
+        raise DocumentError(where, f"has no stage {settings.stage!r}, only {', '.join(names)}", UNKNOWN_FIX)
+    for each in stages[: names.index(settings.stage)]:
+        if not each.reused_from:
+            yield child_prefix(each.output_prefix, settings.array_index if each.is_array else None)
 
 
 def _cost_of_stage(prefix: str, settings: Settings, store: Store) -> float:
+    where = f"s3://{settings.output_bucket}/{prefix}{JOB}"
+    text = store.read(settings.output_bucket, f"{prefix}{JOB}")
+    if text is None:
+        raise _cost_unknown(where)
     try:
-        report = json.loads(store.read(settings.output_bucket, f"{prefix}job.json") or b"null")
-        cost = report["cost"]
-        lost = sum(_cost_of_attempt(each, cost["usd_per_hour"]) for each in report["interruptions"])
-        return float(cost["usd"]) + lost
-    except (ValueError, LookupError, TypeError) as error:
-        where = f"s3://{settings.output_bucket}/{prefix}job.json"
-        raise CostLimitError("cost_unknown", f"max_cost_usd is set, but {where} tells no cost", UNKNOWN_FIX) from error
+        report = read_job_strictly(text, where, PUSH_THE_IMAGE)
+    except NewerDocumentError:
+        raise
+    except DocumentError as error:
+        raise _cost_unknown(where) from error
+    cost = report.cost
+    if cost is None or cost.usd is None or cost.usd_per_hour is None:
+        raise _cost_unknown(where)
+    return cost.usd + sum(_cost_of_attempt(each, cost.usd_per_hour) for each in report.interruptions)
 
 
-def _cost_of_attempt(interruption: dict[str, Any], usd_per_hour: float) -> float:
+def _cost_unknown(where: str) -> CostLimitError:
+    return CostLimitError("cost_unknown", f"max_cost_usd is set, but {where} has no cost", UNKNOWN_FIX)
+
+
+def _cost_of_attempt(lost: LostAttempt, usd_per_hour: float) -> float:
     """An attempt that left no sign of life counts nothing: it ended before its script was started."""
-    if (usd := interruption.get("usd")) is not None:
-        return float(usd)
-    return usd_per_hour * float(interruption.get("seconds") or 0) / SECONDS_PER_HOUR
+    if lost.usd is not None:
+        return lost.usd
+    return usd_per_hour * (lost.seconds or 0) / SECONDS_PER_HOUR

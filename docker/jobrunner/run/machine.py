@@ -1,11 +1,11 @@
-"""Which machine this is and what it costs, asked of ECS and EC2 beside the script. What they do not tell stays null."""
+"""Which machine this is and what it costs, asked of ECS and EC2 while the script runs. Unknown facts stay null."""
 
 import json
 import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,28 +14,16 @@ import urllib3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from .failures import reason
+from jobrunner.failures import reason
+from splatworks.contract.documents.job import Cost, MachineInfo
 
 log = logging.getLogger("runner")
 
 WAIT_SLICE = 0.2  # seconds
+SECONDS_PER_HOUR = 3600
 CPU_UNITS = 1024  # ECS counts a vCPU as this
 # Beside the script, which waits for none of it; all children of a large array ask at the same time.
 CLIENT_CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 6}, connect_timeout=5, read_timeout=10)
-
-
-@dataclass
-class Machine:
-    instance_type: str | None = None
-    lifecycle: str | None = None  # "spot" or "on-demand"
-    availability_zone: str | None = None
-    vcpus: int | None = None  # the job's share of the machine
-    memory_mib: int | None = None
-    gpus: list[str] = field(default_factory=list)
-
-    def as_json(self) -> dict[str, Any] | None:
-        known = asdict(self)
-        return known if any(value not in (None, []) for value in known.values()) else None
 
 
 @dataclass(frozen=True)
@@ -43,24 +31,26 @@ class Price:
     usd_per_hour: float
     source: str
 
-    def cost(self, seconds: float) -> dict[str, Any]:
-        return {
-            "usd": round(self.usd_per_hour * seconds / 3600, 6),
-            "usd_per_hour": self.usd_per_hour,
-            "source": self.source,
-        }
+    def cost(self, seconds: float) -> Cost:
+        usd = round(self.usd_per_hour * seconds / SECONDS_PER_HOUR, 6)
+        return Cost(usd=usd, usd_per_hour=self.usd_per_hour, source=self.source)
 
 
 class MachineFacts:
-    """Finds out in a thread of its own; `machine` and `price` hold what is known so far."""
+    """Finds out in a thread; `machine` and `price` hold the facts that are known so far."""
 
     def __init__(self, metadata_uri: str | None, gpu_names: Callable[[], list[str]]) -> None:
-        self.machine = Machine()
+        self.machine = MachineInfo()
         self.price: Price | None = None
-        self.problem = "EC2 has not told it in time"  # why there is no price
+        self.problem = "EC2 did not answer in time"  # why there is no price
         self._metadata_uri = metadata_uri
         self._gpu_names = gpu_names
         self._thread = threading.Thread(target=self._find_out, daemon=True)
+
+    @property
+    def known(self) -> MachineInfo | None:
+        """The machine, or None if nothing is known about it."""
+        return None if self.machine == MachineInfo() else self.machine
 
     def start(self) -> None:
         if self._thread.ident is None:
@@ -73,7 +63,7 @@ class MachineFacts:
             self._thread.join(min(WAIT_SLICE, seconds))
 
     def _find_out(self) -> None:
-        self.machine.gpus = self._gpu_names()
+        self.machine = replace(self.machine, gpus=tuple(self._gpu_names()))
         if not self._metadata_uri:
             self.problem = "this is no container of ECS"
             return
@@ -99,21 +89,27 @@ class MachineFacts:
             cluster=metadata["Cluster"], containerInstances=[task["containerInstanceArn"]]
         )["containerInstances"][0]
         attributes = {each["name"]: each.get("value") for each in found.get("attributes", [])}
-        self.machine.instance_type = attributes.get("ecs.instance-type")
-        self.machine.availability_zone = attributes.get("ecs.availability-zone")
+        self.machine = replace(
+            self.machine,
+            instance_type=attributes.get("ecs.instance-type"),
+            availability_zone=attributes.get("ecs.availability-zone"),
+        )
         return str(found["ec2InstanceId"])
 
     def _note_share(self, task: dict[str, Any]) -> None:
         container = (task.get("containers") or [{}])[0]
-        if cpu := int(container.get("cpu") or task.get("cpu") or 0):
-            self.machine.vcpus = cpu // CPU_UNITS or None
-        self.machine.memory_mib = int(container.get("memory") or task.get("memory") or 0) or None
+        vcpus = int(container.get("cpu") or task.get("cpu") or 0) // CPU_UNITS or None
+        memory = int(container.get("memory") or task.get("memory") or 0) or None
+        self.machine = replace(self.machine, vcpus=vcpus, memory_mib=memory)
 
     def _ask_ec2(self, ec2: Any, instance_id: str) -> None:
         instance = ec2.describe_instances(InstanceIds=[instance_id])["Reservations"][0]["Instances"][0]
-        self.machine.instance_type = instance["InstanceType"]
-        self.machine.lifecycle = instance.get("InstanceLifecycle", "on-demand")
-        self.machine.availability_zone = instance["Placement"]["AvailabilityZone"]
+        self.machine = replace(
+            self.machine,
+            instance_type=instance["InstanceType"],
+            lifecycle=instance.get("InstanceLifecycle", "on-demand"),
+            availability_zone=instance["Placement"]["AvailabilityZone"],
+        )
         if self.machine.lifecycle == "spot":
             self.price = self._spot_price(ec2)
             self.problem = f"EC2 has no spot price of {self.machine.instance_type} here"

@@ -8,7 +8,8 @@ import signal
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+
+from splatworks.contract.documents.job import GpuUse
 
 log = logging.getLogger("runner")
 
@@ -47,7 +48,7 @@ class MemoryMeter:
 
 
 class GpuMeter:
-    """Samples nvidia-smi, where it is."""
+    """Samples nvidia-smi, if it is installed."""
 
     def __init__(self) -> None:
         self._command = shutil.which("nvidia-smi")
@@ -66,11 +67,11 @@ class GpuMeter:
     def names(self) -> list[str]:
         return self._query("name")
 
-    def as_json(self) -> dict[str, Any] | None:
+    def use(self) -> GpuUse | None:
         if not self._utilizations:
             return None
         mean = sum(self._utilizations) / len(self._utilizations)
-        return {"utilization_percent": round(mean, 1), "memory_peak_mib": round(self._memory_peak)}
+        return GpuUse(utilization_percent=round(mean, 1), memory_peak_mib=round(self._memory_peak))
 
     def _query(self, what: str) -> list[str]:
         if not self._command:

@@ -6,11 +6,12 @@ import venv
 from collections.abc import Mapping
 from pathlib import Path
 
-from .failures import Interrupted, RunnerError
-from .process import Child, Interruption
+from jobrunner.failures import Interrupted, RunnerError
+from jobrunner.run.process import Child
+from jobrunner.run.stop_signal import StopSignal
 
 
-def install(requirements: Path, folder: Path, environment: Mapping[str, str], interruption: Interruption) -> Path:
+def install(requirements: Path, folder: Path, environment: Mapping[str, str], stop: StopSignal) -> Path:
     """Installs into `folder` and gives the path to put on PYTHONPATH.
 
     An empty virtual environment that sees the image's packages takes them, so that what the image has in a fitting
@@ -25,8 +26,8 @@ def install(requirements: Path, folder: Path, environment: Mapping[str, str], in
     if os.geteuid() == 0:
         command.append("--root-user-action=ignore")
     child = Child([*command, "-r", str(requirements)], cwd=requirements.parent, environment=environment)
-    exit_code = interruption.run(child)
-    if interruption.asked.is_set():
+    exit_code = stop.run(child)
+    if stop.asked.is_set():
         raise Interrupted
     if exit_code != 0:
         errors = [line.removeprefix("ERROR: ") for line in child.tail if line.startswith("ERROR: ")]

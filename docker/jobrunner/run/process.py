@@ -1,8 +1,6 @@
 """A child process whose lines become log lines, and which can be stopped politely."""
 
-import ctypes
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -11,14 +9,11 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import IO, BinaryIO
 
 LONGEST_LINE = 64 * 1024  # CloudWatch takes 256 KiB; docker splits at 16
 REDRAW_SECONDS = 10  # a progress bar that redraws itself with \r becomes a log line this often
 TAIL_LINES = 20
-PR_SET_DUMPABLE = 4  # linux/prctl.h
-AWS_KEPT = re.compile(r"AWS_(DEFAULT_REGION|REGION|BATCH_\w+)")
 
 
 class Child:
@@ -65,51 +60,6 @@ class Child:
             os.killpg(self._popen.pid, signal.SIGKILL)
         except ProcessLookupError:
             return
-
-
-class Interruption:
-    """SIGTERM (or Ctrl-C, or the end of the budget): remembered, and forwarded to the child that runs at the time."""
-
-    def __init__(self, grace: float) -> None:
-        self.asked = threading.Event()
-        self._grace = grace
-        self._child: Child | None = None
-
-    def listen(self) -> None:
-        signal.signal(signal.SIGTERM, self._handle)
-        signal.signal(signal.SIGINT, self._handle)
-
-    def run(self, child: Child) -> int:
-        self._child = child
-        if self.asked.is_set():  # it came while the child was being started
-            child.stop(self._grace)
-        try:
-            return child.wait()
-        finally:
-            self._child = None
-
-    def ask(self) -> None:
-        self.asked.set()
-        if child := self._child:
-            child.stop(self._grace)
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        self.ask()
-
-
-def without_credentials(environment: Mapping[str, str]) -> dict[str, str]:
-    """The runner's environment without all that leads to the job role's credentials."""
-    return {
-        name: value
-        for name, value in environment.items()
-        if not name.startswith(("AWS_", "ECS_")) or AWS_KEPT.fullmatch(name)
-    }
-
-
-def hide_environment() -> None:
-    """Closes /proc/<runner>/environ to the script, which runs as the same user."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 class LinePump:

@@ -1,15 +1,9 @@
-"""The folders and the environment that a script finds."""
+"""The folders that a script finds."""
 
-import os
 import shutil
-from collections.abc import Mapping
 
-from .failures import RunnerError
-from .process import without_credentials
-from .request import Request, Scalar
-from .settings import Settings
-
-STAGES = "stages/"  # the platform's own scripts in the input bucket
+from jobrunner.failures import RunnerError
+from jobrunner.settings import Settings
 
 
 def clear(settings: Settings) -> None:
@@ -34,32 +28,3 @@ def clear(settings: Settings) -> None:
         raise RunnerError(
             "workspace_unusable", f"the workspace cannot be prepared: {error}", "Make the folder writable for this user"
         ) from error
-
-
-def script_environment(request: Request, settings: Settings, own: Mapping[str, str]) -> dict[str, str]:
-    """`own` is the runner's environment, of which a script sees what it may."""
-    parameters = {f"PARAM_{name.upper()}": _text(value) for name, value in request.parameters.items()}
-    operation = {} if request.operation is None else {"OPERATION": request.operation}
-    return {
-        # Stages read strangers' photos: nothing leads them to the job role. People's own scripts may use it.
-        **(without_credentials(own) if request.script_key.startswith(STAGES) else own),
-        "INPUT_DIR": str(settings.input_dir),
-        "OUTPUT_DIR": str(settings.output_dir),
-        "CHECKPOINT_DIR": str(settings.checkpoint_dir),
-        "MODELS_DIR": str(settings.models_dir),
-        "PARAMETERS_FILE": str(settings.parameters_file),
-        "TMPDIR": str(settings.temporary_dir),
-        "OUTPUT_PREFIX": settings.output_prefix,
-        "PYTHONUNBUFFERED": "1",
-        **parameters,
-        **operation,
-    }
-
-
-def with_packages(environment: Mapping[str, str], packages: object) -> dict[str, str]:
-    path = os.pathsep.join(filter(None, [str(packages), environment.get("PYTHONPATH")]))
-    return {**environment, "PYTHONPATH": path}
-
-
-def _text(value: Scalar) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,15 +1,12 @@
-"""What happens beside the script while it runs: checkpoints and progress go to S3."""
+"""The checkpoint folder, mirrored to S3 while the script runs."""
 
 import logging
 import os
-import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
-from .failures import RunnerError, reason
-from .settings import Settings
-from .store import AWS_FAULTS, Download, Store, Upload, open_regular, regular_files
+from jobrunner.failures import RunnerError, reason
+from jobrunner.store import AWS_FAULTS, Download, FileUpload, Store, regular_files
 
 log = logging.getLogger("runner")
 
@@ -17,34 +14,8 @@ State = tuple[int, int]  # size and modification time: what tells a changed file
 YOUNG_NANOSECONDS = 1_000_000_000
 
 
-class Repeater:
-    """Calls `act` again and again in a thread of its own, until it is stopped."""
-
-    def __init__(self, act: Callable[[], None], interval: Callable[[], float]) -> None:
-        self._act = act
-        self._interval = interval
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self) -> "Repeater":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopped.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        last = time.monotonic()
-        while not self._stopped.wait(min(0.5, self._interval())):
-            now = time.monotonic()
-            if now - last >= self._interval():
-                last = now  # from begin to begin: a long upload does not make the next round later
-                self._act()
-
-
 class CheckpointMirror:
-    """Makes a prefix in S3 hold what the checkpoint folder holds: new and changed files, and deletions."""
+    """Makes a prefix in S3 equal to the checkpoint folder: new and changed files, and deletions."""
 
     def __init__(self, folder: Path, store: Store, bucket: str, prefix: str, patience: float) -> None:
         self._folder = folder
@@ -61,7 +32,7 @@ class CheckpointMirror:
         return bool(self._waiting)
 
     def restored(self, downloads: list[Download]) -> None:
-        """These lie in S3 already."""
+        """Note that these are in S3 already."""
         self._mirrored = {
             download.target: _state(download.target.stat())
             for download in downloads
@@ -88,7 +59,7 @@ class CheckpointMirror:
         present = {path: _state(state) for path, state in regular_files(self._folder)}
         changed = {path: state for path, state in present.items() if self._mirrored.get(path) != state}
         ready = self._settled(changed) if patient else changed
-        uploads = [Upload(path, self._key(path)) for path in ready if _has_key(path)]
+        uploads = [FileUpload(path, self._key(path)) for path in ready if _has_key(path)]
         # Before the deletions: at any moment S3 holds the new checkpoint or the old one.
         for upload, before in self._store.upload(self._bucket, uploads).items():
             if _still(upload.path, before):
@@ -108,65 +79,6 @@ class CheckpointMirror:
 
     def _key(self, path: Path) -> str:
         return self._prefix + path.relative_to(self._folder).as_posix()
-
-
-class ProgressUpload:
-    """Uploads progress.json when it has changed."""
-
-    def __init__(self, path: Path, store: Store, bucket: str, key: str) -> None:
-        self._path = path
-        self._store = store
-        self._bucket = bucket
-        self._key = key
-        self._last: bytes | None = None
-
-    def update(self) -> None:
-        try:
-            with open_regular(self._path) as file:
-                body = file.read(64 * 1024)
-            if body != self._last:
-                self._store.write(self._bucket, self._key, body)
-                self._last = body
-        except FileNotFoundError:
-            return  # scripts need not write one
-        except AWS_FAULTS as error:
-            log.warning("progress.json not uploaded, trying again: %s", reason(error))
-
-
-class SignOfLife:
-    """Tells the next attempt what is lost if this one's host goes without notice: its report so far, in S3."""
-
-    NAME = "_RUNNING"
-    FIRST_SECONDS = 1
-    SHARE = 0.25  # of its age an attempt may lose unseen while it is young
-
-    def __init__(self, store: Store, settings: Settings, report: Callable[[], bytes]) -> None:
-        self._store = store
-        self._bucket = settings.output_bucket
-        self._key = settings.output_prefix + self.NAME
-        self._left = settings.attempt > 1  # perhaps, by the attempt before
-        self._report = report
-        self._begun = time.monotonic()
-
-    def repeated(self, longest: float) -> Repeater:
-        return Repeater(self._write, lambda: min(longest, max(self.FIRST_SECONDS, self.SHARE * self._age())))
-
-    def remove(self) -> None:
-        try:
-            if self._left:
-                self._store.delete(self._bucket, [self._key])
-        except AWS_FAULTS as error:
-            log.warning("%s stays in s3://%s: %s", self._key, self._bucket, reason(error))
-
-    def _age(self) -> float:
-        return time.monotonic() - self._begun
-
-    def _write(self) -> None:
-        try:
-            self._left = True
-            self._store.write(self._bucket, self._key, self._report())
-        except AWS_FAULTS as error:
-            log.warning("no sign of life in S3, trying again: %s", reason(error))
 
 
 def _state(state: os.stat_result) -> State:
