@@ -30,8 +30,8 @@ for path in Path(sys.argv[1]).iterdir():
 POOLED = """
 import sys
 from pathlib import Path
-from jobrunner.store import Store, Upload
-Store.connect().upload("bucket", [Upload(path, path.name) for path in Path(sys.argv[1]).iterdir()])
+from jobrunner.store import FileUpload, Store
+Store.connect().upload("bucket", [FileUpload(path, path.name) for path in Path(sys.argv[1]).iterdir()])
 """
 
 

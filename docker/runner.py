@@ -9,22 +9,30 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
-from jobrunner.budget import Budget, price_per_hour, spent_before
-from jobrunner.delivery import Delivered, discard, earlier_output, remove_stale, upload_output
+from jobrunner.deliver.output import Delivered, discard, earlier_output, remove_stale, upload_output
+from jobrunner.deliver.report import Report
+from jobrunner.deliver.reuse import copies, find, own_key, record
 from jobrunner.failures import FailureError, Interrupted, RunnerError, reason
-from jobrunner.fetching import Plan, plan_downloads
-from jobrunner.machine import MachineFacts
-from jobrunner.meters import GpuMeter, MemoryMeter
-from jobrunner.packages import install
-from jobrunner.process import Child, Interruption, hide_environment
-from jobrunner.report import Report
-from jobrunner.request import Request
-from jobrunner.results import copies, find, own_key, record
+from jobrunner.fetch.downloads import DownloadPlan, plan_downloads
+from jobrunner.fetch.request import ChildRequest, read_child_request
+from jobrunner.run.budget import Budget, price_per_hour, spent_before
+from jobrunner.run.environment import hide_environment, script_environment, with_packages
+from jobrunner.run.machine import MachineFacts
+from jobrunner.run.meters import GpuMeter, MemoryMeter
+from jobrunner.run.packages import install
+from jobrunner.run.process import Child
+from jobrunner.run.stop_signal import StopSignal
+from jobrunner.run.workspace import clear
 from jobrunner.settings import Settings, Timings
 from jobrunner.store import AWS_FAULTS, RemoteFile, Store
-from jobrunner.watching import CheckpointMirror, ProgressUpload, Repeater, SignOfLife
-from jobrunner.workspace import clear, script_environment, with_packages
+from jobrunner.watch.checkpoints import CheckpointMirror
+from jobrunner.watch.progress import ProgressUpload
+from jobrunner.watch.repeater import Repeater
+from jobrunner.watch.sign_of_life import SignOfLife
+from splatworks.contract.documents.job import COST_LIMIT, DONE, INTERRUPTED, JobReport, write_job
+from splatworks.contract.keys import JOB, PROGRESS, RUNNING, SUCCESS
 
 log = logging.getLogger("runner")
 
@@ -38,19 +46,19 @@ def main(timings: Timings = Timings()) -> int:  # noqa: B008 (frozen)
     except RunnerError as error:
         log.error("%s", error)
         return int(error.exit_code)
-    interruption = Interruption(timings.stop)
-    interruption.listen()
-    return Attempt(settings, timings, Store.connect(), interruption).run()
+    stop = StopSignal(timings.stop)
+    stop.listen()
+    return JobAttempt(settings, timings, Store.connect(), stop).run()
 
 
-class Attempt:
+class JobAttempt:
     """One attempt of one job."""
 
-    def __init__(self, settings: Settings, timings: Timings, store: Store, interruption: Interruption) -> None:
+    def __init__(self, settings: Settings, timings: Timings, store: Store, stop: StopSignal) -> None:
         self._settings = settings
         self._timings = timings
         self._store = store
-        self._interruption = interruption
+        self._stop = stop
         self._report = Report(settings)
         self._memory = MemoryMeter()
         self._gpu = GpuMeter()
@@ -59,7 +67,7 @@ class Attempt:
         self._earlier: frozenset[RemoteFile] = frozenset()
 
     def run(self) -> int:
-        sign_of_life = SignOfLife(self._store, self._settings, self._report_now)
+        sign_of_life = SignOfLife(self._store, self._settings, self._sign_of_life)
         with self._reported_failures():
             clear(self._settings)
             request = self._read_request()
@@ -67,29 +75,9 @@ class Attempt:
                 self._make_result(request)
         return self._conclude(sign_of_life)
 
-    def _make_result(self, request: Request) -> None:
-        with self._reported_failures():
-            with self._report.phase("download"):
-                plan = self._plan(request)
-            if not self._reuse(request, plan):
-                with self._within_budget(request):
-                    self._work(plan, request)
-        if self._report.script_ran:
-            with self._reported_failures():
-                self._deliver()
-
-    def _work(self, plan: Plan, request: Request) -> None:
-        self._fetch(plan, request)
-        environment = script_environment(request, self._settings, os.environ)
-        if plan.requirements:
-            with self._report.phase("install"):
-                packages = install(plan.requirements, self._settings.packages_dir, environment, self._interruption)
-            environment = with_packages(environment, packages)
-        self._run_script(plan, request, environment)
-
     @contextmanager
     def _reported_failures(self) -> Iterator[None]:
-        """Turns whatever goes wrong into the words of job.json and an exit code."""
+        """Turn every failure into an error of job.json and an exit code."""
         try:
             yield
         except Interrupted:
@@ -102,44 +90,41 @@ class Attempt:
             log.error("%s", failure)
             self._report.failed(failure)
         except Exception as error:
-            log.exception("an error of the runner's own")
+            log.exception("an error in the runner")
             self._report.failed(RunnerError("internal_error", repr(error), "Report it with the log of this job"))
 
-    def _read_request(self) -> Request:
+    def _read_request(self) -> ChildRequest:
         settings = self._settings
-        text = self._store.read(settings.output_bucket, settings.request_key)
-        if text is None:
-            raise RunnerError(
-                "no_request",
-                f"s3://{settings.output_bucket}/{settings.request_key} does not exist",
-                "Submit jobs by publishing a message to the trigger topic",
-            )
-        request = self._of_child(Request.parse(text, settings))
-        self._report.requested(request)
+        request = read_child_request(settings, self._store)
+        self._report.requested(request.job)
         if settings.attempt > 1:
-            names = [SignOfLife.NAME, "job.json"]
-            left = [self._store.read(settings.output_bucket, settings.output_prefix + name) for name in names]
+            left = [self._store.read(settings.output_bucket, settings.output_prefix + name) for name in (RUNNING, JOB)]
             self._report.after(*left)
             self._earlier = earlier_output(settings, self._store)
         return request
 
-    def _of_child(self, request: Request) -> Request:
-        settings = self._settings
-        key = request.list_of_scenes
-        scenes = self._store.read(settings.output_bucket, key) if key else None
-        return request.of_child(settings.array_index, scenes, settings)
+    def _make_result(self, request: ChildRequest) -> None:
+        with self._reported_failures():
+            with self._report.phase("download"):
+                plan = self._plan(request)
+            if not self._reuse(request, plan):
+                with self._within_budget(request):
+                    self._work(request, plan)
+        if self._report.script_ran:
+            with self._reported_failures():
+                self._deliver()
 
-    def _plan(self, request: Request) -> Plan:
+    def _plan(self, request: ChildRequest) -> DownloadPlan:
         plan = plan_downloads(request, self._settings, self._store)
-        self._report.facts["inputs"] = [each.as_json() for each in plan.inputs]
-        self._report.facts["content_key"] = own_key(request, plan.ingredients, plan.script_digest)
+        key = own_key(request.job, plan.ingredients, plan.script_digest)
+        self._report.planned([each.facts for each in plan.inputs], key)
         return plan
 
-    def _reuse(self, request: Request, plan: Plan) -> bool:
-        """Takes over an earlier result of the same script, options and inputs, where there is one."""
-        key = self._report.facts["content_key"]
-        # Where the dispatcher made the key it has looked already.
-        if key is None or request.content_key or request.fresh:
+    def _reuse(self, request: ChildRequest, plan: DownloadPlan) -> bool:
+        """Copy an earlier result of the same script, options and inputs, if there is one."""
+        key = self._report.facts.content_key
+        # If the dispatcher made the key it has looked already.
+        if key is None or request.job.content_key or request.job.fresh:
             return False
         result = find(key, plan.ingredients, self._settings, self._store)
         if result is None:
@@ -148,7 +133,7 @@ class Attempt:
         files = copies(result, self._settings)
         try:
             with self._report.phase("upload"):
-                self._store.copy(files, self._interruption.asked)
+                self._store.copy(files, self._stop.asked)
         except (Interrupted, FailureError, *AWS_FAULTS) as error:
             discard([each.key for each in files], self._settings, self._store)
             if isinstance(error, Interrupted):
@@ -157,61 +142,72 @@ class Attempt:
             return False
         log.info("the script is not run: %s is a result of the same", result.prefix)
         self._report.reused(result.prefix)
-        if request.max_cost_usd is not None:
-            self._facts.wait(self._timings.price, unless=self._interruption.asked)  # the next stage adds it up
+        if request.job.max_cost_usd is not None:
+            self._facts.wait(self._timings.price, unless=self._stop.asked)  # the next stage adds it up
         self._delivered(Delivered(frozenset(each.key for each in files), sum(each.source.size for each in files)))
         return True
 
     @contextmanager
-    def _within_budget(self, request: Request) -> Iterator[None]:
-        """Ends what runs in it when max_cost_usd is reached, as an interruption would."""
-        if request.max_cost_usd is None:
+    def _within_budget(self, request: ChildRequest) -> Iterator[None]:
+        """End the work inside when max_cost_usd is reached, as an interruption would."""
+        limit = request.job.max_cost_usd
+        if limit is None:
             yield
             return
-        self._budget = self._open_budget(request, request.max_cost_usd)
-        with Repeater(self._watch_budget, lambda: self._timings.cost):
+        self._budget = self._open_budget(request, limit)
+        with Repeater(self._check_budget, lambda: self._timings.cost):
             try:
-                self._watch_budget()
+                self._check_budget()
                 if self._budget.error:
                     raise self._budget.error
                 yield
             except Interrupted:
                 raise self._budget.error or Interrupted from None
 
-    def _open_budget(self, request: Request, limit: float) -> Budget:
+    def _open_budget(self, request: ChildRequest, limit: float) -> Budget:
         self._facts.start()
-        self._facts.wait(self._timings.price, unless=self._interruption.asked)
-        if self._interruption.asked.is_set():
+        self._facts.wait(self._timings.price, unless=self._stop.asked)
+        if self._stop.asked.is_set():
             raise Interrupted
         price = price_per_hour(self._facts)
-        before = spent_before(request, self._report.facts["interruptions"], price, self._settings, self._store)
+        lost = self._report.facts.interruptions
+        before = spent_before(request.job.run_key, lost, price, self._settings, self._store)
         return Budget(limit=limit, before=before, usd_per_hour=price, seconds=lambda: self._report.total_seconds)
 
-    def _watch_budget(self) -> None:
+    def _check_budget(self) -> None:
         if self._budget:
-            self._budget.check(self._interruption.ask)
+            self._budget.check(self._stop.ask)
 
-    def _fetch(self, plan: Plan, request: Request) -> None:
+    def _work(self, request: ChildRequest, plan: DownloadPlan) -> None:
+        self._fetch(request, plan)
+        environment = script_environment(request.job, self._settings, os.environ)
+        if plan.requirements:
+            with self._report.phase("install"):
+                packages = install(plan.requirements, self._settings.packages_dir, environment, self._stop)
+            environment = with_packages(environment, packages)
+        self._run_script(request, plan, environment)
+
+    def _fetch(self, request: ChildRequest, plan: DownloadPlan) -> None:
         with self._report.phase("download"):
-            self._store.download(plan.downloads, self._interruption.asked)
+            self._store.download(plan.downloads, self._stop.asked)
         self._report.script_fetched(plan.script)
-        self._settings.parameters_file.write_text(json.dumps(request.parameters, indent=1))
+        self._settings.parameters_file.write_text(json.dumps(request.job.parameters, indent=1))
         log.info("%d files, %.1f MB downloaded", len(plan.downloads), plan.size / 1e6)
 
-    def _run_script(self, plan: Plan, request: Request, environment: dict[str, str]) -> None:
-        if self._interruption.asked.is_set():
+    def _run_script(self, request: ChildRequest, plan: DownloadPlan, environment: dict[str, str]) -> None:
+        if self._stop.asked.is_set():
             raise Interrupted
         mirror = self._mirror(request, plan)
-        command = [sys.executable, str(plan.script), *request.args]
-        log.info("starting %s", request.script_key)
-        with self._report.phase("script"), ExitStack() as beside:
+        command = [sys.executable, str(plan.script), *request.job.args]
+        log.info("starting %s", request.job.script_key)
+        with self._report.phase("script"), ExitStack() as meanwhile:
             child = Child(command, cwd=plan.script.parent, environment=environment)
             self._facts.start()
             for repeater in self._repeaters(mirror):
-                beside.enter_context(repeater)
-            exit_code = self._interruption.run(child)
+                meanwhile.enter_context(repeater)
+            exit_code = self._stop.run(child)
         oom_kill = self._memory.killed(exit_code)
-        stopped = self._interruption.asked.is_set()
+        stopped = self._stop.asked.is_set()
         self._report.script_ended(exit_code, stopped=stopped, oom_kill=oom_kill, last_lines=list(child.tail))
         if self._budget and self._budget.error:
             log.error("%s", self._budget.error)
@@ -219,17 +215,17 @@ class Attempt:
         log.info("the script ended with exit code %d (%s)", exit_code, self._report.ended)
         mirror.finish()
 
-    def _mirror(self, request: Request, plan: Plan) -> CheckpointMirror:
+    def _mirror(self, request: ChildRequest, plan: DownloadPlan) -> CheckpointMirror:
         settings = self._settings
-        bucket, prefix = settings.output_bucket, request.checkpoint_prefix
+        bucket, prefix = settings.output_bucket, request.job.checkpoint_prefix
         mirror = CheckpointMirror(settings.checkpoint_dir, self._store, bucket, prefix, self._timings.patience)
         mirror.restored(plan.downloads)
         return mirror
 
     def _repeaters(self, mirror: CheckpointMirror) -> list[Repeater]:
         settings, timings = self._settings, self._timings
-        key = f"{settings.output_prefix}progress.json"
-        progress = ProgressUpload(settings.output_dir / "progress.json", self._store, settings.output_bucket, key)
+        key = f"{settings.output_prefix}{PROGRESS}"
+        progress = ProgressUpload(settings.output_dir / PROGRESS, self._store, settings.output_bucket, key)
         return [
             Repeater(progress.update, lambda: timings.progress),
             Repeater(self._gpu.sample, lambda: timings.gpu),
@@ -237,49 +233,51 @@ class Attempt:
         ]
 
     def _checkpoint_interval(self, mirror: CheckpointMirror) -> float:
-        soon = self._interruption.asked.is_set() or mirror.waits
+        soon = self._stop.asked.is_set() or mirror.waits
         return self._timings.checkpoints_soon if soon else self._timings.checkpoints
 
     def _deliver(self) -> None:
-        if self._report.ended in ("interrupted", "cost_limit"):
+        if self._report.ended in (INTERRUPTED, COST_LIMIT):
             self._write_report()  # the host may be gone before a large output is uploaded
         with self._report.phase("upload"):
             self._delivered(upload_output(self._settings, self._store))
 
     def _delivered(self, delivered: Delivered) -> None:
-        self._report.facts["output"] = delivered.as_json()
-        if self._settings.attempt > 1 and self._report.ended == "done":
+        self._report.delivered(delivered.facts)
+        if self._settings.attempt > 1 and self._report.ended == DONE:
             remove_stale(self._earlier, delivered, self._settings, self._store)
 
     def _conclude(self, sign_of_life: SignOfLife) -> int:
-        """job.json, and `_SUCCESS` last of all."""
+        """Write job.json, and `_SUCCESS` last of all."""
         self._facts.wait(self._timings.facts)
         with self._reported_failures():
             self._write_report()
             sign_of_life.remove()
-            if self._report.ended == "done":
-                settings, key = self._settings, self._report.facts["content_key"]
-                self._store.write(settings.output_bucket, f"{settings.output_prefix}_SUCCESS", b"")
-                # A copy is not recorded: the first of its kind is what all copies come from.
-                if key and not self._report.facts["reused_from"]:
-                    record(key, settings, self._store)
+            if self._report.ended == DONE:
+                settings, facts = self._settings, self._report.facts
+                self._store.write(settings.output_bucket, f"{settings.output_prefix}{SUCCESS}", b"")
+                # A copy is not recorded: all copies come from the first of its kind.
+                if facts.content_key and not facts.reused_from:
+                    record(facts.content_key, settings, self._store)
         return self._report.exit_code
 
     def _write_report(self) -> None:
         settings = self._settings
-        self._gather()
-        self._store.write(settings.output_bucket, f"{settings.output_prefix}job.json", self._report.as_json())
+        document = write_job(self._with_meters(self._report.document()))
+        self._store.write(settings.output_bucket, f"{settings.output_prefix}{JOB}", document)
 
-    def _report_now(self) -> bytes:
-        self._gather()
-        return self._report.sign_of_life()
+    def _sign_of_life(self) -> bytes:
+        return write_job(self._with_meters(self._report.sign_of_life()))
 
-    def _gather(self) -> None:
-        facts, price = self._report.facts, self._facts.price
-        facts["machine"] = self._facts.machine.as_json()
-        facts["cost"] = price.cost(self._report.total_seconds) if price else None
-        facts["peak_memory_mib"] = self._memory.peak_mib()
-        facts["gpu"] = self._gpu.as_json()
+    def _with_meters(self, report: JobReport) -> JobReport:
+        price = self._facts.price
+        return replace(
+            report,
+            machine=self._facts.known,
+            cost=price.cost(self._report.total_seconds) if price else None,
+            peak_memory_mib=self._memory.peak_mib(),
+            gpu=self._gpu.use(),
+        )
 
 
 if __name__ == "__main__":

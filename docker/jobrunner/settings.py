@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .failures import RunnerError
+from jobrunner.failures import RunnerError
+from splatworks.contract.keys import child_prefix
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +75,7 @@ class Settings:
             input_bucket=_required(environment, "ML_INPUT_BUCKET"),
             output_bucket=_required(environment, "ML_OUTPUT_BUCKET"),
             request_key=_required(environment, "REQUEST_KEY"),
-            output_prefix=own_prefix(_required(environment, "OUTPUT_PREFIX"), array_index),
+            output_prefix=child_prefix(_required(environment, "OUTPUT_PREFIX"), array_index),
             array_index=array_index,
             run_id=environment.get("RUN_ID", ""),
             stage=environment.get("STAGE", ""),
@@ -83,11 +84,6 @@ class Settings:
             workspace=Path(environment.get("WORKSPACE_DIR") or "/workspace").absolute(),
             models_dir=Path(environment.get("MODELS_DIR") or "/opt/models").absolute(),
         )
-
-
-def own_prefix(prefix: str, array_index: int | None) -> str:
-    folder = prefix.rstrip("/") + "/"
-    return folder if array_index is None else f"{folder}{array_index}/"
 
 
 def _required(environment: Mapping[str, str], name: str) -> str:

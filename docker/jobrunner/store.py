@@ -19,9 +19,8 @@ from s3transfer.exceptions import CancelledError, RetriesExceededError, S3Downlo
 from s3transfer.futures import TransferFuture
 from s3transfer.subscribers import BaseSubscriber
 
+from jobrunner.failures import Interrupted, RunnerError, error_code, reason
 from splatworks.contract.content_types import content_type
-
-from .failures import Interrupted, RunnerError, error_code, reason
 
 WORKERS = 32
 MIB = 1024 * 1024
@@ -60,7 +59,7 @@ class Download:
 
 
 @dataclass(frozen=True)
-class Upload:
+class FileUpload:
     path: Path
     key: str
 
@@ -145,11 +144,11 @@ class Store:
             failures = transfers.each(files, transfers.fetch, stop)
         _raise_first("download", [(file.source.uri, error) for file, error in failures])
 
-    def upload(self, bucket: str, files: Sequence[Upload]) -> dict[Upload, os.stat_result]:
+    def upload(self, bucket: str, files: Sequence[FileUpload]) -> dict[FileUpload, os.stat_result]:
         """Uploads all that can be, then raises if some could not. Gives each file's state as it was uploaded."""
-        uploaded: dict[Upload, os.stat_result] = {}
+        uploaded: dict[FileUpload, os.stat_result] = {}
 
-        def put(file: Upload) -> None:
+        def put(file: FileUpload) -> None:
             try:
                 uploaded[file] = transfers.put(bucket, file)
             except FileNotFoundError:
@@ -220,7 +219,7 @@ class _Transfers:
         for chunk in answer["Body"].iter_chunks(READ_SIZE):
             target.write(chunk)
 
-    def put(self, bucket: str, file: Upload) -> os.stat_result:
+    def put(self, bucket: str, file: FileUpload) -> os.stat_result:
         with open_regular(file.path) as content:
             state = os.fstat(content.fileno())
             if state.st_size > SMALL:

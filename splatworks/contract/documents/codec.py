@@ -127,7 +127,8 @@ def _convert(hint: Any, value: Any, where: str, name: str, is_there: bool) -> An
         return from_json(typing.cast(type, origin), value, f"{where}, {name}," if where else name)
     if _is_a(value, origin):
         return value
-    raise DocumentError(where, f"has {name} {str(value)[:80]!r}, not a {getattr(origin, '__name__', origin)}")
+    expected = "list" if origin is tuple else getattr(origin, "__name__", origin)
+    raise DocumentError(where, f"has {name} {str(value)[:80]!r}, not a {expected}")
 
 
 def _is_a(value: Any, kind: Any) -> bool:

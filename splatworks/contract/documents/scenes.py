@@ -4,7 +4,9 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from splatworks.contract.documents.codec import DocumentError, from_json, to_json
+from splatworks.contract.documents.codec import DocumentError, check_version, from_json, to_json
+
+VERSION = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,11 +15,14 @@ class SceneEntry:
     input: tuple[str, ...]  # absolute URIs
 
 
-def read_scenes(text: bytes | str, where: str) -> list[SceneEntry]:
+def read_scenes(text: bytes | str, where: str, if_newer: str = "") -> list[SceneEntry]:
+    """Raises DocumentError. The list has no version; a later format is an object with one."""
     try:
         entries = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise DocumentError(where, f"is not JSON ({error})") from None
+    if isinstance(entries, dict):
+        check_version(entries, VERSION, where, if_newer)
     if not isinstance(entries, list):
         raise DocumentError(where, "is not a list of scenes")
     scenes = [from_json(SceneEntry, entry, f"{where}, entry {index},") for index, entry in enumerate(entries)]

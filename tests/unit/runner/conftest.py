@@ -19,6 +19,8 @@ import pytest
 from botocore.exceptions import ClientError
 from moto.server import ThreadedMotoServer
 
+from splatworks.contract.keys import JOB, REQUEST, SUCCESS
+
 ROOT = Path(__file__).parents[3]
 # The entry file itself, and a way in with shorter waits for the tests that would take minutes.
 ENTRY = [str(ROOT / "docker" / "runner.py")]
@@ -143,7 +145,7 @@ class Job:
         return {each["Key"].removeprefix(prefix): each for each in found}
 
     def outputs(self) -> set[str]:
-        return set(self.objects()) - {"request.json", "job.json", "_SUCCESS"}
+        return set(self.objects()) - {REQUEST, JOB, SUCCESS}
 
     def read(self, name: str, prefix: str | None = None) -> str | None:
         key = (self.prefix if prefix is None else prefix) + name

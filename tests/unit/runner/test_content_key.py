@@ -1,6 +1,6 @@
 """The content key, by the numbers that tests/events/content_key.json fixes.
 
-The file pins docker/jobrunner/content_key.py here and the dispatcher's code for the same formula
+The file pins the formula for the runner here and the dispatcher's code for the same formula
 (modules/lambda/functions) in tests/unit/lambda: where the two differ, nothing would ever be found again.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from jobrunner.results import ingredient
+from jobrunner.fetch.ingredients import ingredient
 from jobrunner.store import RemoteFile
 from splatworks.contract.content_keys import content_key, objects_digest, script_digest
 

@@ -1,13 +1,14 @@
 """Children of an array: each takes its own scene, its own part of the stage before, its own variant of a sweep."""
 
 import json
+import re
 from typing import Any
 
 import pytest
 
-from jobrunner.failures import RunnerError
-from jobrunner.request import Request
+from jobrunner.fetch.request import ChildRequest, read_child_request
 from jobrunner.settings import Settings
+from splatworks.contract.documents.codec import PUSH_THE_IMAGE, DocumentError
 
 SHOW = """
 import json, os
@@ -34,11 +35,11 @@ def scenes(job: Any, *entries: Any) -> None:
     job.request["scenes_key"] = "runs/demo/scenes.json"
 
 
-def failure(job: Any, index: str) -> dict[str, Any]:
+def failure(job: Any, index: str, exit_code: int = 1, ended_as: str = "runner_error") -> dict[str, Any]:
     ended = job.run(AWS_BATCH_JOB_ARRAY_INDEX=index)
     prefix = f"{index}/" if index else ""
     report = json.loads(job.read(f"{prefix}job.json"))
-    assert (ended.exit_code, report["ended"]) == (1, "runner_error"), ended.stderr
+    assert (ended.exit_code, report["ended"]) == (exit_code, ended_as), ended.stderr
     assert "never" not in ended.stdout and "Traceback" not in ended.stderr
     return report["error"]
 
@@ -137,19 +138,29 @@ def test_scenes_that_are_gone_are_named(job: Any) -> None:
     assert error["code"] == "no_scenes" and "runs/demo/scenes.json" in error["cause"]
 
 
-def parsed(array_index: int | None, scenes: Any = None, **job: Any) -> Request:
-    """What the child makes of its request, without a runner around it."""
+class Documents:
+    """A store that holds a request and its scenes."""
+
+    def __init__(self, **documents: Any) -> None:
+        self._documents = documents
+
+    def read(self, bucket: str, key: str) -> bytes:
+        return json.dumps(self._documents[key]).encode()
+
+
+def parsed(array_index: int | None, scenes: Any = None, **job: Any) -> ChildRequest:
+    """Read the request as the child does, without a runner around it."""
     names = ["ML_INPUT_BUCKET", "ML_OUTPUT_BUCKET", "REQUEST_KEY", "OUTPUT_PREFIX"]
     index = {} if array_index is None else {"AWS_BATCH_JOB_ARRAY_INDEX": str(array_index)}
     settings = Settings.from_environment({**dict.fromkeys(names, "x"), **index})
-    document = {"version": 1, "job": {"script_key": "jobs/a.py", "checkpoint_prefix": "checkpoints/a/", **job}}
-    request = Request.parse(json.dumps(document).encode(), settings)
-    return request.of_child(array_index, json.dumps(scenes).encode(), settings)
+    job = {"script_key": "jobs/a.py", "checkpoint_prefix": "checkpoints/a/", **job}
+    documents = {"x": {"version": 1, "message": {}, "job": job}, "scenes.json": scenes}
+    return read_child_request(settings, Documents(**documents))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("entry", [{}, {"input": "s3://b/k/"}, {"input": []}, {"input": [1]}, "s3://b/k/"])
 def test_a_scene_of_another_shape_is_named_with_its_index(entry: Any) -> None:
-    with pytest.raises(RunnerError, match=r"s3://x/scenes.json has no list .* of entry 1"):
+    with pytest.raises(DocumentError, match=r"s3://x/scenes.json.* entry 1"):
         parsed(1, [{"input": ["s3://b/k/"]}, entry], scenes_key="scenes.json")
 
 
@@ -158,7 +169,15 @@ def test_scenes_that_are_no_list_are_refused(job: Any) -> None:
     for body in (b"{", b"{}"):
         job.s3.put_object(Bucket=job.output_bucket, Key="runs/demo/scenes.json", Body=body)
         job.request["scenes_key"] = "runs/demo/scenes.json"
-        assert failure(job, "0")["code"] == "bad_request"
+        assert failure(job, "0")["code"] == "bad_document"
+
+
+def test_scenes_of_a_later_version_are_refused_for_good_and_ask_for_the_image(job: Any) -> None:
+    job.script("print('never')")
+    job.s3.put_object(Bucket=job.output_bucket, Key="scenes.json", Body=b'{"version": 2, "scenes": []}')
+    job.request["scenes_key"] = "scenes.json"
+    error = failure(job, "0", 2, "input_error")
+    assert "scenes.json has version 2" in error["cause"] and error["fix"] == PUSH_THE_IMAGE
 
 
 @pytest.mark.parametrize(
@@ -174,22 +193,27 @@ def test_a_request_of_an_array_without_an_index_is_refused(job: Any, change: dic
     job.script("print('never')")
     job.request.update(change)
     error = failure(job, "")
-    assert error["code"] == "bad_request" and "AWS_BATCH_JOB_ARRAY_INDEX" in error["cause"]
+    assert error["code"] == "bad_document" and "AWS_BATCH_JOB_ARRAY_INDEX" in error["cause"]
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        {"scenes_key": 1}, {"carried_scenes_key": 1}, {"variants": {}}, {"variants": [1]}, {"variants": [{"a": [1]}]},
+        {"scenes_key": 1}, {"carried_scenes_key": 1}, {"variants": {}}, {"variants": [1]},
         {"input_by_index": [1]},
         {"input_by_index": [True, False]}, {"run_key": 1}, {"content_base": 1}, {"content_key": []},
         {"script_digest": 1}, {"fresh": "yes"}, {"max_cost_usd": "3"}, {"max_cost_usd": 0}, {"max_cost_usd": True},
     ],
 )  # fmt: skip
 def test_fields_of_another_shape_are_refused(change: dict[str, Any]) -> None:
-    with pytest.raises(RunnerError) as refused:
+    with pytest.raises(DocumentError) as refused:
         parsed(0, **change)
-    assert refused.value.failure.code == "bad_request" and "s3://x/x has" in str(refused.value)
+    assert re.search(rf"^s3://x/x(, job,)? has .*{next(iter(change))}", str(refused.value))
+
+
+def test_a_variant_with_a_value_that_is_no_scalar_is_refused() -> None:
+    with pytest.raises(DocumentError, match=r"^s3://x/x has parameter 'a'"):
+        parsed(0, variants=[{"a": [1]}])
 
 
 def test_fields_that_are_null_are_as_absent(job: Any) -> None:

@@ -7,16 +7,18 @@ from typing import Any
 
 import pytest
 
-from jobrunner.budget import Budget
+from jobrunner.run.budget import Budget
+from splatworks.contract.documents.codec import PUSH_THE_IMAGE
 
 TIMINGS = "cost=0.05, progress=0.2, checkpoints=0.2, checkpoints_soon=0.1, stop=5, price=5, facts=1"
 PRICED = """
-import jobrunner.machine as m, jobrunner.report as r, os, time
+import jobrunner.run.machine as m, jobrunner.deliver.report as r, os, time
 from pathlib import Path
 clock = Path(os.environ["CLOCK"])
 m.MachineFacts._find_out = lambda self: setattr(self, "price", m.Price(3600, "test"))
 r.Report.total_seconds = property(lambda self: float(clock.read_text()))
 """
+RUN = {"version": 1, "run_id": "run", "project": "demo", "message": {}, "submitted_at": "2026-01-31T12:00:00Z"}
 WORK = """
 import os, signal, sys, time
 from pathlib import Path
@@ -30,6 +32,7 @@ print("the script runs")
 while not (output / "enough").exists():
     time.sleep(0.05)
 """
+ENTRY = {"stage": "train", "job_name": "run-train", "queue": "q", "output_prefix": "runs/demo/run/train/", "size": 1}
 
 
 class Priced:
@@ -65,11 +68,15 @@ class Priced:
     def stage(self, name: str, report: Any, **more: Any) -> dict[str, Any]:
         prefix = f"runs/demo/run/{name}/"
         self.put(f"{prefix}{more.pop('below', '')}job.json", report)
-        return {"stage": name, "output_prefix": prefix, "size": 1, "reused_from": None, **more}
+        return {**self.entry(name), **more}
+
+    def entry(self, name: str) -> dict[str, Any]:
+        prefix = f"runs/demo/run/{name}/"
+        return {"stage": name, "job_name": name, "queue": "q", "output_prefix": prefix, "size": 1, "reused_from": None}
 
     def chain(self, *stages: dict[str, Any]) -> None:
-        own = {"stage": "train", "output_prefix": "runs/demo/run/train/", "size": 1, "reused_from": None}
-        self.put("runs/demo/run/run.json", {"stages": [*stages, own, self.stage("compress", cost(100))]})
+        document = {**RUN, "stages": [*stages, self.entry("train"), self.stage("compress", cost(100))]}
+        self.put("runs/demo/run/run.json", document)
         self.job.request["run_key"] = "runs/demo/run/run.json"
 
 
@@ -181,9 +188,9 @@ def test_a_script_that_ends_by_itself_when_it_is_stopped_keeps_its_end(priced: P
     assert priced.job.report["ended"] == ended
 
 
-def refused(priced: Priced, code: str, ended: str = "cost_limit") -> str:
+def refused(priced: Priced, code: str, ended: str = "cost_limit", with_code: int = 1) -> str:
     exit_code, report, printed = priced.run()
-    assert (exit_code, report["ended"], report["error"]["code"]) == (1, ended, code)
+    assert (exit_code, report["ended"], report["error"]["code"]) == (with_code, ended, code)
     assert "the script runs" not in printed and "_SUCCESS" not in priced.job.objects()
     return report["error"]["cause"]
 
@@ -218,11 +225,27 @@ def test_a_stage_before_that_tells_no_cost_does_not_start_the_script(priced: Pri
     assert "runs/demo/run/sfm/job.json" in refused(priced, "cost_unknown")
 
 
-@pytest.mark.parametrize("run", [None, [], {"stages": []}, {"stages": [{"stage": "compress"}]}, {"stages": 1}])
+@pytest.mark.parametrize(
+    "run",
+    [None, [], RUN, {**RUN, "stages": []}, {**RUN, "stages": [{**ENTRY, "stage": "compress"}]}, {**RUN, "stages": 1}],
+)
 def test_a_run_that_does_not_tell_its_stages_does_not_start_the_script(priced: Priced, run: Any) -> None:
     priced.put("runs/demo/run/run.json", run)
     priced.job.request["run_key"] = "runs/demo/run/run.json"
-    assert "run.json" in refused(priced, "bad_run", "runner_error")
+    assert "run.json" in refused(priced, "bad_document", "runner_error")
+
+
+def test_a_run_of_a_later_version_is_refused_for_good_and_asks_for_the_image(priced: Priced) -> None:
+    priced.put("runs/demo/run/run.json", {**RUN, "version": 2})
+    priced.job.request["run_key"] = "runs/demo/run/run.json"
+    assert "run.json has version 2" in refused(priced, "bad_document", "input_error", with_code=2)
+    assert priced.job.report["error"]["fix"] == PUSH_THE_IMAGE
+
+
+def test_a_stage_before_of_a_later_version_is_refused_for_good_and_asks_for_the_image(priced: Priced) -> None:
+    priced.chain(priced.stage("sfm", {"version": 2, **cost(1)}))
+    assert "sfm/job.json has version 2" in refused(priced, "bad_document", "input_error", with_code=2)
+    assert priced.job.report["error"]["fix"] == PUSH_THE_IMAGE
 
 
 def test_a_result_used_again_needs_no_price(priced: Priced) -> None:

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
-from jobrunner import fetching
+from jobrunner.deliver.report import Report
 from jobrunner.failures import InputError, RunnerError
-from jobrunner.report import Report
+from jobrunner.fetch import downloads
 from jobrunner.settings import Settings
+from splatworks.contract.documents.codec import PUSH_THE_IMAGE
+from splatworks.contract.documents.job import write_job
 
 
 def refused(job: Any, exit_code: int, ended: str, code: str, **environment: str) -> str:
@@ -109,15 +111,25 @@ def test_hostile_keys_in_the_checkpoints_and_the_scripts_folder_are_refused_too(
 def test_a_request_of_another_shape_is_refused_naming_the_field(job: Any, change: dict[str, Any]) -> None:
     job.script("print('never')")
     job.request.update(change)
-    assert next(iter(change)).split("_")[0] in refused(job, 1, "runner_error", "bad_request").replace(
+    assert next(iter(change)).split("_")[0] in refused(job, 1, "runner_error", "bad_document").replace(
         "parameter", "parameters"
     )
 
 
-@pytest.mark.parametrize("text", [b"", b"{", b"[]", b'{"version": 2, "job": {}}', b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "text", [b"", b"{", b"[]", b'{"version": 1, "job": {}}', b'{"version": "1", "job": {}}', b"\xff\xfe"]
+)
 def test_a_request_that_is_not_ours_is_refused(job: Any, text: bytes) -> None:
     job.write_request = lambda: job.s3.put_object(Bucket=job.output_bucket, Key=f"{job.prefix}request.json", Body=text)
-    refused(job, 1, "runner_error", "bad_request")
+    refused(job, 1, "runner_error", "bad_document")
+
+
+def test_a_request_of_a_later_version_is_refused_for_good_and_asks_for_the_image(job: Any) -> None:
+    text = b'{"version": 2, "job": {}}'
+    job.write_request = lambda: job.s3.put_object(Bucket=job.output_bucket, Key=f"{job.prefix}request.json", Body=text)
+    cause = refused(job, 2, "input_error", "bad_document")
+    assert "request.json has version 2" in cause and "up to version 1" in cause
+    assert job.report["error"]["fix"] == PUSH_THE_IMAGE and job.report["error"]["retryable"] is False
 
 
 def test_a_request_that_is_gone_is_named(job: Any) -> None:
@@ -145,12 +157,12 @@ def test_a_workspace_that_cannot_be_written_is_said(job: Any) -> None:
 
 
 def test_input_larger_than_the_disk_is_refused_before_it_is_downloaded(job: Any) -> None:
-    disk = fetching.shutil.disk_usage(job.folder)
-    fetching._check_disk(disk.free - fetching.DISK_RESERVE - 2**24, job.folder)
+    disk = downloads.shutil.disk_usage(job.folder)
+    downloads._check_disk(disk.free - downloads.DISK_RESERVE - 2**24, job.folder)
     with pytest.raises(InputError, match="Give less input"):
-        fetching._check_disk(disk.total, job.folder)
+        downloads._check_disk(disk.total, job.folder)
     with pytest.raises(RunnerError, match="other jobs on this machine") as caught:
-        fetching._check_disk(disk.free, job.folder)
+        downloads._check_disk(disk.free, job.folder)
     assert caught.value.failure.retryable and not isinstance(caught.value, InputError)
 
 
@@ -178,7 +190,7 @@ while not (output / "go on").exists():
 def test_the_environment_of_the_runner_is_closed_to_other_processes_of_its_user() -> None:
     get_dumpable = 3  # linux/prctl.h: 0 means that /proc/<pid>/environ is closed
     code = (
-        "import ctypes; from jobrunner.process import hide_environment;"
+        "import ctypes; from jobrunner.run.environment import hide_environment;"
         f"ask = lambda: ctypes.CDLL(None).prctl({get_dumpable}, 0, 0, 0, 0);"
         "before = ask(); hide_environment(); print(before, ask())"
     )
@@ -192,6 +204,6 @@ def test_job_json_keeps_the_scripts_failure_when_the_upload_fails_too() -> None:
     report = Report(Settings.from_environment({**environment, "WORKSPACE_DIR": "/nonexistent"}))
     report.script_ended(42, stopped=False, oom_kill=False, last_lines=["ValueError: x"])
     report.failed(RunnerError("upload_failed", "the upload failed", "Publish again"))
-    document = json.loads(report.as_json())
+    document = json.loads(write_job(report.document()))
     assert (document["exit_code"], document["ended"]) == (42, "failed")
     assert document["error"]["code"] == "script_failed"

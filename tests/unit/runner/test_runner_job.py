@@ -232,7 +232,7 @@ def test_leftovers_are_not_uploaded_when_the_request_cannot_be_read(job: Any) ->
     (job.workspace / "output" / "anothers.txt").write_text("private")
     job.request["script_key"] = 7
     assert job.run().exit_code == 1
-    assert job.outputs() == set() and job.report["error"]["code"] == "bad_request"
+    assert job.outputs() == set() and job.report["error"]["code"] == "bad_document"
 
 
 def test_a_child_of_an_array_has_prefixes_of_its_own(job: Any) -> None:

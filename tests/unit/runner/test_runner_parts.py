@@ -17,12 +17,15 @@ from botocore.exceptions import ResponseStreamingError
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from jobrunner.failures import InputError, RunnerError
-from jobrunner.machine import MachineFacts, Price
-from jobrunner.meters import GpuMeter, MemoryMeter
-from jobrunner.process import REDRAW_SECONDS, LinePump, without_credentials
-from jobrunner.store import MIB, Download, Store, Upload
-from jobrunner.watching import CheckpointMirror
+from jobrunner.failures import RunnerError
+from jobrunner.run.environment import without_credentials
+from jobrunner.run.machine import MachineFacts, Price
+from jobrunner.run.meters import GpuMeter, MemoryMeter
+from jobrunner.run.process import REDRAW_SECONDS, LinePump
+from jobrunner.store import MIB, Download, FileUpload, Store
+from jobrunner.watch.checkpoints import CheckpointMirror
+from splatworks.contract.documents.job import GpuUse, MachineInfo
+from splatworks.contract.failures import UnusableInputError
 from splatworks.contract.paths import path_below, refuse_collisions
 
 FOLDER = Path("/workspace/input")
@@ -38,7 +41,7 @@ FOLDER = Path("/workspace/input")
 def test_a_key_becomes_a_path_below_the_folder_or_is_refused(name: str) -> None:
     try:
         path = path_below(FOLDER, name, "s3://bucket/key")
-    except InputError as error:
+    except UnusableInputError as error:
         assert error.exit_code == 2 and "s3://bucket/key" in str(error)
         return
     # What the system would open, not what the text says.
@@ -55,7 +58,7 @@ def test_collisions_are_refused_and_nothing_else_is(names: list[list[str]]) -> N
         one != other and other.startswith(f"{one}/") for one in folded for other in folded
     )
     if collides:
-        with pytest.raises(InputError, match="cannot both become files"):
+        with pytest.raises(UnusableInputError, match="cannot both become files"):
             refuse_collisions((path, f"s3://b/{path}") for path in paths)
     else:
         refuse_collisions((path, f"s3://b/{path}") for path in paths)
@@ -78,7 +81,7 @@ def test_lines_are_the_same_however_the_pipe_cuts_them(lines: list[str], end: st
 def test_a_redrawn_progress_bar_becomes_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     sink = BytesIO()
     now = [100.0]
-    monkeypatch.setattr("jobrunner.process.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("jobrunner.run.process.time.monotonic", lambda: now[0])
     pump = LinePump(sink, deque())
     for percent in range(100):
         pump.feed(f"\r{percent}%".encode())
@@ -163,7 +166,7 @@ class Uploads(Store):
     def __init__(self) -> None:
         self.keys: list[str] = []
 
-    def upload(self, bucket: str, files: Sequence[Upload]) -> dict[Upload, os.stat_result]:
+    def upload(self, bucket: str, files: Sequence[FileUpload]) -> dict[FileUpload, os.stat_result]:
         self.keys += [file.key for file in files]
         return {file: file.path.stat() for file in files}
 
@@ -174,8 +177,8 @@ def test_a_checkpoint_that_is_being_written_waits_but_not_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [1000.0]
-    monkeypatch.setattr("jobrunner.watching.time.monotonic", lambda: now[0])
-    monkeypatch.setattr("jobrunner.watching.time.time_ns", lambda: int(now[0] * 1e9))
+    monkeypatch.setattr("jobrunner.watch.checkpoints.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("jobrunner.watch.checkpoints.time.time_ns", lambda: int(now[0] * 1e9))
     store = Uploads()
     mirror = CheckpointMirror(tmp_path, store, "bucket", "checkpoints/", patience=5)
 
@@ -232,14 +235,14 @@ def test_gpu_use_is_the_mean_of_samples_and_the_peak_of_memory(tmp_path: Path, m
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     meter = GpuMeter()
-    assert meter.as_json() is None and meter.names() == ["NVIDIA A10G"]
+    assert meter.use() is None and meter.names() == ["NVIDIA A10G"]
     for now in ("90, 9000\n", "[N/A], [N/A]\n", "80, 9120\n"):
         (tmp_path / "now").write_text(now)
         meter.sample()
-    assert meter.as_json() == {"utilization_percent": 85.0, "memory_peak_mib": 9120}
+    assert meter.use() == GpuUse(utilization_percent=85.0, memory_peak_mib=9120)
     tool.write_text("#!/bin/sh\nexit 9\n")
     meter.sample()
-    assert meter.as_json() == {"utilization_percent": 85.0, "memory_peak_mib": 9120}
+    assert meter.use() == GpuUse(utilization_percent=85.0, memory_peak_mib=9120)
 
 
 @pytest.fixture
@@ -298,10 +301,10 @@ def test_machine_and_lifecycle_come_from_ecs_and_ec2(metadata: tuple[str, list[o
     cluster, task = start_task()
     answers.append({"Cluster": cluster, "TaskARN": task})
     facts = find_out(address)
-    machine = facts.machine.as_json()
+    machine = facts.known
     assert machine is not None
-    assert (machine["instance_type"], machine["lifecycle"], machine["availability_zone"], machine["gpus"]) == (
-        "g5.xlarge", "on-demand", "us-east-1a", ["NVIDIA A10G"],
+    assert (machine.instance_type, machine.lifecycle, machine.availability_zone, machine.gpus) == (
+        "g5.xlarge", "on-demand", "us-east-1a", ("NVIDIA A10G",),
     )  # fmt: skip
     assert facts.price is None  # only spot prices are public history; another is not guessed
     assert facts.problem == "this g5.xlarge is an on-demand machine"
@@ -313,11 +316,12 @@ def test_what_cannot_be_found_out_stays_null(metadata: tuple[str, list[object]],
     address, answers = metadata
     answers.append(answer)
     facts = find_out(address)
-    assert facts.machine.as_json() == {
-        "instance_type": None, "lifecycle": None, "availability_zone": None, "vcpus": None, "memory_mib": None,
-        "gpus": ["NVIDIA A10G"],
-    }  # fmt: skip
+    assert facts.known == MachineInfo(gpus=("NVIDIA A10G",))
     assert facts.price is None
+
+
+def test_a_machine_of_which_nothing_is_known_is_null() -> None:
+    assert MachineFacts(None, list).known is None
 
 
 def test_an_agent_that_does_not_answer_costs_nothing_but_the_facts() -> None:
@@ -342,8 +346,8 @@ def test_a_spot_machines_cost_is_its_latest_price_times_the_seconds() -> None:
     facts._ask_ec2(SpotEC2(), "i-1")
     assert facts.machine.lifecycle == "spot" and facts.price is not None
     cost = facts.price.cost(1800)
-    assert (cost["usd"], cost["usd_per_hour"]) == (0.37, 0.74)
-    assert cost["source"].startswith("EC2 spot price history, us-east-1c, 20")
+    assert (cost.usd, cost.usd_per_hour) == (0.37, 0.74)
+    assert cost.source.startswith("EC2 spot price history, us-east-1c, 20")
 
 
 def test_a_spot_machine_without_a_price_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -360,4 +364,4 @@ def test_the_jobs_share_of_the_machine_is_noted() -> None:
 
 
 def test_prices_are_per_hour() -> None:
-    assert Price(3.6, "test").cost(1)["usd"] == 0.001
+    assert Price(3.6, "test").cost(1).usd == 0.001

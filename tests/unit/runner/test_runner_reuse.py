@@ -178,6 +178,16 @@ def test_an_entry_that_is_stale_or_broken_is_as_none(array: Any, how: str) -> No
     assert entry(array) == {"output_prefix": "runs/demo/second/script/0/"}
 
 
+def test_a_result_of_a_later_version_is_not_used_and_the_log_says_why(array: Any) -> None:
+    child(array)
+    bucket, prefix = array.output_bucket, "runs/demo/first/script/0/"
+    array.s3.put_object(Bucket=bucket, Key=f"{prefix}job.json", Body=json.dumps({**report(array), "version": 2}))
+    array.s3.put_object(Bucket=bucket, Key=f"{prefix}_SUCCESS", Body=b"")
+    array.of("second")
+    ran, log = child(array)
+    assert ran and "job.json has version 2" in log and "docker/build-and-push.sh" in log
+
+
 def test_a_job_does_not_copy_its_own_result_onto_itself(array: Any) -> None:
     child(array)  # its host went between _SUCCESS and the end
     ran, log = child(array, attempt=2)
@@ -336,7 +346,7 @@ def test_scripts_replaced_after_the_submission_are_neither_looked_up_nor_recorde
     if given:
         job.request["content_key"] = "d" * 64
     ran, log = child(job)
-    assert ran and "not what lay there at submission" in log
+    assert ran and "not what it was at submission" in log
     assert report(job)["content_key"] is None and job.objects("reuse/").keys() == recorded.keys()
     assert entry_of(job, recorded) == {"output_prefix": "runs/demo/first/script/0/"}
 

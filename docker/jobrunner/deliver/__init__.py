@@ -1,0 +1,1 @@
+"""After the script: its output, earlier results, and job.json."""

@@ -1,0 +1,174 @@
+"""job.json: what one attempt was, did and cost."""
+
+import hashlib
+import logging
+import platform
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import boto3
+
+from jobrunner.deliver.endings import ending, error_of_script, plain_error
+from jobrunner.failures import CostLimitError, FailureError
+from jobrunner.settings import Settings
+from splatworks.contract.documents.codec import PUSH_THE_IMAGE, DocumentError, NewerDocumentError
+from splatworks.contract.documents.job import (
+    DONE,
+    INPUT_ERROR,
+    INTERRUPTED,
+    OUT_OF_MEMORY,
+    RUNNER_ERROR,
+    STILL_RUNNING,
+    InputFacts,
+    JobReport,
+    LostAttempt,
+    OutputFacts,
+    PhaseSeconds,
+    ScriptFacts,
+    read_job,
+)
+from splatworks.contract.documents.request import JobRequest
+from splatworks.contract.exit_codes import ExitCode
+from splatworks.contract.keys import RESULT
+
+log = logging.getLogger("runner")
+
+RUNNER_VERSION = "1"
+
+
+class Report:
+    """Collects `facts`, the JobReport of this attempt as far as it is known."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._begun = time.monotonic()
+        self._seconds = {"download": 0.0, "install": 0.0, "script": 0.0, "upload": 0.0}
+        self.script_ran = False
+        self.facts = JobReport(
+            run_id=settings.run_id,
+            stage=settings.stage,
+            job_id=settings.job_id,
+            attempt=settings.attempt,
+            ended=RUNNER_ERROR,
+            exit_code=int(ExitCode.FAILED),
+            output=OutputFacts(files=0, bytes=0),
+            versions={"runner": RUNNER_VERSION, "python": platform.python_version(), "boto3": boto3.__version__},
+            started_at=now(),
+        )
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        begun = time.monotonic()
+        try:
+            yield
+        finally:
+            self._seconds[name] += time.monotonic() - begun
+
+    @property
+    def total_seconds(self) -> float:
+        return time.monotonic() - self._begun
+
+    @property
+    def ended(self) -> str:
+        return self.facts.ended
+
+    @property
+    def exit_code(self) -> int:
+        return int(ExitCode.FAILED) if self.facts.exit_code is None else self.facts.exit_code
+
+    def requested(self, job: JobRequest) -> None:
+        self.facts = replace(
+            self.facts,
+            script=ScriptFacts(key=job.script_key),
+            args=job.args,
+            parameters=job.parameters,
+            operation=job.operation,
+        )
+
+    def planned(self, inputs: Sequence[InputFacts], content_key: str | None) -> None:
+        self.facts = replace(self.facts, inputs=tuple(inputs), content_key=content_key)
+
+    def script_fetched(self, script: Path) -> None:
+        if self.facts.script:
+            sha256 = hashlib.sha256(script.read_bytes()).hexdigest()
+            self.facts = replace(self.facts, script=replace(self.facts.script, sha256=sha256))
+
+    def delivered(self, output: OutputFacts) -> None:
+        self.facts = replace(self.facts, output=output)
+
+    def reused(self, prefix: str) -> None:
+        self.facts = replace(self.facts, ended=DONE, exit_code=int(ExitCode.DONE), reused_from=prefix)
+
+    def script_ended(self, exit_code: int, *, stopped: bool, oom_kill: bool, last_lines: list[str]) -> None:
+        self.script_ran = True
+        ended = ending(exit_code, stopped=stopped, oom_kill=oom_kill)
+        error = None
+        if ended != DONE:
+            error = error_of_script(self._settings.output_dir / RESULT) or plain_error(ended, exit_code, last_lines)
+        self.facts = replace(self.facts, ended=ended, exit_code=exit_code, oom_kill=oom_kill, error=error)
+
+    def failed(self, error: FailureError) -> None:
+        """Note the runner's own failure. Exit code and error of a script that had failed before stay."""
+        if self.exit_code == ExitCode.DONE or self.facts.error is None:
+            self._end(error)
+
+    def stopped_for(self, error: CostLimitError) -> None:
+        """Note why the script was stopped, unless it ended by itself: that says more than the script does."""
+        if self.ended not in (DONE, INPUT_ERROR, OUT_OF_MEMORY):
+            self._end(error)
+
+    def _end(self, error: FailureError) -> None:
+        self.facts = replace(self.facts, ended=error.ended, exit_code=int(error.exit_code), error=error.failure)
+
+    def interrupted_early(self) -> None:
+        code = int(ExitCode.INTERRUPTED)
+        self.facts = replace(self.facts, ended=INTERRUPTED, exit_code=code, error=plain_error(INTERRUPTED, code, []))
+
+    def after(self, *earlier: bytes | None) -> None:
+        """Take over what attempts before this one lost, from the reports that they left; the last one given wins."""
+        known: dict[int | None, LostAttempt] = {}
+        for report in map(_earlier_report, earlier):
+            if report and report.job_id == self._settings.job_id:
+                known.update({each.attempt: each for each in report.interruptions})
+                known[report.attempt] = _lost(report)
+        # An attempt whose host went before it could write anything left nothing.
+        attempts = range(1, self._settings.attempt)
+        lost = tuple(known.get(attempt, LostAttempt(attempt=attempt)) for attempt in attempts)
+        self.facts = replace(self.facts, interruptions=lost)
+
+    def document(self) -> JobReport:
+        seconds = {name: round(value, 3) for name, value in self._seconds.items()}
+        return replace(self.facts, ended_at=now(), seconds=PhaseSeconds(**seconds, total=round(self.total_seconds, 3)))
+
+    def sign_of_life(self) -> JobReport:
+        """The report as it would be if the host went now."""
+        return replace(self.document(), ended=STILL_RUNNING, exit_code=None, error=None)
+
+
+def now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _lost(report: JobReport) -> LostAttempt:
+    return LostAttempt(
+        attempt=report.attempt,
+        ended_at=report.ended_at or None,
+        seconds=report.seconds.total,
+        usd=report.cost.usd if report.cost else None,
+    )
+
+
+def _earlier_report(text: bytes | None) -> JobReport | None:
+    if text is None:
+        return None
+    try:
+        return read_job(text, "the report of an earlier attempt", PUSH_THE_IMAGE)
+    except NewerDocumentError:
+        raise
+    except DocumentError as error:
+        log.warning("left aside: %s", error)
+        return None
