@@ -4,9 +4,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from splatworks.contract.documents.codec import DocumentError, check_version, from_json, parse, to_bytes, to_json
+from splatworks.contract.keys import REQUEST
 
 VERSION = 1
-LAYOUTS = ("flat", "by_name")
+FLAT, BY_NAME = "flat", "by_name"
+LAYOUTS = (FLAT, BY_NAME)
+# Fields of a pipeline's jobs; request.json of a batch_job leaves them out.
+PIPELINE_FIELDS = (
+    "run_key",
+    "scenes_key",
+    "carried_scenes_key",
+    "input_by_index",
+    "variants",
+    "content_base",
+    "content_key",
+    "script_digest",
+    "fresh",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +34,7 @@ class JobRequest:
     stage: str = ""
     project: str = ""
     input: tuple[str, ...] = ()  # absolute URIs
-    input_layout: str = "flat"  # flat: contents land in INPUT_DIR; by_name: each in a folder of its last part
+    input_layout: str = FLAT  # flat: contents land in INPUT_DIR; by_name: each in a folder of its last part
     args: tuple[str, ...] = ()
     parameters: dict[str, Any] = field(default_factory=dict)  # scalars
     operation: str | None = None
@@ -34,6 +48,17 @@ class JobRequest:
     content_key: str | None = None  # None for arrays: each child makes its own
     script_digest: str | None = None
     fresh: bool = False  # run even if a result of the same key is there
+
+    @property
+    def request_key(self) -> str:
+        """Key of the request.json that holds this."""
+        return f"{self.output_prefix}{REQUEST}"
+
+    def as_json(self) -> dict[str, Any]:
+        document = to_json(self)
+        document["variants"] = document["variants"] or None
+        left_out = PIPELINE_FIELDS if self.run_key is None else ()
+        return {name: value for name, value in document.items() if name not in left_out}
 
 
 @dataclass(frozen=True, kw_only=True)
