@@ -17,9 +17,14 @@ class Figure:
     note: str = ""  # a metric whose text is added after a comma, if the stage wrote it
     in_subject: bool = False  # of the e-mail about a run
 
+    @property
+    def metrics(self) -> list[str]:
+        """Names of the metrics that it needs."""
+        return [name for _, name, _, _ in Formatter().parse(self.text) if name]
+
     def of(self, metrics: Metrics) -> str | None:
         """The figure as text; None if the stage did not write all metrics that it needs."""
-        needed = [name for _, name, _, _ in Formatter().parse(self.text) if name]
+        needed = self.metrics
         if any(number(metrics.get(name)) is None for name in needed):
             return None
         note = metrics.get(self.note) if self.note else None
@@ -52,6 +57,7 @@ class Stage:
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # parameters by preset of the message
     can_be_swept: bool = True
     optional: bool = False  # runs only if the message has a field of its name, or starts with it
+    page: str = ""  # the web page that shows its result, below its output; empty if it writes none
     figures: Sequence[Figure] = ()
     columns: Sequence[Column] = ()
 

@@ -38,6 +38,11 @@ def steps_of(stages: Mapping[str, Stage] = STAGES) -> tuple[str, ...]:
     return (ALL_STEPS, *list(stages)[1:])
 
 
+def presets_of(stages: Mapping[str, Stage] = STAGES) -> tuple[str, ...]:
+    """What `preset` of a message may be."""
+    return tuple(dict.fromkeys(preset for stage in stages.values() for preset in stage.presets))
+
+
 def swept_stages(stages: Mapping[str, Stage] = STAGES) -> tuple[str, ...]:
     return tuple(name for name, stage in stages.items() if stage.can_be_swept)
 

@@ -48,6 +48,7 @@ STAGE = Stage(
     reads=("sfm", "train"),
     parameters=CompressParameters,
     max_inputs=2,
+    page="viewer/index.html",
     figures=(
         Figure(label="Size", text="{megabytes:.2f} MB", in_subject=True),
         Figure(label="Loss", text="{loss_db:.3f} dB by compression", note="loss_is"),
