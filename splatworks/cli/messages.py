@@ -11,6 +11,7 @@ from typing import Any
 from splatworks.cli.message_options import MessageOptions
 from splatworks.cli.problems import Problem
 from splatworks.contract.nearest import nearest
+from splatworks.contract.parameters import parameters_of
 from splatworks.contract.stages import STAGES
 from splatworks.planning import message as dispatcher_message
 from splatworks.planning.job_checks import resolve_inputs, split_uri
@@ -229,7 +230,8 @@ def _assignments(option: str, given: list[str] | None) -> list[Assignment]:
         path, value = _pair(option, text, "stage.name=value")
         stage, dot, name = path.partition(".")
         if not dot or not name:
-            forms = " or ".join(f"{each}.{path}={value}" for each in STAGES)
+            owners = [each.name for each in STAGES.values() if path in parameters_of(each.parameters)]
+            forms = " or ".join(f"{each}.{path}={value}" for each in owners or STAGES)
             raise Problem(f"{option} {text}: which stage's?", f"Write {option} {forms}.")
         if stage not in STAGES:
             raise Problem(f"{option} {text}: there is no stage {stage!r}.", nearest(stage, list(STAGES)))
