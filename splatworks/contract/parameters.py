@@ -12,7 +12,7 @@ import re
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields, replace
+from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -120,7 +120,7 @@ def check_parameters(kind: type, stage: str, given: Mapping[str, Any]) -> None:
         if parameter is None:
             fix = f"{stage} has no parameter {name}. {nearest(name.lower(), list(known))}"
             raise ParameterError(name, value, f"the parameters {', '.join(known)}", fix, is_unknown=True)
-        replace(parameter, name=name).read(value)  # a refusal repeats the name as it was given
+        parameter.read(value)
 
 
 def _parameter(found: Field[Any], hint: Any, comment: str) -> Parameter:

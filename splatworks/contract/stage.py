@@ -57,9 +57,10 @@ class Stage:
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # parameters by preset of the message
     can_be_swept: bool = True
     optional: bool = False  # runs only if the message has a field of its name, or starts with it
-    page: str = ""  # the web page that shows its result, below its output; empty if it writes none
     figures: Sequence[Figure] = ()
     columns: Sequence[Column] = ()
+    page: str = ""  # file of its output that shows the result in a browser
+    thumbnail: str = ""  # image file of its output
 
     @property
     def script_key(self) -> str:

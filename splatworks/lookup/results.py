@@ -8,7 +8,7 @@ from typing import Any
 
 from splatworks.contract.documents.codec import APPLY, DocumentError, NewerDocumentError
 from splatworks.contract.documents.job import JobReport, read_job
-from splatworks.contract.documents.reuse import read_reuse
+from splatworks.contract.documents.reuse import read_reuse_entry
 from splatworks.contract.keys import JOB, RESERVED, RUNS, SUCCESS, reuse_key
 from splatworks.lookup.clients import Clients
 from splatworks.lookup.documents import read_object
@@ -84,7 +84,7 @@ def _recorded(clients: Clients, stage: str, key: str, bucket: str) -> tuple[str,
     if content is None:
         return None
     try:
-        prefix = read_reuse(content, key).output_prefix
+        prefix = read_reuse_entry(content, reuse_key(key), APPLY).output_prefix
     except DocumentError:
         return None
     # Not the folder of an array's child, which is a number: compress would not know which stage it is of.

@@ -48,7 +48,6 @@ STAGE = Stage(
     reads=("sfm", "train"),
     parameters=CompressParameters,
     max_inputs=2,
-    page="viewer/index.html",
     figures=(
         Figure(label="Size", text="{megabytes:.2f} MB", in_subject=True),
         Figure(label="Loss", text="{loss_db:.3f} dB by compression", note="loss_is"),
@@ -57,4 +56,6 @@ STAGE = Stage(
         Column(metric="loss_db", heading="loss dB", digits=3, rank=-1),
         Column(metric="megabytes", heading="MB", unit="MB", rank=-1),
     ),
+    page="viewer/index.html",
+    thumbnail="thumbnail.png",
 )
