@@ -66,10 +66,10 @@ class JobRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class RequestDocument:
-    request_id: str
+    request_id: str  # the identity of the request
     message: dict[str, Any]  # as it was published
-    job: JobRequest
-    submitted_at: str
+    job: JobRequest  # what the runner does
+    submitted_at: str  # UTC
 
 
 def read_request(text: bytes | str, where: str, if_newer: str) -> RequestDocument:
