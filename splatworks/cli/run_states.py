@@ -98,7 +98,7 @@ class RunStatus:
         return min((stage.created for stage in self.stages if stage.created is not None), default=0.0)
 
     def stage(self, name: str | None) -> StageStatus:
-        """The stage of this name; without a name the only one, or the last that has begun."""
+        """The stage of this name; without a name the only one, or the last that has started."""
         named = [stage for stage in self.stages if stage.name == name]
         if named:
             return named[0]

@@ -45,7 +45,7 @@ def stage_result(clients: Clients, bucket: str, prefix: str, objects: list[dict[
 
 
 def _read_report(clients: Clients, bucket: str, key: str) -> JobReport | None:
-    """None if there is none that this version can read: the stage then runs again."""
+    """None if it is missing or this version cannot read it: the stage then runs again."""
     content = read_object(clients, bucket, key)
     if content is None:
         return None

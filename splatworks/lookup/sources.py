@@ -2,7 +2,6 @@
 
 import re
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 from splatworks.contract.content_keys import objects_digest
 from splatworks.contract.keys import NOT_INPUT, STAGES_FOLDER
@@ -84,7 +83,9 @@ def _input(clients: Clients, uri: str, output_bucket: str, most: int) -> tuple[s
                 return objects_digest([(key.rpartition("/")[2], found[0]["Size"], found[0]["ETag"])]), None
         folder = f"{key.rstrip('/')}/"
         everything = objects_below(clients, bucket, folder, most=most + 1)
-    objects = [item for item in everything if _is_input(item, folder)]
+    # Not a folder's empty object, not a file that starts a run or sets its options.
+    files = [item for item in everything if item["Size"] > 0 or not item["Key"].endswith("/")]
+    objects = [item for item in files if item["Key"].removeprefix(folder) not in NOT_INPUT]
     if not objects:
         raise nothing_there(uri, "data.input")
     if len(everything) > most:
@@ -97,11 +98,4 @@ def _input(clients: Clients, uri: str, output_bucket: str, most: int) -> tuple[s
     result = stage_result(clients, bucket, folder, everything) if bucket == output_bucket else None
     if result:
         return result.content_key, result.origin
-    files = ((item["Key"].removeprefix(folder), item["Size"], item["ETag"]) for item in objects)
-    return objects_digest(files), None
-
-
-def _is_input(item: dict[str, Any], folder: str) -> bool:
-    """Whether it is a file of the scene: not a folder's empty object, not a file that starts a run or sets options."""
-    key = item["Key"]
-    return (item["Size"] > 0 or not key.endswith("/")) and key.removeprefix(folder) not in NOT_INPUT
+    return objects_digest((item["Key"].removeprefix(folder), item["Size"], item["ETag"]) for item in objects), None

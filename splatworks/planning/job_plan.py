@@ -19,6 +19,7 @@ from splatworks.planning.stage_checks import check_stage_parameters, stage_of_sc
 
 TAG_LIMIT = 128  # characters; ECS fails a task whose overrides exceed 8,192 characters, after Batch has accepted it
 MAX_SLUG = 64  # characters
+RESOURCES = {"vcpus": "VCPU", "memory": "MEMORY", "gpus": "GPU"}  # AWS Batch's names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,9 +84,9 @@ def submission(
     name: str,
     array_size: int = 1,
 ) -> dict[str, Any]:
-    """The arguments of SubmitJob but dependsOn; `name` is the Batch job's, an `array_size` of 1 is no array."""
+    """The arguments of SubmitJob without dependsOn; `name` is the Batch job's, `array_size` 1 means a single job."""
     people = {label: _tag(request.metadata[label]) for label in METADATA_FIELDS if label in request.metadata}
-    environment = {
+    variables = {
         "REQUEST_KEY": job.request_key,
         "OUTPUT_PREFIX": job.output_prefix,
         "RUN_ID": job.run_id,
@@ -94,21 +95,27 @@ def submission(
         **{f"TRIGGER_{label.upper()}": people.get(label, "") for label in METADATA_FIELDS},
     }
     tags = {**people, "run_id": job.run_id, "stage": job.stage}
-    types = {"vcpus": "VCPU", "memory": "MEMORY", "gpus": "GPU"}
-    arguments: dict[str, Any] = {
+    return {
         "jobName": name,
         "jobQueue": placement.queue,
         "jobDefinition": placement.job_definition,
         "shareIdentifier": re.sub(r"[^A-Za-z0-9]", "", request.metadata.get("project", ""))[:64] or "default",
         "containerOverrides": {
-            "environment": [{"name": variable, "value": value} for variable, value in environment.items()],
+            "environment": [{"name": variable, "value": value} for variable, value in variables.items()],
             "resourceRequirements": [
-                {"type": types[each], "value": str(value)} for each, value in placement.resources.items()
+                {"type": RESOURCES[each], "value": str(value)} for each, value in placement.resources.items()
             ],
         },
         "tags": {tag: value for tag, value in tags.items() if value},
         "propagateTags": True,
+        **_limits(placement, request, settings),
+        **({"arrayProperties": {"size": array_size}} if array_size > 1 else {}),
     }
+
+
+def _limits(placement: Placement, request: Request, settings: DispatcherSettings) -> dict[str, Any]:
+    """Timeout, attempts and priority, if the message or the stage sets them; the job definition has the rest."""
+    arguments: dict[str, Any] = {}
     if placement.timeout_seconds is not None:
         arguments["timeout"] = {"attemptDurationSeconds": placement.timeout_seconds}
     if placement.attempts is not None:
@@ -116,8 +123,6 @@ def submission(
         arguments["retryStrategy"] = {"attempts": placement.attempts, "evaluateOnExit": settings.retry_rules}
     if "priority" in request.data:
         arguments["schedulingPriorityOverride"] = int(request.data["priority"])
-    if array_size > 1:
-        arguments["arrayProperties"] = {"size": array_size}
     return arguments
 
 

@@ -43,10 +43,7 @@ class PipelineOrder:
     scenes: str | None  # S3 URI of the folder or the list of several scenes
     fresh: bool
     folder: str  # of the run in the output bucket
-
-    @property
-    def run_key(self) -> str:
-        return f"{self.folder}{RUN}"
+    run_key: str  # of run.json in it
 
 
 def order_pipeline(request: Request, settings: DispatcherSettings) -> PipelineOrder:
@@ -60,6 +57,7 @@ def order_pipeline(request: Request, settings: DispatcherSettings) -> PipelineOr
     }
     run_id = name_of(request, data.get("job_name") or label_of(scenes or inputs[0]))
     project = project_of(request)
+    folder = run_folder(project, run_id)
     return PipelineOrder(
         run_id=run_id,
         project=project,
@@ -68,7 +66,8 @@ def order_pipeline(request: Request, settings: DispatcherSettings) -> PipelineOr
         inputs=inputs,
         scenes=scenes,
         fresh=data.get("fresh", False),
-        folder=run_folder(project, run_id),
+        folder=folder,
+        run_key=f"{folder}{RUN}",
     )
 
 
@@ -79,20 +78,8 @@ def order_stages(data: dict[str, Any]) -> tuple[StageOrder, ...]:
     _check_stages(data, names)
     _check_locations(data, entries[0])
     sweep = data.get("sweep", {})
-    variants = _variants(sweep, names)
-    stages = tuple(_stage(data, entry, variants.get(entry.name), names) for entry in entries)
-    for stage in stages:
-        _check_parameters(stage, sweep.get(stage.name, {}))
-    return stages
-
-
-def _check_parameters(stage: StageOrder, swept: Mapping[str, list[Any]]) -> None:
-    path = f"data.{stage.name}"
-    check_stage_parameters(stage.entry, stage.parameters, f"{path}.parameters")
-    for name, values in swept.items():
-        for value in values:
-            check_stage_parameters(stage.entry, {name: value}, f"data.sweep.{stage.name}")
-    check_distinct_names({**stage.parameters, **swept}, path)
+    variants = _variants(sweep, names) if sweep else {}
+    return tuple(_stage(data, entry, variants.get(entry.name), names) for entry in entries)
 
 
 def _check_stages(data: dict[str, Any], names: tuple[str, ...]) -> None:
@@ -157,9 +144,7 @@ def check_dataset_name(locations: tuple[str, ...], first: str, field: str = "dat
 def _variants(
     sweep: Mapping[str, dict[str, list[Any]]], names: tuple[str, ...]
 ) -> dict[str, tuple[dict[str, Any], ...]]:
-    """Parameters of each child, of the swept stages and of those behind them; the last list changes fastest."""
-    if not sweep:
-        return {}
+    """Parameters of each child, for the swept stages and those after them; the last list changes fastest."""
     axes = [(stage, name, values) for stage in names for name, values in sweep.get(stage, {}).items()]
     count = 1
     for _, _, values in axes:
@@ -189,15 +174,21 @@ def _stage(
 ) -> StageOrder:
     given = data.get(entry.name, {})
     own = given.get("parameters", {})
-    swept = variants[0] if variants else {}
+    swept = data.get("sweep", {}).get(entry.name, {})
     set_by_hand = {parameter.lower() for parameter in (*own, *swept)}
     preset = entry.presets.get(data.get("preset", ""), {})
+    parameters = {parameter: value for parameter, value in preset.items() if parameter not in set_by_hand} | own
+    check_stage_parameters(entry, parameters, f"data.{entry.name}.parameters")
+    for name, values in swept.items():
+        for value in values:
+            check_stage_parameters(entry, {name: value}, f"data.sweep.{entry.name}")
+    check_distinct_names({**parameters, **swept}, f"data.{entry.name}")
     defaults = {"compute_type": entry.compute_type, "timeout_seconds": entry.timeout_seconds}
     return StageOrder(
         name=entry.name,
         entry=entry,
         options=defaults | {option: value for option, value in given.items() if option != "parameters"},
-        parameters={parameter: value for parameter, value in preset.items() if parameter not in set_by_hand} | own,
+        parameters=parameters,
         variants=variants,
         # Compression reads the dataset that training starts from, for its photos and for the direction of up.
         carries_inputs=entry.name != names[0] and any(read not in names for read in entry.reads),

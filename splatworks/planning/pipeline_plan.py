@@ -22,7 +22,7 @@ class Sources:
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """What S3 and ECR say about a run. Dictionaries are by stage."""
+    """The facts from S3 and ECR that a run depends on. Dictionaries are by stage."""
 
     bases: dict[str, str]  # content bases
     script_digest: str  # a job downloads the scripts when it starts, and they may have changed by then
@@ -136,7 +136,7 @@ def _job(
 def _inputs(
     order: PipelineOrder, stage: StageOrder, before: list[RunStage], output_bucket: str
 ) -> tuple[tuple[str, ...], tuple[bool, ...]]:
-    """Where a stage reads, and for each place whether it has one folder per child."""
+    """The locations that a stage reads, and for each whether it has one folder per child."""
     own = order.inputs if stage.carries_inputs or not before else ()
     read = [each for each in before if each.stage in stage.entry.reads]
     places = (f"s3://{output_bucket}/{each.place}" for each in read)

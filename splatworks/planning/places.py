@@ -1,4 +1,4 @@
-"""Find where a field of a message belongs that was given at the wrong level."""
+"""Find the right place for a field of a message that was given at the wrong level."""
 
 from collections.abc import Iterator
 

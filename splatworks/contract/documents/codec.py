@@ -144,5 +144,5 @@ def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return to_json(value)
     if isinstance(value, tuple | list):
-        return [_plain(each) for each in value]
+        return [each if isinstance(each, PLAIN) else _plain(each) for each in value]
     return value

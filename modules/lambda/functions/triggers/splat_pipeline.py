@@ -10,7 +10,7 @@ from aws.clients import client
 from aws.documents import store, store_first
 from splatworks.contract.documents.codec import APPLY
 from splatworks.contract.documents.request import JobRequest, RequestDocument, write_request
-from splatworks.contract.documents.run import RunDocument, RunStage, read_run, write_run
+from splatworks.contract.documents.run import RunDocument, read_run, write_run
 from splatworks.contract.documents.scenes import write_scenes
 from splatworks.lookup.decision import decide
 from splatworks.lookup.documents import read_object
@@ -39,7 +39,7 @@ class SplatPipelineTrigger(BaseTrigger):
             "run_id": run.run_id,
             "jobs": jobs,
             "reused": {stage.stage: stage.reused_from for stage in run.stages if stage.reused_from},
-            "output": f"s3://{self.settings.output_bucket}/{run.folder}",
+            "output": f"s3://{self.settings.output_bucket}/{order.folder}",
         }
 
     def _commit(self, request: Request, order: PipelineOrder) -> tuple[RunDocument, bool]:
@@ -63,14 +63,14 @@ class SplatPipelineTrigger(BaseTrigger):
         # Not of jobs that were submitted: an object newer than a stage's _SUCCESS makes its result unusable.
         self._write_requests(run, [each.job for each in run.stages if each.job and each.stage not in submitted])
         jobs: dict[str, str] = {}
-        before: RunStage | None = None  # the stage that the next one waits for
+        waits: dict[str, Any] = {}  # what the next stage waits for
         for stage in run.submitted:
             job_id = submitted.get(stage.stage)
             if job_id is None:
-                waits = _waiting_for(before, jobs[before.stage]) if before else {}
                 job_id = batch.submit_job(**(stage.submission or {}), **waits)["jobId"]
             jobs[stage.stage] = job_id
-            before = stage
+            # If an array follows an array, a scene or variant waits for its own, not for all others.
+            waits = {"dependsOn": [{"jobId": job_id, "type": "N_TO_N"} if stage.is_array else {"jobId": job_id}]}
         return jobs
 
     def _write_requests(self, run: RunDocument, jobs: list[JobRequest]) -> None:
@@ -99,8 +99,3 @@ def _submitted_before(run: RunDocument) -> dict[str, str]:
     """Job ids by stage, of the jobs that an earlier call submitted."""
     found = {stage.stage: find_job(stage.queue, stage.job_name) for stage in run.submitted}
     return {stage: job_id for stage, job_id in found.items() if job_id}
-
-
-def _waiting_for(before: RunStage, job_id: str) -> dict[str, Any]:
-    """If an array follows an array, a scene or variant waits for its own, not for all others."""
-    return {"dependsOn": [{"jobId": job_id, "type": "N_TO_N"} if before.is_array else {"jobId": job_id}]}
