@@ -10,6 +10,7 @@ from typing import Any
 
 from splatworks.cli.message_options import MessageOptions
 from splatworks.cli.problems import Problem
+from splatworks.contract.keys import PHOTOS
 from splatworks.contract.nearest import nearest
 from splatworks.contract.parameters import parameters_of
 from splatworks.contract.stages import STAGES
@@ -61,7 +62,7 @@ def _locate(text: str, name: str | None, several: bool) -> InputLocation:
         label = f"{name}-{own}" if name and several and own else name or own
         if not label:
             raise Problem(f"{text} has no name that a key can have.", "Give one with --name.")
-        return InputLocation(f"photos/{label}/", resolved)
+        return InputLocation(f"{PHOTOS}{label}/", resolved)
     if text.startswith(("/", "~", ".")):
         raise Problem(f"There is no folder or file {text}.", "Give one that is there, an s3:// URI, or a key.")
     return InputLocation(text)

@@ -131,13 +131,18 @@ def _locations(data: dict[str, Any], settings: DispatcherSettings, first: str) -
 
 
 def check_dataset_name(locations: tuple[str, ...], first: str, field: str = "data.input") -> None:
-    """Refuse a dataset in a folder `train`: compression reads it next to training's output, which is called so."""
-    if first == "train" and any(uri.rstrip("/").endswith("/train") for uri in locations):
+    """Refuse a dataset in a folder `train` if training is the first stage.
+
+    Compression reads the dataset next to training's output, each in a folder of its last name.
+    """
+    run = list(STAGES)[list(STAGES).index(first) :]
+    readers = [each.name for each in STAGES.values() if first in each.reads and not set(each.reads) <= set(run)]
+    if readers and any(uri.rstrip("/").endswith(f"/{first}") for uri in locations):
         raise BadInputError(
             field=field,
             given=format_value(list(locations)),
-            allowed='a COLMAP dataset in a folder with another name than train, if "steps" is "train"',
-            fix='Continue from a training\'s output with "steps": "compress", or copy the dataset to another folder.',
+            allowed=f'a dataset in a folder with another name than {first}, if "steps" is "{first}"',
+            fix=f'Continue from the output of {first} with "steps": "{readers[0]}", or rename the folder.',
         )
 
 
