@@ -20,7 +20,7 @@ from moto.sns.models import sns_backends
 
 from local.iam.assumed_roles import AssumedRoles, Session
 from local.iam.policy_evaluation import is_allowed
-from local.iam.request_actions import Asked, Request, asked, condition_keys
+from local.iam.request_actions import ApiRequest, Asked, asked, condition_keys
 from local.moto.hooks import Hooks
 
 # In the header of a signed request (parts separated by /), and in the query of a signed URL (by %2F).
@@ -60,7 +60,7 @@ class AccessControl:
             return refuse(request.service, "AccessDenied", problem, start_response)
         return original(app, environ, start_response)
 
-    def _denied(self, session: Session, request: Request) -> str | None:
+    def _denied(self, session: Session, request: ApiRequest) -> str | None:
         contexts = condition_keys(request)
         for action, resource in self._asked(request):
             allowed = all(
@@ -74,21 +74,21 @@ class AccessControl:
                 return f"{session.role_arn} is not authorized to perform: {action} on resource: {resource}"
         return None
 
-    def _asked(self, request: Request) -> list[Asked]:
+    def _asked(self, request: ApiRequest) -> list[Asked]:
         """Return all actions of the request, including those on the key of an encrypted topic."""
         found = asked(request)
         keys = [topic_key(resource) for action, resource in found if action == "sns:Publish"]
         return found + [(action, key) for key in keys if key for action in KEY_ACTIONS]
 
     @staticmethod
-    def _request(environ: dict[str, Any], region: str, service: str) -> Request:
+    def _request(environ: dict[str, Any], region: str, service: str) -> ApiRequest:
         # Never read an S3 object, which may be large: of S3 bodies only the key list of DeleteObjects matters.
         wanted = service != "s3" or (environ["REQUEST_METHOD"] == "POST" and "delete" in environ["QUERY_STRING"])
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0)) if wanted else b""
         if wanted:
             environ["wsgi.input"] = io.BytesIO(body)
         names = {name[5:].replace("_", "-").lower(): value for name, value in environ.items() if name[:5] == "HTTP_"}
-        return Request(
+        return ApiRequest(
             service=service,
             region=region,
             account=DEFAULT_ACCOUNT_ID,

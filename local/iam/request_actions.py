@@ -24,7 +24,7 @@ S3_BUCKET = {"GET": "ListBucket", "HEAD": "ListBucket", "PUT": "CreateBucket", "
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class ApiRequest:
     service: str  # as in the signature
     region: str
     account: str
@@ -43,7 +43,7 @@ class Request:
         return f"arn:aws:{service}:{self.region}:{self.account}:{name}"
 
 
-def asked(request: Request) -> list[Asked]:
+def asked(request: ApiRequest) -> list[Asked]:
     """Return all (action, resource) pairs of the request; each must be allowed."""
     if request.service == "s3":
         return _s3(request)
@@ -58,7 +58,7 @@ def asked(request: Request) -> list[Asked]:
     return [(f"{request.service}:{action}", form.get(named, ["*"])[0])]
 
 
-def condition_keys(request: Request) -> list[dict[str, str]]:
+def condition_keys(request: ApiRequest) -> list[dict[str, str]]:
     """Return the condition keys of the request; one set per entry if it is a batch."""
     known = {"aws:RequestedRegion": request.region, "aws:SecureTransport": "true"}
     if request.service == "events" and request.headers.get("x-amz-target", "").endswith(".PutEvents"):
@@ -70,7 +70,7 @@ def condition_keys(request: Request) -> list[dict[str, str]]:
     return [known]
 
 
-def _s3(request: Request) -> list[Asked]:
+def _s3(request: ApiRequest) -> list[Asked]:
     bucket, _, key = unquote(request.path).lstrip("/").partition("/")
     parameters = set(parse_qs(request.query, keep_blank_values=True))
     if not bucket:
@@ -90,7 +90,7 @@ def _s3(request: Request) -> list[Asked]:
     return found
 
 
-def _batch(request: Request) -> list[Asked]:
+def _batch(request: ApiRequest) -> list[Asked]:
     operation = request.path.rpartition("/")[2]
     if operation != "submitjob":
         return [(f"batch:{operation}", "*")]
@@ -108,7 +108,7 @@ def _batch(request: Request) -> list[Asked]:
     return found
 
 
-def _json(request: Request, operation: str) -> list[Asked]:
+def _json(request: ApiRequest, operation: str) -> list[Asked]:
     document = request.document
     service = request.service
     resources = ["*"]

@@ -1,4 +1,4 @@
-"""The commands of `splatworks`; what they do is in the modules beside."""
+"""The commands of `splatworks`."""
 
 import json
 import sys
@@ -14,10 +14,8 @@ from rich.console import Console
 from splatworks.cli import messages
 from splatworks.cli.bars import transfer_bar
 from splatworks.cli.estimates import estimate
+from splatworks.cli.local_command import run_local_script
 from splatworks.cli.local_input import scenes_to_upload
-from splatworks.cli.local_run import LocalJob, existing, run_local
-from splatworks.cli.local_script import script_files
-from splatworks.cli.local_verdict import email_text
 from splatworks.cli.logs import show_logs
 from splatworks.cli.message_options import MessageOptions, options_on_command_line, takes_message_options
 from splatworks.cli.plan_view import as_json as plan_as_json
@@ -32,9 +30,9 @@ from splatworks.cli.runs import days_ago, find_run, list_runs
 from splatworks.cli.status_view import as_json, show_run, show_runs
 from splatworks.cli.stopping import stop, stoppable
 from splatworks.cli.submission import bytes_to_upload, check, publish, upload_locations
-from splatworks.cli.telling import end, refusal, tell
+from splatworks.cli.telling import end, tell
 from splatworks.cli.watching import watch_run, watch_runs
-from splatworks.planning.bad_input import BadInputError
+from splatworks.contract.failures import FailureError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -75,10 +73,8 @@ def run(arguments: list[str]) -> int:
         if ended.code == CTRL_C:
             tell("stopped")
         return ended.code if isinstance(ended.code, int) else 0
-    except BadInputError as refused:
-        return end(refusal(refused))
-    except Problem as problem:
-        return end(problem)
+    except FailureError as error:  # a Problem, a message that would be refused, a document of a later version
+        return end(error)
     except (BotoCoreError, ClientError) as error:
         return end(explained(error))
     except (Boto3Error, OSError) as error:
@@ -103,9 +99,7 @@ def submit(
     locations = messages.locate(options)
     message = messages.compose(options, locations)  # a typo ends here, before gigabytes are uploaded
     platform = find_platform(project)
-    scenes_to_upload(
-        platform.client, messages.as_request(message), locations, platform.settings
-    )  # refuses what would be none
+    scenes_to_upload(platform.client, messages.as_request(message), locations, platform.settings)  # or a refusal
     check(platform, message, uploaded=not any(location.local for location in locations))
     upload_locations(platform, locations, keep_others=keep_others, replace=replace)
     publish(platform, message)
@@ -133,12 +127,12 @@ def status(
     project: ProjectOption = DEFAULT_PROJECT,
     watch: WatchOption = False,
     days: Annotated[float, typer.Option(min=0.01, help="How far back (Batch keeps jobs for about a week).")] = 7,
-    limit: Annotated[int, typer.Option(min=0, help="Show so many runs at most; 0 shows all.")] = 0,
+    limit: Annotated[int, typer.Option(min=0, help="Show at most this many runs (0 = all).")] = 0,
     machine_readable: JsonOption = False,
 ) -> None:
     """All runs, or one: its stages, how far they are, how they ended."""
     if watch and machine_readable:
-        raise Problem("--watch and --json cannot both be.", "Leave one out.")
+        raise Problem("--watch can't be combined with --json.", "Leave one out.")
     platform = find_platform(project)
     if run_id is not None:
         run = watch_run(platform, run_id) if watch else find_run(platform, run_id)
@@ -262,55 +256,15 @@ def download(
     tell(f"{len(files)} files, {size / 1e6:.1f} MB, in {folder}")
 
 
-@app.command(name="run-local")
-def run_local_script(
-    script: Annotated[Path, typer.Argument(help="A Python script, as you would upload it below jobs/.")],
-    input_path: Annotated[
-        Path | None, typer.Option("--input", help="Folder (or file) that becomes INPUT_DIR.", show_default=False)
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option(help="Where its OUTPUT_DIR goes (default: <script>-output).", show_default=False)
-    ] = None,
-    args: Annotated[str | None, typer.Option(help="The script's arguments: --args '--limit 5'.")] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", help="A parameter: --set name=value. May be repeated.")
-    ] = None,
-    operation: Annotated[str | None, typer.Option(help="Its OPERATION.")] = None,
-    requirements: Annotated[
-        Path | None, typer.Option(help="Packages to install (default: requirements.txt beside it).", show_default=False)
-    ] = None,
-    alone: Annotated[
-        bool | None,
-        typer.Option("--alone/--folder", help="Whether its whole folder comes along.", show_default=False),
-    ] = None,
-    gpu: Annotated[bool, typer.Option("--gpu", help="COMPUTE_TYPE=gpu.")] = False,
-    memory: Annotated[
-        int | None, typer.Option(min=128, help="MiB that it may use (default: all).", show_default=False)
-    ] = None,
-) -> None:
-    """Run a script on this machine through the platform's own runner, before it costs anything."""
-    job = LocalJob(
-        script=script_files(script, requirements, alone=alone),
-        input=existing(input_path),
-        output=(output or Path(f"{script.stem}-output")).expanduser().resolve(),
-        args=messages.split_arguments(args) if args else [],
-        parameters=messages.parameters("--set", settings),
-        operation=operation,
-        gpu=gpu,
-        memory=memory,
-    )
-    ended = run_local(job, lambda line: print(line, flush=True))
-    subject, body = email_text(ended)
-    tell(f"\nThe e-mail would say:\n\n{subject}\n\n{body}\n\nIts output and job.json: {job.output}")
-    raise typer.Exit(ended.exit_code)
+app.command(name="run-local")(run_local_script)
 
 
 def _refuse_beside_file(context: typer.Context, options: MessageOptions) -> None:
     if options.locations:
-        raise Problem("--file and INPUT cannot both be.", "The file names its input itself.")
+        raise Problem("--file can't be combined with INPUT.", "The file names its input itself.")
     if given := options_on_command_line(context):
         raise Problem(
-            f"--file cannot go with {', '.join(given)}.",
+            f"--file can't be combined with {', '.join(given)}.",
             "The file is the whole message: leave them out, or say it in the file.",
         )
 

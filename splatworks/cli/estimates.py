@@ -1,18 +1,19 @@
-"""How long and how much: from earlier runs and from EC2's spot prices; what neither tells stays unknown."""
+"""Estimate time and cost from earlier runs and from EC2's spot prices."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from statistics import median
-from typing import Any
 
 from botocore.exceptions import ClientError
 
 from splatworks.cli.plans import PlannedStage, RunPlan
 from splatworks.cli.platform import Platform
 from splatworks.cli.problems import DENIED, error_code
-from splatworks.cli.run_files import in_parallel, read_json
+from splatworks.cli.run_files import in_parallel, read_document
 from splatworks.cli.run_states import SUCCEEDED
 from splatworks.cli.runs import finished_jobs
+from splatworks.contract.documents.job import JobReport, read_job
+from splatworks.contract.keys import JOB
 
 LOOKED_AT = 50  # earlier jobs of a stage, the newest first
 
@@ -58,29 +59,29 @@ def estimate(platform: Platform, plan: RunPlan) -> list[StageEstimate]:
     ]
 
 
-def _earlier_reports(platform: Platform, stages: list[PlannedStage]) -> dict[str, list[dict[str, Any]]]:
-    """job.json of jobs of the same script on the same queue that ended well."""
+def _earlier_reports(platform: Platform, stages: list[PlannedStage]) -> dict[str, list[JobReport]]:
+    """Reports of successful jobs of the same script on the same queue."""
     platform.client("s3")
-    found: dict[str, list[dict[str, Any]]] = {}
+    found: dict[str, list[JobReport]] = {}
     for stage in stages:
         jobs = [job for job in finished_jobs(platform, stage.queue, stage.stage, LOOKED_AT) if job.status == SUCCEEDED]
-        reports = in_parallel(lambda job: read_json(platform, f"{job.output_prefix}job.json"), jobs)
-        found[stage.stage] = [report for report in reports if _counts(report, stage)]
+        reports = in_parallel(lambda job: read_document(platform, f"{job.output_prefix}{JOB}", read_job), jobs)
+        found[stage.stage] = [report for report in reports if report and _counts(report, stage)]
     return found
 
 
-def _counts(report: dict[str, Any], stage: PlannedStage) -> bool:
-    seconds = (report.get("seconds") or {}).get("total")
-    made = report.get("ended") == "done" and not report.get("reused_from") and isinstance(seconds, int | float)
-    return made and (report.get("script") or {}).get("key") == stage.script_key
+def _counts(report: JobReport, stage: PlannedStage) -> bool:
+    """Whether the stage's own script ran, took a known time, and its result was not a copy."""
+    was_run = report.is_done and not report.reused_from and report.seconds.total is not None
+    return was_run and report.script is not None and report.script.key == stage.script_key
 
 
-def _time(stage: PlannedStage, reports: list[dict[str, Any]]) -> TimeEstimate | None:
-    same = [report for report in reports if report.get("parameters") == stage.parameters]
+def _time(stage: PlannedStage, reports: list[JobReport]) -> TimeEstimate | None:
+    same = [report for report in reports if report.parameters == stage.parameters]
     used = same or reports
     if not used:
         return None
-    return TimeEstimate(median(report["seconds"]["total"] for report in used), len(used), bool(same))
+    return TimeEstimate(median(report.seconds.total or 0.0 for report in used), len(used), bool(same))
 
 
 def _price(stage: PlannedStage, prices: dict[str, list[float]]) -> PriceRange | None:

@@ -20,8 +20,10 @@ from splatworks.cli.own_folder import NotOurFolderError, check_replaceable, repl
 from splatworks.cli.problems import Problem
 from splatworks.cli.shipped import runner_script
 from splatworks.cli.uploads import plan_upload, upload
+from splatworks.contract.documents.request import RequestDocument, write_request
+from splatworks.contract.keys import JOB, RESULT
 from splatworks.planning import message as dispatcher_message
-from splatworks.planning.job_plan import JobPlan, now, plan_job, request_document
+from splatworks.planning.job_plan import JobPlan, now, plan_job
 from splatworks.planning.settings import Compute, DispatcherSettings, Instance
 
 REGION = "us-east-1"
@@ -63,7 +65,6 @@ class LocalEnd:
 def run_local(job: LocalJob, write_line: Callable[[str], None]) -> LocalEnd:
     check_output(job)
     message = _message(job)
-    dispatcher_message.check(message)
     request = dispatcher_message.parse(json.dumps(message), message_id="")
     plan = plan_job(request, _settings(job.memory))
     replace_folder(job.output, MARK)  # only now: a mistake in the options does not cost the last result
@@ -74,20 +75,20 @@ def run_local(job: LocalJob, write_line: Callable[[str], None]) -> LocalEnd:
             s3.client.upload_file(str(path), INPUT_BUCKET, key)
         if job.input is not None:
             upload(s3.client, plan_upload(s3.client, INPUT_BUCKET, "input/", job.input), lambda _count: None)
-        document = request_document(plan.job, request.identity, message, now())
-        s3.client.put_object(Bucket=OUTPUT_BUCKET, Key=plan.request_key, Body=json.dumps(document).encode())
+        document = RequestDocument(request_id=request.identity, message=message, job=plan.job, submitted_at=now())
+        s3.client.put_object(Bucket=OUTPUT_BUCKET, Key=plan.request_key, Body=write_request(document))
         began = time.time()
         exit_code, reason = _run_container(_environment(plan, s3.endpoint_url, job), write_line, job.memory)
         ended = time.time()
-        files = _fetch_output(s3.client, plan.job["output_prefix"], job.output)
+        files = _fetch_output(s3.client, plan.job.output_prefix, job.output)
     return LocalEnd(
         exit_code=exit_code,
         reason=reason,
         memory=job.memory or machine_memory(),
         plan=plan,
         message=message,
-        report=_read(job.output / "job.json"),
-        result=_read(job.output / "result.json"),
+        report=_read(job.output / JOB),
+        result=_read(job.output / RESULT),
         files=files,
         began=began,
         ended=ended,

@@ -7,7 +7,7 @@ from botocore.exceptions import ClientError
 
 from splatworks.cli.platform import Platform
 from splatworks.cli.problems import Problem, error_code
-from splatworks.cli.run_states import REUSED, Run, Stage
+from splatworks.cli.run_states import REUSED, RunStatus, StageStatus
 from splatworks.cli.runs import array_child, find_run
 
 EVERY = 2.0  # seconds between two looks, with --follow
@@ -17,7 +17,7 @@ LATE_SECONDS = 6.0
 Place = tuple[str, str]  # stage, log stream
 
 
-def show_logs(platform: Platform, run: Run, stage: str | None, *, index: int | None, follow: bool) -> None:
+def show_logs(platform: Platform, run: RunStatus, stage: str | None, *, index: int | None, follow: bool) -> None:
     reader = _Reader(platform)
     named = stage is None and len(run.stages) > 1
     while True:
@@ -44,7 +44,7 @@ def show_logs(platform: Platform, run: Run, stage: str | None, *, index: int | N
         raise Problem(f"There is no log of {run.id} yet ({where}).", "--follow waits for it.")
 
 
-def _places(platform: Platform, run: Run, name: str | None, index: int | None) -> list[Place]:
+def _places(platform: Platform, run: RunStatus, name: str | None, index: int | None) -> list[Place]:
     stages = run.stages if name is None else (run.stage(name),)
     arrays = [stage for stage in stages if stage.size > 1 and stage.job_id]
     if arrays and index is None:
@@ -57,7 +57,7 @@ def _places(platform: Platform, run: Run, name: str | None, index: int | None) -
     return [(stage.name, stream) for stage in stages for stream in stage.log_streams]
 
 
-def _child(platform: Platform, stage: Stage, index: int) -> Stage:
+def _child(platform: Platform, stage: StageStatus, index: int) -> StageStatus:
     if not 0 <= index < stage.size or stage.size == 1:
         allowed = f"0 to {stage.size - 1}" if stage.size > 1 else "none, for it is no array"
         raise Problem(f"{stage.name} has no part {index}.", f"There is {allowed}.")

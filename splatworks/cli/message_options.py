@@ -1,4 +1,4 @@
-"""What submit, message and plan let one say about a run; each field is an option of all three."""
+"""The options that submit, message and plan share: each field is an option of all three."""
 
 import inspect
 from collections.abc import Callable
@@ -7,6 +7,9 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 from typer.core import TyperOption
+
+from splatworks.contract.message_schema import one_of
+from splatworks.contract.stages import ALL_STEPS, STAGES, presets_of, steps_of
 
 PIPELINE = "The pipeline"
 SCRIPT = "A script of yours"
@@ -25,9 +28,10 @@ class MessageOptions:
         ),
     ] = None
     steps: Annotated[
-        str | None, typer.Option(help="full (default), train or compress: where to start.", rich_help_panel=PIPELINE)
+        str | None,
+        typer.Option(help=f"{one_of(steps_of())}: where to start (default {ALL_STEPS}).", rich_help_panel=PIPELINE),
     ] = None
-    preset: Annotated[str | None, typer.Option(help="draft, standard or high.", rich_help_panel=PIPELINE)] = None
+    preset: Annotated[str | None, typer.Option(help=f"{one_of(presets_of())}.", rich_help_panel=PIPELINE)] = None
     several: Annotated[
         bool,
         typer.Option("--several", help="INPUT holds several scenes, or is their manifest.", rich_help_panel=PIPELINE),
@@ -41,7 +45,7 @@ class MessageOptions:
         ),
     ] = None
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Run every stage, also where its result is there.", rich_help_panel=PIPELINE)
+        bool, typer.Option("--fresh", help="Run every stage, even if its result exists.", rich_help_panel=PIPELINE)
     ] = False
     settings: Annotated[
         list[str] | None,
@@ -71,7 +75,7 @@ class MessageOptions:
         list[str] | None,
         typer.Option(
             metavar="STAGE",
-            help="Run this stage (sfm, train, compress or, with --script, script) on a CPU machine. May be repeated.",
+            help=f"Run this stage ({', '.join(STAGES)} or, with --script, script) on a CPU machine. May be repeated.",
             rich_help_panel=MACHINES,
             show_default=False,
         ),
@@ -96,7 +100,9 @@ class MessageOptions:
     ] = None
     max_cost: Annotated[
         float | None,
-        typer.Option(metavar="USD", help="Stop when it has cost so much.", rich_help_panel=MACHINES),
+        typer.Option(
+            metavar="USD", help="Stop the run once it has cost this many US dollars.", rich_help_panel=MACHINES
+        ),
     ] = None
     priority: Annotated[
         int | None,
@@ -124,7 +130,7 @@ class MessageOptions:
 
 
 def options_on_command_line(context: typer.Context) -> list[str]:
-    """Those of MessageOptions, as they are written there; what an environment variable gave is none of them."""
+    """The options of MessageOptions that were given on the command line, not by environment variables."""
     names = {each.name for each in fields(MessageOptions)}
     options = [each for each in context.command.params if isinstance(each, TyperOption) and each.name in names]
     sources = {option.opts[0]: context.get_parameter_source(option.name or "") for option in options}
@@ -132,7 +138,7 @@ def options_on_command_line(context: typer.Context) -> list[str]:
 
 
 def takes_message_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of MessageOptions, in the place of the command's own `options`."""
+    """Replace the command's parameter `options` by the options of MessageOptions."""
     own = inspect.signature(command)
     hints = get_type_hints(MessageOptions, include_extras=True)
 

@@ -1,4 +1,4 @@
-"""From options to the message that is published; checked by the dispatcher's own rules, without any call of AWS."""
+"""Compose the message from options and check it by the dispatcher's own rules. Makes no AWS call."""
 
 import hashlib
 import json
@@ -10,14 +10,16 @@ from typing import Any
 
 from splatworks.cli.message_options import MessageOptions
 from splatworks.cli.problems import Problem
+from splatworks.contract.keys import PHOTOS
+from splatworks.contract.nearest import nearest
+from splatworks.contract.parameters import parameters_of
+from splatworks.contract.stages import STAGES
 from splatworks.planning import message as dispatcher_message
-from splatworks.planning.bad_input import nearest
-from splatworks.planning.job_checks import check_parameters, check_script_key, resolve_inputs, split_uri
-from splatworks.planning.job_plan import slug
+from splatworks.planning.job_checks import resolve_inputs, split_uri
+from splatworks.planning.job_plan import check_job, slug
 from splatworks.planning.message import Request
 from splatworks.planning.pipeline_order import check_dataset_name, label_of, order_stages
 
-STAGES = ["sfm", "train", "compress"]
 SCRIPT = "script"
 COMPUTE_TYPES = ("cpu", "gpu")
 ANY_INPUT_BUCKET = "$INPUT_BUCKET"  # of whichever platform, as upload_command names it
@@ -25,14 +27,14 @@ Assignment = tuple[str, str, str]  # stage, name, value
 
 
 @dataclass(frozen=True)
-class Location:
-    """One INPUT: where it is for the platform, and what has to be uploaded before that is true."""
+class InputLocation:
+    """One INPUT: its location for the platform, and the local path to upload there first."""
 
     given: str  # in the message
     local: Path | None = None
 
 
-def locate(options: MessageOptions) -> list[Location]:
+def locate(options: MessageOptions) -> list[InputLocation]:
     given = options.locations or []
     if not all(text.strip() for text in given):  # Path("") is the current directory
         raise Problem("An INPUT is empty.", "Name it; a variable of the shell may have no value.")
@@ -49,10 +51,10 @@ def locate(options: MessageOptions) -> list[Location]:
     return locations
 
 
-def _locate(text: str, name: str | None, several: bool) -> Location:
+def _locate(text: str, name: str | None, several: bool) -> InputLocation:
     """`several`: local ones, each of which needs a folder of its own."""
     if "://" in text:
-        return Location(text)
+        return InputLocation(text)
     path = Path(text).expanduser()
     if path.exists():
         resolved = path.resolve()
@@ -60,19 +62,19 @@ def _locate(text: str, name: str | None, several: bool) -> Location:
         label = f"{name}-{own}" if name and several and own else name or own
         if not label:
             raise Problem(f"{text} has no name that a key can have.", "Give one with --name.")
-        return Location(f"photos/{label}/", resolved)
+        return InputLocation(f"{PHOTOS}{label}/", resolved)
     if text.startswith(("/", "~", ".")):
         raise Problem(f"There is no folder or file {text}.", "Give one that is there, an s3:// URI, or a key.")
-    return Location(text)
+    return InputLocation(text)
 
 
-def _manifest(location: Location) -> str:
+def _manifest(location: InputLocation) -> str:
     is_file = location.local is not None and location.local.suffix == ".json" and location.local.is_file()
     return f"{location.given}{location.local.name}" if is_file and location.local else location.given
 
 
-def compose(options: MessageOptions, locations: list[Location]) -> dict[str, Any]:
-    """The message, in which nothing is wrong by itself; what it names need not be there."""
+def compose(options: MessageOptions, locations: list[InputLocation]) -> dict[str, Any]:
+    """The message, valid on any platform; its input and script need not be in S3 yet."""
     data = _script_data(options) if options.script else _pipeline_data(options)
     given = [_manifest(location) if options.several else location.given for location in locations]
     if given:
@@ -99,17 +101,16 @@ def as_request(message: dict[str, Any]) -> Request:
 def _check(request: Request) -> None:
     """What the dispatcher would refuse on any platform."""
     if request.trigger_type == "batch_job":
-        check_script_key(request.data["script_key"])
-        check_parameters(request.data.get("parameters", {}))
+        check_job(request.data)
         _check_places(request, "input")
         return
-    first = order_stages(request.data)[0].stage
+    first = order_stages(request.data)[0].name
     _check_places(request, "inputs")
     check_dataset_name(_check_places(request, "input"), first)
 
 
 def _check_places(request: Request, field: str) -> tuple[str, ...]:
-    """By the rules that hold whichever buckets a platform may read."""
+    """Check locations by the rules that don't depend on which buckets the platform may read."""
     given = request.data.get(field, [])
     places = [given] if isinstance(given, str) else given
     buckets = [split_uri(place)[0] for place in places if "://" in place]
@@ -135,7 +136,7 @@ def publish_command(message: dict[str, Any], topic_arn: str) -> str:
     return f"aws sns publish --topic-arn {shlex.quote(topic_arn)} --message {shlex.quote(text)}"
 
 
-def upload_command(location: Location) -> str | None:
+def upload_command(location: InputLocation) -> str | None:
     """What brings it to where the message says, for a shell with README's INPUT_BUCKET."""
     if location.local is None:
         return None
@@ -144,18 +145,10 @@ def upload_command(location: Location) -> str | None:
 
 
 def _pipeline_data(options: MessageOptions) -> dict[str, Any]:
-    for name, value in (("--args", options.args), ("--operation", options.operation)):
-        if value is not None:
-            raise Problem(f"{name} is for a script.", "Add --script jobs/<yours>.py, or leave it out.")
-    if not options.locations:
-        raise Problem("What should it run on?", "Give a local folder of photos, an s3:// URI or a key: photos/scene/.")
-    if options.several and len(options.locations) > 1:
-        raise Problem("--several takes one INPUT.", "Give the folder above all scenes, or a manifest (.json).")
-    data: dict[str, Any] = {}
-    for name in ("steps", "preset"):
-        if getattr(options, name) is not None:
-            data[name] = getattr(options, name)
-    for stage, kind in _compute_types(options, STAGES).items():
+    _refuse_beside_pipeline(options)
+    chosen = {"steps": options.steps, "preset": options.preset}
+    data: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
+    for stage, kind in _compute_types(options, list(STAGES)).items():
         data.setdefault(stage, {})["compute_type"] = kind
     for stage, field, value in _assignments("--job", options.job):
         data.setdefault(stage, {})[field] = scalar(value)
@@ -167,6 +160,16 @@ def _pipeline_data(options: MessageOptions) -> dict[str, Any]:
     if options.fresh:
         data["fresh"] = True
     return data
+
+
+def _refuse_beside_pipeline(options: MessageOptions) -> None:
+    for name, value in (("--args", options.args), ("--operation", options.operation)):
+        if value is not None:
+            raise Problem(f"{name} is for a script.", "Add --script jobs/<yours>.py, or leave it out.")
+    if not options.locations:
+        raise Problem("What should it run on?", "Give a local folder of photos, an s3:// URI or a key: photos/scene/.")
+    if options.several and len(options.locations) > 1:
+        raise Problem("--several takes one INPUT.", "Give the folder above all scenes, or a manifest (.json).")
 
 
 def _script_data(options: MessageOptions) -> dict[str, Any]:
@@ -202,7 +205,7 @@ def parameters(option: str, given: list[str] | None) -> dict[str, Any]:
 
 
 def scalar(text: str) -> str | int | float | bool:
-    """As JSON reads it where that is a number, true, false or a quoted string; else the text itself."""
+    """The value if the text is JSON for a number, true, false or a string; else the text itself."""
     try:
         value = json.loads(text)
     except ValueError:
@@ -228,11 +231,11 @@ def _assignments(option: str, given: list[str] | None) -> list[Assignment]:
         path, value = _pair(option, text, "stage.name=value")
         stage, dot, name = path.partition(".")
         if not dot or not name:
-            raise Problem(
-                f"{option} {text}: which stage's?", f"Write {option} train.{path}={value}, or sfm., or compress."
-            )
+            owners = [each.name for each in STAGES.values() if path in parameters_of(each.parameters)]
+            forms = " or ".join(f"{each}.{path}={value}" for each in owners or STAGES)
+            raise Problem(f"{option} {text}: which stage's?", f"Write {option} {forms}.")
         if stage not in STAGES:
-            raise Problem(f"{option} {text}: there is no stage {stage!r}.", nearest(stage, STAGES))
+            raise Problem(f"{option} {text}: there is no stage {stage!r}.", nearest(stage, list(STAGES)))
         found.append((stage, name, value))
     return found
 
@@ -240,12 +243,12 @@ def _assignments(option: str, given: list[str] | None) -> list[Assignment]:
 def _pair(option: str, text: str, form: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals or not name:
-        raise Problem(f"{option} {text}: this is no {form}.", f"Write {option} {form}.")
+        raise Problem(f"{option} {text}: this is not {form}.", f"Write {option} {form}.")
     return name, value
 
 
 def _label(options: MessageOptions, given: list[str]) -> str:
-    """What the dispatcher would take; said in the message, so that the run's id is known before it runs."""
+    """The label that the dispatcher would choose; in the message, so that the run's id is known before it runs."""
     if options.script:
         return slug(PurePosixPath(options.script).stem, "job")
     return label_of(given[0])

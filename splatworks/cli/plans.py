@@ -1,4 +1,4 @@
-"""What a message would run, decided by the dispatcher's own code. Nothing is submitted and nothing is written."""
+"""Plan a message with the dispatcher's own code. Nothing is submitted, nothing is written."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,10 +7,10 @@ from splatworks.cli.platform import Platform
 from splatworks.lookup.buckets import require_input, require_script
 from splatworks.lookup.decision import decide
 from splatworks.planning.bad_input import BadInputError, format_value, nearest
-from splatworks.planning.job_plan import JobPlan, kind_of, plan_job, plan_order, sizes_of
+from splatworks.planning.job_plan import plan_job
 from splatworks.planning.message import Request
-from splatworks.planning.pipeline_order import job_order, order_pipeline
-from splatworks.planning.settings import Instance
+from splatworks.planning.pipeline_order import order_pipeline
+from splatworks.planning.placement import Placement
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,14 +35,14 @@ class PlannedStage:
 class RunPlan:
     run_id: str
     output: str
-    reuse_known: bool  # False where the input is not uploaded yet: whether its results are there cannot be told
+    reuse_known: bool  # False if the input is not uploaded yet: earlier results can't be looked for
     stages: tuple[PlannedStage, ...]
 
 
 def plan_run(platform: Platform, request: Request, *, uploaded: bool, scenes: int = 1) -> RunPlan:
     """Raises BadInputError where the dispatcher would refuse the message.
 
-    `uploaded`: its input has to be there, and is looked into. Where it is not, it will be so many `scenes`.
+    `uploaded`: its input has to be in S3, and is checked. If not, `scenes` is the number of scenes that it will be.
     """
     planners = {"batch_job": _script_plan, "splat_pipeline": _pipeline_plan}
     if request.trigger_type not in planners:
@@ -57,51 +57,49 @@ def plan_run(platform: Platform, request: Request, *, uploaded: bool, scenes: in
 
 def _script_plan(platform: Platform, request: Request, uploaded: bool, _scenes: int) -> RunPlan:
     settings = platform.settings
-    plan: JobPlan = plan_job(request, settings)
-    require_script(platform.client, settings.input_bucket, plan.script_key)
-    for uri in plan.inputs if uploaded else ():
+    plan = plan_job(request, settings)
+    require_script(platform.client, settings.input_bucket, plan.job.script_key)
+    for uri in plan.job.input if uploaded else ():
         require_input(platform.client, uri)
     size = int(request.data.get("array_size", 1))
-    stage = _planned(platform, plan.job["stage"], plan.script_key, request.data, plan.job["parameters"], size, None)
-    output = f"s3://{settings.output_bucket}/{plan.job['output_prefix']}"
+    stage = _planned(
+        platform, plan.placement, plan.job.stage, plan.job.script_key, plan.job.parameters, size=size, reused_from=None
+    )
+    output = f"s3://{settings.output_bucket}/{plan.job.output_prefix}"
     return RunPlan(run_id=plan.name, output=output, reuse_known=True, stages=(stage,))
 
 
 def _pipeline_plan(platform: Platform, request: Request, uploaded: bool, scenes: int) -> RunPlan:
     order = order_pipeline(request, platform.settings)
-    for each in order.stages:  # that its queue exists, which `decide` tells only of what is uploaded
-        plan_order(job_order(order, each, request), request, platform.settings)
-    run = decide(platform.client, request, order, platform.settings).run if uploaded else {"stages": []}
-    found = {stage["stage"]: stage for stage in run["stages"]}
-    stages = [
-        _planned(
+    decided = decide(platform.client, request, order, platform.settings).run.stages if uploaded else ()
+    found = {stage.stage: stage for stage in decided}
+    stages = []
+    for stage in order.stages:
+        known = found.get(stage.name)
+        planned = _planned(
             platform,
-            stage.stage,
-            stage.script_key,
-            stage.options,
+            order.placements[stage.name],
+            stage.name,
+            stage.entry.script_key,
             stage.parameters,
-            found.get(stage.stage, {}).get("size") or max(len(stage.variants or []), scenes),
-            found.get(stage.stage, {}).get("reused_from"),
+            size=known.size if known else max(len(stage.variants or []), scenes),
+            reused_from=known.reused_from if known else None,
         )
-        for stage in order.stages
-    ]
-    output = f"s3://{platform.settings.output_bucket}/{order.prefix}"
+        stages.append(planned)
+    output = f"s3://{platform.settings.output_bucket}/{order.folder}"
     return RunPlan(run_id=order.run_id, output=output, reuse_known=uploaded, stages=tuple(stages))
 
 
 def _planned(
     platform: Platform,
+    placement: Placement,
     stage: str,
     script_key: str,
-    options: dict[str, Any],
     parameters: dict[str, Any],
+    *,
     size: int,
     reused_from: str | None,
 ) -> PlannedStage:
-    kind = kind_of(options)
-    compute = platform.settings.compute[kind]
-    needs = sizes_of(options, compute)
-    spot = bool(options.get("spot", True)) and compute.queue != compute.on_demand_queue
     defaults = platform.environment
     return PlannedStage(
         stage=stage,
@@ -109,15 +107,13 @@ def _planned(
         parameters=parameters,
         size=size,
         reused_from=reused_from,
-        queue=compute.queue if options.get("spot", True) else str(compute.on_demand_queue),
-        compute_type=kind,
-        spot=spot,
-        **needs,
-        instances=tuple(each.type for each in compute.instances if _holds(each, **needs)),
-        timeout_seconds=int(options.get("timeout_seconds", defaults["JOB_TIMEOUT_SECONDS"])),
-        attempts=int(options.get("attempts", defaults["JOB_ATTEMPTS"])),
+        queue=placement.queue,
+        compute_type=placement.compute_type,
+        spot=placement.is_spot,
+        vcpus=placement.vcpus,
+        memory=placement.memory,
+        gpus=placement.gpus,
+        instances=placement.instances,
+        timeout_seconds=placement.timeout_seconds or int(defaults["JOB_TIMEOUT_SECONDS"]),
+        attempts=placement.attempts or int(defaults["JOB_ATTEMPTS"]),
     )
-
-
-def _holds(instance: Instance, *, vcpus: int, memory: int, gpus: int) -> bool:
-    return instance.vcpus >= vcpus and instance.memory >= memory and instance.gpus >= gpus

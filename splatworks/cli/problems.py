@@ -1,4 +1,4 @@
-"""What ends a command: a mistake that its user can mend, or a fault of AWS, each in one line and with what to do."""
+"""Problems that end a command: a mistake that its user can fix, or a fault of AWS, in one line and with the fix."""
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -12,8 +12,11 @@ from botocore.exceptions import (
     TokenRetrievalError,
 )
 
-REFUSED = 2  # exit code: nothing was done, the command or what it names is at fault
-FAULT = 1  # exit code: AWS or the network is at fault, or the run failed
+from splatworks.contract.exit_codes import ExitCode
+from splatworks.contract.failures import FailureError
+
+REFUSED = ExitCode.INPUT_ERROR  # nothing was done: the command or its input is at fault
+FAULT = ExitCode.FAILED  # AWS or the network is at fault, or the run failed
 CTRL_C = 130
 
 EXPIRED = ("ExpiredToken", "ExpiredTokenException", "RequestExpired")
@@ -22,16 +25,18 @@ DENIED = ("AccessDenied", "AccessDeniedException", "AuthorizationError", "Unauth
 THROTTLED = ("Throttling", "ThrottlingException", "TooManyRequestsException", "SlowDown", "RequestLimitExceeded")
 
 
-class Problem(Exception):  # noqa: N818 (no error of the program's)
+class Problem(FailureError):  # noqa: N818 (the user's, not the program's)
     def __init__(self, cause: str, fix: str = "", *, exit_code: int = REFUSED) -> None:
-        super().__init__(f"{cause} {fix}".strip())
-        self.cause = cause
-        self.fix = fix
+        super().__init__("refused" if exit_code == REFUSED else "fault", cause, fix)
         self.exit_code = exit_code
 
 
+class TransferStopped(Exception):  # noqa: N818
+    """Ends the transfers of other threads after one has failed or Ctrl-C."""
+
+
 def explained(error: BotoCoreError | ClientError) -> Problem:
-    """AWS's answer in words that say what to do."""
+    """Turn an error of AWS into a Problem that says what to do."""
     if isinstance(error, ClientError):
         return _refused_call(error)
     if isinstance(error, NoCredentialsError | PartialCredentialsError):

@@ -1,19 +1,26 @@
-"""What stages left in the bucket; it tells how they ended where Batch has forgotten their jobs, about a week later."""
+"""Read the documents of stages in the bucket: they say how a job ended after Batch forgets it, about a week later."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from splatworks.cli.platform import CONNECTIONS, Platform
-from splatworks.cli.run_states import ENDED, FAILED, FORGOTTEN, RUNNING, SUCCEEDED, UNSENT, Stage
-from splatworks.report.job_facts import FILE_LIMIT, is_report_of
+from splatworks.cli.run_states import ENDED, FAILED, FORGOTTEN, RUNNING, SUCCEEDED, UNSENT, StageStatus
+from splatworks.contract.documents.codec import INSTALL, DocumentError, NewerDocumentError
+from splatworks.contract.documents.job import JobReport, read_job
+from splatworks.contract.documents.progress import read_progress
+from splatworks.contract.documents.result import read_result
+from splatworks.contract.keys import JOB, PROGRESS, RESULT, child_prefix
+from splatworks.report.job_facts import FILE_LIMIT
 
 MOST_PARTS = 200  # of a forgotten array, whose reports are read one by one
 SETTLED_AFTER = timedelta(hours=1)  # from then on a stage without a job gets none
+
+Document = TypeVar("Document")
+Reader = Callable[[bytes, str, str], Document]  # content, name for errors, what to do about a later version
 
 
 def in_parallel(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
@@ -21,57 +28,68 @@ def in_parallel(function: Callable[[Any], Any], items: Iterable[Any]) -> list[An
         return list(pool.map(function, items))
 
 
-def read_json(platform: Platform, key: str, limit: int = FILE_LIMIT) -> dict[str, Any]:
-    """An object of the output bucket; empty where it is not there or is no JSON object."""
-    s3 = platform.client("s3")
+def read_document(platform: Platform, key: str, read: Reader[Document], limit: int = FILE_LIMIT) -> Document | None:
+    """A document of the output bucket; None if it is missing or broken, as jobs can write there.
+
+    Raises NewerDocumentError if a later version of the platform wrote it.
+    """
+    s3, bucket = platform.client("s3"), platform.settings.output_bucket
     try:
-        value = json.loads(s3.get_object(Bucket=platform.settings.output_bucket, Key=key)["Body"].read(limit))
-    except (s3.exceptions.NoSuchKey, ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
+        content = s3.get_object(Bucket=bucket, Key=key)["Body"].read(limit)
+    except s3.exceptions.NoSuchKey:
+        return None
+    try:
+        return read(content, f"s3://{bucket}/{key}", INSTALL)
+    except NewerDocumentError:
+        raise
+    except DocumentError:
+        return None
 
 
-def settled(submitted_at: Any) -> bool:
-    """Whether a run is so old that Batch would list its jobs, if it had not forgotten them."""
+def is_settled(submitted_at: str) -> bool:
+    """Whether a run is so old that Batch would list its jobs, unless it has forgotten them."""
     try:
         submitted = datetime.fromisoformat(submitted_at)
-    except (TypeError, ValueError):
+    except ValueError:
         return True  # the dispatcher writes the time before it submits anything
     return datetime.now(UTC) - submitted.replace(tzinfo=submitted.tzinfo or UTC) > SETTLED_AFTER
 
 
-def files_of_stage(platform: Platform, stage: Stage, old: bool) -> Stage:
-    """With its reports. `old`: its run is settled."""
+def with_documents(platform: Platform, stage: StageStatus, is_old: bool) -> StageStatus:
+    """The stage with its documents. `is_old`: its run is settled."""
     if not stage.output_prefix or stage.status not in (RUNNING, UNSENT, *ENDED):
         return stage
     if stage.size > 1:
-        return _forgotten_array(platform, stage) if stage.status == UNSENT and old else stage
-    found = {
-        name: read_json(platform, f"{stage.output_prefix}{name}.json")
-        for name in (("progress",) if stage.status == RUNNING else ("job", "result"))
-    }
-    report, result = found.get("job", {}), found.get("result", {})
-    if stage.job_id and not is_report_of(report, stage.job_id, stage.attempts):
-        report, result = {}, {}  # an earlier attempt's: the last one died before it could write its own
+        return _forgotten_array(platform, stage) if stage.status == UNSENT and is_old else stage
+    if stage.status == RUNNING:
+        return with_progress(platform, stage)
+    report = read_document(platform, f"{stage.output_prefix}{JOB}", read_job)
+    result = read_document(platform, f"{stage.output_prefix}{RESULT}", read_result)
+    if stage.job_id and not (report and report.is_of(stage.job_id, stage.attempts)):
+        report, result = None, None  # an earlier attempt's: the last one died before it could write them
     if stage.status == UNSENT and report:  # Batch has forgotten the job
-        stage = replace(stage, status=_ended(report))
-    elif stage.status == UNSENT and old:
+        stage = replace(stage, status=_status(report))
+    elif stage.status == UNSENT and is_old:
         stage = replace(stage, status=FORGOTTEN)
-    return replace(stage, progress=found.get("progress", {}), report=report, result=result)
+    return replace(stage, report=report, result=result)
 
 
-def _forgotten_array(platform: Platform, stage: Stage) -> Stage:
+def with_progress(platform: Platform, stage: StageStatus) -> StageStatus:
+    return replace(stage, progress=read_document(platform, f"{stage.output_prefix}{PROGRESS}", read_progress))
+
+
+def _forgotten_array(platform: Platform, stage: StageStatus) -> StageStatus:
     if stage.size > MOST_PARTS:
         return replace(stage, status=FORGOTTEN)
-    keys = [f"{stage.output_prefix}{index}/job.json" for index in range(stage.size)]
-    reports = [report for report in in_parallel(lambda key: read_json(platform, key), keys) if report]
-    counts = Counter(_ended(report) for report in reports)
-    failed = [report for report in reports if _ended(report) == FAILED]
+    keys = [f"{child_prefix(stage.output_prefix, index)}{JOB}" for index in range(stage.size)]
+    reports = [report for report in in_parallel(lambda key: read_document(platform, key, read_job), keys) if report]
+    counts = Counter(_status(report) for report in reports)
+    failed = [report for report in reports if not report.is_done]
     if failed:
-        why = {name: failed[0].get(name) for name in ("ended", "error")}
+        why = JobReport(ended=failed[0].ended, error=failed[0].error)
         return replace(stage, status=FAILED, counts=dict(counts), report=why)
     return replace(stage, status=SUCCEEDED if len(reports) == stage.size else FORGOTTEN, counts=dict(counts))
 
 
-def _ended(report: dict[str, Any]) -> str:
-    return SUCCEEDED if report.get("ended") == "done" else FAILED
+def _status(report: JobReport) -> str:
+    return SUCCEEDED if report.is_done else FAILED

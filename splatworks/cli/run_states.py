@@ -1,20 +1,24 @@
-"""A run and its stages, as far as they are known."""
+"""The status of a run and of its stages, as far as known."""
 
 import time
 from dataclasses import dataclass, field
 from typing import Any
 
 from splatworks.cli.problems import Problem
+from splatworks.contract.documents.job import JobReport
+from splatworks.contract.documents.progress import ProgressDocument
+from splatworks.contract.documents.result import ResultDocument
+from splatworks.contract.failures import Failure
 
 FAILED, SUCCEEDED, REUSED, RUNNING = "FAILED", "SUCCEEDED", "REUSED", "RUNNING"
 UNSENT = "UNSENT"  # named by run.json, but no job of it is known
-FORGOTTEN = "FORGOTTEN"  # named by an old run.json; no job of it is known, and its files do not tell how it ended
+FORGOTTEN = "FORGOTTEN"  # named by an old run.json; Batch does not know its job, and its files do not say how it ended
 ENDED = (FAILED, SUCCEEDED, REUSED, FORGOTTEN)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage:
-    """One stage of a run, which is one job (or array); of a batch_job the only one."""
+class StageStatus:
+    """One stage of a run, which is one job (or array); a batch_job has one."""
 
     name: str
     status: str  # Batch's, or REUSED, UNSENT or FORGOTTEN
@@ -32,9 +36,9 @@ class Stage:
     log_streams: tuple[str, ...] = ()  # one per attempt
     attempts: int = 0  # that have ended
     exit_code: int | None = None
-    progress: dict[str, Any] = field(default_factory=dict)  # progress.json
-    report: dict[str, Any] = field(default_factory=dict)  # job.json
-    result: dict[str, Any] = field(default_factory=dict)  # result.json
+    progress: ProgressDocument | None = None  # this and the next two are None if missing or broken
+    report: JobReport | None = None
+    result: ResultDocument | None = None
 
     @property
     def ended(self) -> bool:
@@ -42,26 +46,33 @@ class Stage:
 
     @property
     def fraction(self) -> float | None:
-        """How far it is, from 0 to 1, where that is known."""
+        """How far it is, from 0 to 1; None if unknown."""
         if self.status in (SUCCEEDED, REUSED):
             return 1.0
         if self.status == FORGOTTEN:
             return None
         if self.size > 1:
             return sum(self.counts.get(status, 0) for status in (SUCCEEDED, FAILED)) / self.size
-        value = self.progress.get("fraction")
-        known = isinstance(value, int | float) and not isinstance(value, bool)
-        return min(1.0, max(0.0, float(value))) if known else None  # type: ignore[arg-type]
+        return self.progress.known_fraction if self.progress else None
 
     @property
     def seconds(self) -> float | None:
         return None if self.started is None else max(0.0, (self.stopped or time.time()) - self.started)
 
+    @property
+    def failure(self) -> Failure | None:
+        """The error that the runner or the script has written."""
+        return (self.report.error if self.report else None) or (self.result.error if self.result else None)
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        return self.result.metrics if self.result else {}
+
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class RunStatus:
     id: str
-    stages: tuple[Stage, ...]
+    stages: tuple[StageStatus, ...]
     project: str = ""
     message: dict[str, Any] = field(default_factory=dict)
 
@@ -86,8 +97,8 @@ class Run:
     def created(self) -> float:
         return min((stage.created for stage in self.stages if stage.created is not None), default=0.0)
 
-    def stage(self, name: str | None) -> Stage:
-        """The one of that name; without one the only one, or the last that has begun."""
+    def stage(self, name: str | None) -> StageStatus:
+        """The stage of this name; without a name the only one, or the last that has started."""
         named = [stage for stage in self.stages if stage.name == name]
         if named:
             return named[0]

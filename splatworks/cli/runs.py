@@ -1,4 +1,4 @@
-"""Runs and their stages: what Batch lists, run.json, and the files that stages leave. Reads only."""
+"""Find runs and their stages: in Batch, in run.json, in the files that stages leave. Reads only."""
 
 import re
 import time
@@ -8,11 +8,25 @@ from typing import Any
 
 from splatworks.cli.platform import Platform
 from splatworks.cli.problems import Problem
-from splatworks.cli.run_files import files_of_stage, in_parallel, read_json, settled
-from splatworks.cli.run_states import ENDED, FAILED, FORGOTTEN, REUSED, RUNNING, SUCCEEDED, UNSENT, Run, Stage
+from splatworks.cli.run_files import in_parallel, is_settled, read_document, with_documents, with_progress
+from splatworks.cli.run_states import (
+    ENDED,
+    FAILED,
+    FORGOTTEN,
+    REUSED,
+    RUNNING,
+    SUCCEEDED,
+    UNSENT,
+    RunStatus,
+    StageStatus,
+)
+from splatworks.contract.documents.request import RequestDocument, read_request
+from splatworks.contract.documents.run import RunStage, read_run
+from splatworks.contract.keys import REQUEST, RUN, RUNS, run_folder
+from splatworks.contract.stages import STAGES
 from splatworks.report.job_facts import REQUEST_LIMIT
 
-PIPELINE_JOB = re.compile(r"(.+-[0-9a-f]{12})-(sfm|train|compress)")  # <run>-<stage>, docs/contracts.md
+PIPELINE_JOB = re.compile(rf"(.+-[0-9a-f]{{12}})-({'|'.join(STAGES)})")  # <run>-<stage>, docs/contracts.md
 JOB_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(:\d+)?")
 RUN_NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
 DESCRIBED_AT_ONCE = 100  # the most that DescribeJobs takes
@@ -20,7 +34,7 @@ SHOWN = 10
 LISTED = 2000  # ended jobs that are looked through for earlier runs of a stage
 
 
-def list_runs(platform: Platform, since: float) -> list[Run]:
+def list_runs(platform: Platform, since: float) -> list[RunStatus]:
     """All runs created after `since` that Batch knows (it forgets a job about a week after its end), newest first."""
     filters = [{"name": "AFTER_CREATED_AT", "values": [str(int(since * 1000))]}]
     runs = _grouped(_list_jobs(platform, filters))
@@ -40,7 +54,7 @@ def days_ago(days: float) -> float:
     return max(0.0, time.time() - days * 86_400)
 
 
-def finished_jobs(platform: Platform, queue: str, stage: str, most: int) -> list[Stage]:
+def finished_jobs(platform: Platform, queue: str, stage: str, most: int) -> list[StageStatus]:
     """The newest that ended well, of this stage of any run; arrays are not among them."""
     batch = platform.client("batch")
     pages = batch.get_paginator("list_jobs").paginate(
@@ -54,7 +68,7 @@ def finished_jobs(platform: Platform, queue: str, stage: str, most: int) -> list
     return [job for job in described if job.name == stage and job.output_prefix][:most]
 
 
-def find_run(platform: Platform, wanted: str) -> Run:
+def find_run(platform: Platform, wanted: str) -> RunStatus:
     """The run of this id, of this beginning of an id, or of this Batch job; with all that is known about it."""
     if JOB_ID.fullmatch(wanted):
         wanted = _run_of_job(platform, wanted)
@@ -68,7 +82,7 @@ def find_run(platform: Platform, wanted: str) -> Run:
     return _detailed(platform, exact[0]) if exact else _run_in_s3(platform, wanted)
 
 
-def array_child(platform: Platform, stage: Stage, index: int) -> Stage:
+def array_child(platform: Platform, stage: StageStatus, index: int) -> StageStatus:
     children = _describe(platform, [f"{stage.job_id}:{index}"]) if stage.job_id else []
     if not children:
         raise Problem(
@@ -89,8 +103,8 @@ def _list_jobs(platform: Platform, filters: list[dict[str, Any]]) -> list[dict[s
     return [job for found in in_parallel(jobs, platform.queues) for job in found]
 
 
-def _grouped(jobs: list[dict[str, Any]]) -> list[Run]:
-    groups: dict[tuple[str, int], dict[str, Stage]] = {}
+def _grouped(jobs: list[dict[str, Any]]) -> list[RunStatus]:
+    groups: dict[tuple[str, int], dict[str, StageStatus]] = {}
     for job in sorted(jobs, key=lambda each: each.get("createdAt", 0)):
         match = PIPELINE_JOB.fullmatch(job["jobName"])
         run_id, name = match.groups() if match else (job["jobName"], "")
@@ -98,16 +112,16 @@ def _grouped(jobs: list[dict[str, Any]]) -> list[Run]:
         while name in groups.get((run_id, number), {}):
             number += 1  # jobs of one name, which somebody submitted past the dispatcher
         groups.setdefault((run_id, number), {})[name] = _stage(job, name)
-    runs = [Run(id=run_id, stages=tuple(stages.values())) for (run_id, _), stages in groups.items()]
+    runs = [RunStatus(id=run_id, stages=tuple(stages.values())) for (run_id, _), stages in groups.items()]
     return sorted(runs, key=lambda run: run.created, reverse=True)
 
 
-def _stage(job: dict[str, Any], name: str) -> Stage:
+def _stage(job: dict[str, Any], name: str) -> StageStatus:
     """From a summary of ListJobs or a detail of DescribeJobs."""
     container = job.get("container") or {}
     environment = _environment(job)
     array = job.get("arrayProperties") or {}
-    return Stage(
+    return StageStatus(
         name=name or environment.get("STAGE", ""),
         status=_status(job["status"], array.get("statusSummary") or {}),
         job_id=job["jobId"],
@@ -154,17 +168,17 @@ def _describe(platform: Platform, job_ids: list[str]) -> list[dict[str, Any]]:
     return [job for jobs in answers for job in jobs]
 
 
-def _described(platform: Platform, stages: Iterable[Stage]) -> list[Stage]:
+def _described(platform: Platform, stages: Iterable[StageStatus]) -> list[StageStatus]:
     known = {stage.job_id: stage for stage in stages}
     return [_stage(job, known[job["jobId"]].name) for job in _describe(platform, list(known))]
 
 
-def _with_progress(platform: Platform, stages: list[Stage]) -> dict[str, Stage]:
+def _with_progress(platform: Platform, stages: list[StageStatus]) -> dict[str, StageStatus]:
     platform.client("s3")
 
-    def read(stage: Stage) -> Stage:
-        known = stage.output_prefix and stage.status == RUNNING and stage.size == 1
-        return replace(stage, progress=read_json(platform, f"{stage.output_prefix}progress.json")) if known else stage
+    def read(stage: StageStatus) -> StageStatus:
+        writes_progress = stage.output_prefix and stage.status == RUNNING and stage.size == 1
+        return with_progress(platform, stage) if writes_progress else stage
 
     return {stage.job_id: stage for stage in in_parallel(read, stages)}
 
@@ -185,7 +199,7 @@ def _environment(job: dict[str, Any]) -> dict[str, str]:
     return {pair["name"]: pair.get("value", "") for pair in container.get("environment") or []}
 
 
-def _detailed(platform: Platform, run: Run) -> Run:
+def _detailed(platform: Platform, run: RunStatus) -> RunStatus:
     described = _describe(platform, [stage.job_id for stage in run.stages])
     names = {stage.job_id: stage.name for stage in run.stages}
     stages = {stage.name: stage for stage in (_stage(job, names[job["jobId"]]) for job in described)}
@@ -197,41 +211,42 @@ def _detailed(platform: Platform, run: Run) -> Run:
     return _with_files(platform, replace(run, project=project), stages)
 
 
-def _with_files(platform: Platform, run: Run, stages: dict[str, Stage]) -> Run:
-    """The stages in run.json's order, those that were reused among them, each with its files."""
-    plan = read_json(platform, f"runs/{run.project}/{run.id}/run.json", REQUEST_LIMIT)
-    ordered = [_planned(entry, stages) for entry in plan.get("stages", [])] or list(stages.values())
+def _with_files(platform: Platform, run: RunStatus, stages: dict[str, StageStatus]) -> RunStatus:
+    """The stages in run.json's order, reused ones included, each with its documents."""
+    plan = read_document(platform, f"{run_folder(run.project, run.id)}{RUN}", read_run, REQUEST_LIMIT)
+    ordered = [_planned(entry, stages) for entry in plan.stages] if plan else list(stages.values())
     request = plan or _request(platform, ordered)
-    old = settled(request.get("submitted_at"))
-    files = in_parallel(lambda stage: files_of_stage(platform, stage, old), ordered)
-    if any(stage.status == FAILED for stage in files):  # those after it were never run
-        files = [replace(stage, status=UNSENT) if stage.status == FORGOTTEN else stage for stage in files]
-    return replace(run, stages=tuple(files), message=request.get("message") or {})
+    is_old = is_settled(request.submitted_at if request else "")
+    found = in_parallel(lambda stage: with_documents(platform, stage, is_old), ordered)
+    if any(stage.status == FAILED for stage in found):  # those after it were never run
+        found = [replace(stage, status=UNSENT) if stage.status == FORGOTTEN else stage for stage in found]
+    return replace(run, stages=tuple(found), message=request.message if request else {})
 
 
-def _request(platform: Platform, stages: list[Stage]) -> dict[str, Any]:
-    """Of a run without a run.json, which is one job."""
-    return read_json(platform, f"{stages[0].output_prefix}request.json", REQUEST_LIMIT) if stages else {}
+def _request(platform: Platform, stages: list[StageStatus]) -> RequestDocument | None:
+    """request.json of a run without a run.json, which is one job."""
+    if not stages:
+        return None
+    return read_document(platform, f"{stages[0].output_prefix}{REQUEST}", read_request, REQUEST_LIMIT)
 
 
-def _planned(entry: dict[str, Any], stages: dict[str, Stage]) -> Stage:
-    name, prefix = str(entry.get("stage")), str(entry.get("output_prefix") or "")
-    if entry.get("reused_from"):
-        source = str(entry["reused_from"])
-        return Stage(name=name, status=REUSED, output_prefix=source, reused_from=source, size=entry.get("size") or 1)
-    missing = Stage(name=name, status=UNSENT, job_name=str(entry.get("job_name")), size=entry.get("size") or 1)
+def _planned(planned: RunStage, stages: dict[str, StageStatus]) -> StageStatus:
+    name = planned.stage
+    if source := planned.reused_from:
+        return StageStatus(name=name, status=REUSED, output_prefix=source, reused_from=source, size=planned.size)
+    missing = StageStatus(name=name, status=UNSENT, job_name=planned.job_name, size=planned.size)
     known = stages.get(name, missing)
-    return replace(known if known.job_id else missing, output_prefix=prefix)  # only run.json tells an array's size
+    return replace(known if known.job_id else missing, output_prefix=planned.output_prefix)
 
 
-def _run_in_s3(platform: Platform, run_id: str) -> Run:
+def _run_in_s3(platform: Platform, run_id: str) -> RunStatus:
     """A run whose jobs Batch has forgotten, or that needed none because all its stages were reused."""
     s3, bucket = platform.client("s3"), platform.settings.output_bucket
-    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="runs/", Delimiter="/")
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=RUNS, Delimiter="/")
     projects = [item["Prefix"].split("/")[1] for page in pages for item in page.get("CommonPrefixes", [])]
 
     def folders(project: str) -> list[str]:
-        listing = s3.list_objects_v2(Bucket=bucket, Prefix=f"runs/{project}/{run_id}/", Delimiter="/")
+        listing = s3.list_objects_v2(Bucket=bucket, Prefix=run_folder(project, run_id), Delimiter="/")
         return [item["Prefix"].split("/")[3] for item in listing.get("CommonPrefixes", [])] + [
             item["Key"].split("/")[3] for item in listing.get("Contents", [])
         ]
@@ -239,11 +254,13 @@ def _run_in_s3(platform: Platform, run_id: str) -> Run:
     for project, names in zip(projects, in_parallel(folders, projects), strict=True):
         if not names:
             continue
-        prefix = f"runs/{project}/{run_id}/"
+        prefix = run_folder(project, run_id)
         stages = {
-            name: Stage(name=name, status=UNSENT, output_prefix=f"{prefix}{name}/") for name in names if "." not in name
+            name: StageStatus(name=name, status=UNSENT, output_prefix=f"{prefix}{name}/")
+            for name in names
+            if "." not in name
         }
-        return _with_files(platform, Run(id=run_id, stages=tuple(stages.values()), project=project), stages)
+        return _with_files(platform, RunStatus(id=run_id, stages=tuple(stages.values()), project=project), stages)
     raise Problem(
         f"There is no run {run_id!r} on {platform.project}.",
         "`splatworks status` lists the runs. A new one takes a few seconds; of a refused message an e-mail tells.",

@@ -1,7 +1,7 @@
 """Runs as tables: bars and colours on a terminal, plain columns in a file or a pipe, JSON for programs."""
 
 import time
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -9,9 +9,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from splatworks.cli.run_states import FAILED, FORGOTTEN, REUSED, SUCCEEDED, Run, Stage
+from splatworks.cli.run_states import FAILED, FORGOTTEN, REUSED, RUNNING, SUCCEEDED, RunStatus, StageStatus
+from splatworks.contract.documents.codec import to_json
+from splatworks.contract.keys import LEADERBOARD, run_folder
+from splatworks.contract.stages import STAGES
 from splatworks.report.email_text import duration
-from splatworks.report.job_facts import as_object
 
 WORDS = {
     "SUBMITTED": "submitted",
@@ -27,14 +29,15 @@ WORDS = {
 }
 STYLES = {SUCCEEDED: "green", REUSED: "green", FAILED: "bold red", "RUNNING": "cyan"}
 BAR = 24
-METRICS = ("photos", "registered", "psnr", "gaussians", "splats", "megabytes", "loss_db")
+METRICS = tuple(name for stage in STAGES.values() for figure in stage.figures for name in figure.metrics)
 METRICS_SHOWN = 6
+PAGES = [stage.name for stage in STAGES.values() if stage.page]  # the stages that `splatworks open` shows
 CAUSE_LIMIT = 1000  # characters
 
 Row = tuple[str, ...]
 
 
-def show_runs(console: Console, runs: list[Run]) -> None:
+def show_runs(console: Console, runs: list[RunStatus]) -> None:
     """One line per run."""
     heads: Row = ("RUN", "STATE", "STAGES", "SUBMITTED", "TOOK")
     rows = [_overview_row(run) for run in runs]
@@ -49,7 +52,7 @@ def show_runs(console: Console, runs: list[Run]) -> None:
     console.print(table, highlight=False, markup=False)
 
 
-def show_run(console: Console, run: Run, bucket: str) -> None:
+def show_run(console: Console, run: RunStatus, bucket: str) -> None:
     if console.is_terminal:
         console.print(run_picture(run, bucket), highlight=False)
     else:
@@ -57,7 +60,7 @@ def show_run(console: Console, run: Run, bucket: str) -> None:
         print("\n".join(["", *_lines_below(run, bucket)]))
 
 
-def run_picture(run: Run, bucket: str) -> RenderableType:
+def run_picture(run: RunStatus, bucket: str) -> RenderableType:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for head in (run.id, "", "", "", ""):
         table.add_column(head, overflow="fold")
@@ -83,32 +86,36 @@ def print_columns(rows: list[Row]) -> None:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def as_json(run: Run) -> dict[str, Any]:
-    stages = []
-    for stage in run.stages:
-        facts = {**asdict(stage), "fraction": stage.fraction, "seconds": stage.seconds}
-        facts["job"] = facts.pop("report")
-        stages.append(facts)
+def as_json(run: RunStatus) -> dict[str, Any]:
     return {
         "run_id": run.id,
         "project": run.project or None,
         "status": run.status,
         "ended": run.ended,
         "created": run.created,
-        "stages": stages,
+        "stages": [_stage_as_json(stage) for stage in run.stages],
     }
 
 
-def one_line(run: Run) -> str:
-    """For a log: all that changes while a run goes on."""
+def _stage_as_json(stage: StageStatus) -> dict[str, Any]:
+    """Each field, and the stage's documents: {} for one that is missing."""
+    facts = {each.name: getattr(stage, each.name) for each in fields(stage)}
+    del facts["report"]
+    documents = {"job": stage.report, "progress": stage.progress, "result": stage.result}
+    facts |= {name: to_json(document) if document else {} for name, document in documents.items()}
+    return {**facts, "fraction": stage.fraction, "seconds": stage.seconds}
+
+
+def one_line(run: RunStatus) -> str:
+    """One line for a log: everything that changes during a run."""
     return f"{run.id}: {stages_in_words(run)}"
 
 
-def stages_in_words(run: Run) -> str:
+def stages_in_words(run: RunStatus) -> str:
     return ", ".join(f"{stage.name} {_in_words(stage)}".strip() for stage in run.stages)
 
 
-def _overview_row(run: Run) -> Row:
+def _overview_row(run: RunStatus) -> Row:
     started = [stage.started for stage in run.stages if stage.started is not None]
     stopped = [stage.stopped for stage in run.stages if stage.stopped is not None]
     ended = max(stopped, default=None) if run.ended else time.time()
@@ -117,30 +124,30 @@ def _overview_row(run: Run) -> Row:
     return (run.id, WORDS.get(run.status, run.status), stages_in_words(run), submitted, took)
 
 
-def _in_words(stage: Stage) -> str:
+def _in_words(stage: StageStatus) -> str:
     fraction = stage.fraction
     return f"{fraction:.0%}" if fraction is not None and not stage.ended else _state(stage)
 
 
-def _state(stage: Stage) -> str:
+def _state(stage: StageStatus) -> str:
     never_began = stage.status == FAILED and stage.started is None and not stage.report
     return "not started" if never_began else WORDS.get(stage.status, stage.status)
 
 
-def _stage_row(stage: Stage) -> Row:
+def _stage_row(stage: StageStatus) -> Row:
     fraction = stage.fraction
     percent = "" if fraction is None else f"{fraction:.0%}"
     return (stage.name or stage.job_name, _state(stage), percent, _time(stage), _message(stage))
 
 
-def _time(stage: Stage) -> str:
+def _time(stage: StageStatus) -> str:
     if stage.seconds is not None:
         return duration(stage.seconds)
-    seconds = as_object(stage.report.get("seconds")).get("total")
-    return duration(seconds) if isinstance(seconds, int | float) and stage.status != REUSED else ""
+    seconds = stage.report.seconds.total if stage.report else None
+    return duration(seconds) if seconds is not None and stage.status != REUSED else ""
 
 
-def _message(stage: Stage) -> str:
+def _message(stage: StageStatus) -> str:
     if stage.size > 1:
         counts = ", ".join(f"{count} {WORDS.get(status, status)}" for status, count in stage.counts.items() if count)
         return f"{stage.size} parts: {counts}" if counts else f"{stage.size} parts"
@@ -148,14 +155,15 @@ def _message(stage: Stage) -> str:
         return f"from {stage.reused_from}"
     if stage.status in (SUCCEEDED, FAILED):
         return _facts(stage)
-    return one_row(stage.progress.get("message") or (stage.reason if stage.status != "RUNNING" else ""))
+    message = stage.progress.message if stage.progress else ""
+    return one_row(message or (stage.reason if stage.status != RUNNING else ""))
 
 
-def _facts(stage: Stage) -> str:
-    known = as_object(stage.result.get("metrics"))
+def _facts(stage: StageStatus) -> str:
+    known = stage.metrics
     words = [f"{name} {_number(known[name])}" for name in METRICS if isinstance(known.get(name), int | float)]
-    usd = as_object(stage.report.get("cost")).get("usd")
-    spent = [f"{usd:.4f} USD"] if isinstance(usd, int | float) else []
+    cost = stage.report.cost if stage.report else None
+    spent = [f"{cost.usd:.4f} USD"] if cost and cost.usd is not None else []
     return ", ".join([*words[:METRICS_SHOWN], *spent])
 
 
@@ -163,29 +171,30 @@ def _number(value: float) -> str:
     return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
-def _lines_below(run: Run, bucket: str) -> list[str]:
+def _lines_below(run: RunStatus, bucket: str) -> list[str]:
     lines = []
     failed = next((stage for stage in run.stages if stage.status == FAILED), None)
     if failed:
-        error = as_object(failed.report.get("error")) or as_object(failed.result.get("error"))
-        lines.append(f"Why:    {one_row(error.get('cause') or failed.reason or 'Batch gives no reason')}")
-        if error.get("fix"):
-            lines.append(f"To do:  {one_row(error['fix'])}")
+        failure = failed.failure
+        cause = failure.cause if failure else ""
+        lines.append(f"Why:    {one_row(cause or failed.reason or 'Batch gives no reason')}")
+        if failure and failure.fix:
+            lines.append(f"To do:  {one_row(failure.fix)}")
         lines.append(f"Log:    splatworks logs {run.id} {failed.name}".rstrip())
     if run.project:
-        lines.append(f"Output: s3://{bucket}/runs/{run.project}/{run.id}/")
+        lines.append(f"Output: s3://{bucket}/{run_folder(run.project, run.id)}")
     if run.status == FORGOTTEN:
-        lines.append("        Batch forgets a job about a week after its end; what it left is there")
+        lines.append("        Batch forgets a job about a week after its end; its output is there")
     if run.ended and (run.message.get("data") or {}).get("sweep"):
-        lines.append(f"        variants compared: s3://{bucket}/runs/{run.project}/{run.id}/leaderboard.csv")
+        lines.append(f"        variants compared: s3://{bucket}/{run_folder(run.project, run.id)}{LEADERBOARD}")
     if run.status == SUCCEEDED:
         lines.append(f"        splatworks download {run.id}")
-        if any(stage.name == "compress" and stage.size == 1 for stage in run.stages):
+        if any(stage.name in PAGES and stage.size == 1 for stage in run.stages):
             lines.append(f"Viewer: splatworks open {run.id}")
     return lines
 
 
 def one_row(text: Any) -> str:
-    """Words of scripts and of strangers, on one line and without what would steer a terminal."""
+    """Put a script's text on one line, without characters that control a terminal."""
     printable = "".join(character if character.isprintable() else " " for character in str(text))
     return " ".join(printable.split())[:CAUSE_LIMIT]

@@ -7,7 +7,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from splatworks.cli.bars import transfer_bar
-from splatworks.cli.messages import Location, as_request
+from splatworks.cli.messages import InputLocation, as_request
 from splatworks.cli.plans import plan_run
 from splatworks.cli.platform import Platform
 from splatworks.cli.problems import DENIED, Problem, error_code
@@ -25,7 +25,7 @@ def check(platform: Platform, message: dict[str, Any], *, uploaded: bool) -> Non
             raise  # one who may publish need not be allowed to look at all that the dispatcher looks at
 
 
-def upload_locations(platform: Platform, locations: list[Location], *, keep_others: bool, replace: bool) -> None:
+def upload_locations(platform: Platform, locations: list[InputLocation], *, keep_others: bool, replace: bool) -> None:
     """Nothing is sent before all folders were found free of other photos."""
     s3, bucket = platform.client("s3"), platform.settings.input_bucket
     plans = [plan_upload(s3, bucket, each.given, each.local) for each in locations if each.local]
@@ -38,7 +38,7 @@ def upload_locations(platform: Platform, locations: list[Location], *, keep_othe
         _upload_with_bar(platform, plan)
 
 
-def bytes_to_upload(platform: Platform, locations: list[Location]) -> int:
+def bytes_to_upload(platform: Platform, locations: list[InputLocation]) -> int:
     """What submit would have to send; what is there already is not."""
     s3, bucket = platform.client("s3"), platform.settings.input_bucket
     return sum(plan_upload(s3, bucket, each.given, each.local).missing_bytes for each in locations if each.local)

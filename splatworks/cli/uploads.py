@@ -11,7 +11,7 @@ from typing import Any
 from boto3.s3.transfer import TransferConfig
 
 from splatworks.cli.local_files import files_in
-from splatworks.cli.problems import Problem
+from splatworks.cli.problems import Problem, TransferStopped
 from splatworks.contract.content_types import content_type
 from splatworks.contract.failures import UnusableInputError
 from splatworks.contract.paths import refuse_collisions
@@ -69,7 +69,7 @@ def plan_upload(s3: Any, bucket: str, prefix: str, local: Path) -> UploadPlan:
     try:
         refuse_collisions((Path(file.key), str(file.path)) for file in files)
     except UnusableInputError as error:
-        raise Problem(f"{error.failure.cause}.", error.failure.fix) from None
+        raise Problem(f"{error.cause}.", error.fix) from None
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     found = [item for page in pages for item in page.get("Contents", [])]
     present = {item["Key"]: (item["Size"], item["ETag"].strip('"')) for item in found if not item["Key"].endswith("/")}
@@ -116,10 +116,6 @@ def upload(s3: Any, plan: UploadPlan, advance: Callable[[int], None]) -> tuple[i
     return sent, len(plan.files) - sent
 
 
-class _Stopped(Exception):  # noqa: N818
-    pass
-
-
 def _upload_one(
     s3: Any, plan: UploadPlan, file: LocalFile, advance: Callable[[int], None], stopped: threading.Event
 ) -> bool:
@@ -129,7 +125,7 @@ def _upload_one(
 
     def went(count: int) -> None:
         if stopped.is_set():
-            raise _Stopped
+            raise TransferStopped
         advance(count)
 
     config = TransferConfig(multipart_threshold=PART, multipart_chunksize=PART, use_threads=False)

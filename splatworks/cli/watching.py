@@ -9,7 +9,7 @@ from rich.text import Text
 
 from splatworks.cli.platform import Platform
 from splatworks.cli.problems import Problem
-from splatworks.cli.run_states import Run
+from splatworks.cli.run_states import RunStatus
 from splatworks.cli.runs import days_ago, find_run, list_runs
 from splatworks.cli.status_view import one_line, run_picture, show_run, show_runs, stages_in_words
 
@@ -17,7 +17,7 @@ EVERY = 3.0  # seconds between two looks
 BEGINS_WITHIN = 60.0  # seconds after the publish in which a run has to be seen
 
 
-def watch_run(platform: Platform, run_id: str, *, begins: bool = False) -> Run:
+def watch_run(platform: Platform, run_id: str, *, begins: bool = False) -> RunStatus:
     """Until it has ended. `begins`: it was submitted a moment ago."""
     console, bucket = Console(), platform.settings.output_bucket
     look = _patient(platform, run_id) if begins else lambda: find_run(platform, run_id)
@@ -44,7 +44,7 @@ def watch_runs(platform: Platform, days: float, limit: int) -> None:
         time.sleep(EVERY)
 
 
-def _told_in_lines(look: Callable[[], Run], console: Console, bucket: str) -> Run:
+def _told_in_lines(look: Callable[[], RunStatus], console: Console, bucket: str) -> RunStatus:
     said = ""
     while True:
         run = look()
@@ -57,10 +57,10 @@ def _told_in_lines(look: Callable[[], Run], console: Console, bucket: str) -> Ru
         time.sleep(EVERY)
 
 
-def _patient(platform: Platform, run_id: str) -> Callable[[], Run]:
+def _patient(platform: Platform, run_id: str) -> Callable[[], RunStatus]:
     deadline = time.monotonic() + BEGINS_WITHIN
 
-    def look() -> Run:
+    def look() -> RunStatus:
         while True:
             try:
                 return find_run(platform, run_id)

@@ -37,7 +37,8 @@ class FailureError(Exception):
     ended: ClassVar[str] = "failed"  # `ended` of job.json, if it ends an attempt
 
     def __init__(self, code: str, cause: str, fix: str, *, retryable: bool = False) -> None:
-        super().__init__(f"{cause}. {fix}" if fix else cause)
+        end = "" if cause.endswith((".", "?", "!")) else "."
+        super().__init__(f"{cause}{end} {fix}" if fix else cause)
         self.failure = Failure(code=code, cause=cause, fix=fix, retryable=retryable)
 
     @property

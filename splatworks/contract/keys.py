@@ -2,6 +2,7 @@
 
 # Input bucket
 STAGES_FOLDER = "stages/"  # the platform's own scripts
+PHOTOS = "photos/"  # an upload below it can start a run
 SCRIPT_FOLDERS = ("stages", "jobs", "examples")  # where a script_key may point
 READY = "_READY"  # uploaded into a folder below photos/ it starts a run on that folder
 OPTIONS = "pipeline.json"  # options of a run that an upload starts

@@ -3,10 +3,10 @@
 Each `description` is what a refusal shows as "allowed", so it says what values a field takes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from splatworks.contract.stages import STAGES, Stage, steps_of, swept_stages
+from splatworks.contract.stages import STAGES, Stage, presets_of, steps_of, swept_stages
 
 Schema = dict[str, Any]
 
@@ -224,7 +224,7 @@ def _pipeline(stages: Mapping[str, Stage]) -> Schema:
                 **LOCATIONS,
             },
             "steps": {
-                "description": f"{_or(steps)}: the stage to start with (full, the default, is all); later ones "
+                "description": f"{one_of(steps)}: the stage to start with (full, the default, is all); later ones "
                 "continue from an earlier run's output",
                 "type": "string",
                 "enum": steps,
@@ -233,11 +233,11 @@ def _pipeline(stages: Mapping[str, Stage]) -> Schema:
                 "description": "draft, standard or high: sets sfm's quality (fast, normal, high) and train's preset; "
                 "a stage's own parameters win",
                 "type": "string",
-                "enum": ["draft", "standard", "high"],
+                "enum": list(presets_of(stages)),
             },
             **{name: {"$ref": f"{DEFINED}stage"} for name in stages},
             "sweep": {
-                "description": f"an object with {_or(swept)} or several, each an object of lists: "
+                "description": f"an object with {one_of(swept)} or several, each an object of lists: "
                 '{"train": {"cap_max": [200000, 500000]}}; 2 to 50 variants in all',
                 "type": "object",
                 "additionalProperties": False,
@@ -295,5 +295,6 @@ def _swept() -> Schema:
     }
 
 
-def _or(names: list[str]) -> str:
+def one_of(names: Sequence[str]) -> str:
+    """The names as text: "full, train or compress"."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"

@@ -17,9 +17,14 @@ class Figure:
     note: str = ""  # a metric whose text is added after a comma, if the stage wrote it
     in_subject: bool = False  # of the e-mail about a run
 
+    @property
+    def metrics(self) -> list[str]:
+        """Names of the metrics that it needs."""
+        return [name for _, name, _, _ in Formatter().parse(self.text) if name]
+
     def of(self, metrics: Metrics) -> str | None:
         """The figure as text; None if the stage did not write all metrics that it needs."""
-        needed = [name for _, name, _, _ in Formatter().parse(self.text) if name]
+        needed = self.metrics
         if any(number(metrics.get(name)) is None for name in needed):
             return None
         note = metrics.get(self.note) if self.note else None
@@ -54,6 +59,8 @@ class Stage:
     optional: bool = False  # runs only if the message has a field of its name, or starts with it
     figures: Sequence[Figure] = ()
     columns: Sequence[Column] = ()
+    page: str = ""  # file of its output that shows the result in a browser
+    thumbnail: str = ""  # image file of its output
 
     @property
     def script_key(self) -> str:

@@ -1,4 +1,4 @@
-"""Whether what a message names is in the buckets: asked before a machine is paid for."""
+"""Check that scripts and inputs of a message are in the buckets, before a machine is paid for."""
 
 import shlex
 from collections.abc import Iterator
@@ -48,7 +48,7 @@ def nothing_there(uri: str, field: str) -> BadInputError:
 
 @contextmanager
 def readable(uri: str, field: str) -> Iterator[None]:
-    """Around calls to S3 on what a message names: a bucket that cannot be read is the message's fault."""
+    """Turn S3's answer about a bucket that is missing or not readable into a BadInputError about the message."""
     try:
         yield
     except ClientError as error:

@@ -1,24 +1,13 @@
-"""JSON documents in a bucket, as they lie there; splatworks.contract knows their fields."""
-
-import json
-from typing import Any
+"""Read objects of a bucket; splatworks.contract.documents knows what is in them."""
 
 from splatworks.lookup.clients import Clients
 
 
-def read_stored(clients: Clients, bucket: str, key: str) -> Any:
-    """Read one JSON object; None if the bucket has no object of this key. Raise ValueError if it is not JSON."""
+def read_object(clients: Clients, bucket: str, key: str) -> bytes | None:
+    """The object's content; None if the bucket has no object of this key."""
     s3 = clients("s3")
     try:
-        body = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+        content: bytes = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
     except s3.exceptions.NoSuchKey:
         return None
-    return json.loads(body)
-
-
-def read_if_json(clients: Clients, bucket: str, key: str) -> Any:
-    """Like read_stored, but None if it is not JSON: jobs write these files, and a broken one is no result."""
-    try:
-        return read_stored(clients, bucket, key)
-    except (ValueError, RecursionError):
-        return None
+    return content

@@ -1,15 +1,20 @@
-"""Results that stages have left in the output bucket, of which one may be used in the place of running a stage."""
+"""Results of earlier runs in the output bucket, which a run may use instead of running a stage again."""
 
+import logging
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from splatworks.contract.documents.codec import APPLY, DocumentError, NewerDocumentError
+from splatworks.contract.documents.job import JobReport, read_job
+from splatworks.contract.documents.reuse import read_reuse_entry
+from splatworks.contract.keys import JOB, RESERVED, RUNS, SUCCESS, reuse_key
 from splatworks.lookup.clients import Clients
-from splatworks.lookup.documents import read_if_json
+from splatworks.lookup.documents import read_object
 from splatworks.lookup.listing import objects_below
 
-PLATFORMS = ("request.json", "job.json", "_RUNNING", "_SUCCESS")  # beside what a stage wrote
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -20,34 +25,41 @@ class StageResult:
 
 
 def stage_result(clients: Clients, bucket: str, prefix: str, objects: list[dict[str, Any]]) -> StageResult | None:
-    """`objects` is all that lies below the prefix. None where that is not, or no more, what a stage wrote."""
+    """Return None if the prefix is not a complete, unmodified stage result. `objects` are all below the prefix."""
     times = {item["Key"].removeprefix(prefix): item["LastModified"] for item in objects}
-    # What people changed by hand afterwards is something else.
-    if not prefix.startswith("runs/") or "_SUCCESS" not in times or max(times.values()) > times["_SUCCESS"]:
+    # A result that somebody changed by hand afterwards is another one.
+    if not prefix.startswith(RUNS) or SUCCESS not in times or max(times.values()) > times[SUCCESS]:
         return None
-    report = read_if_json(clients, bucket, f"{prefix}job.json")
-    if not isinstance(report, dict) or not isinstance(report.get("content_key"), str):
+    report = _read_report(clients, bucket, f"{prefix}{JOB}")
+    if report is None or report.content_key is None:
         return None
-    # A lifecycle rule comes over a result file by file.
-    output = report.get("output")
-    written = output.get("files") if isinstance(output, dict) else None
-    if not isinstance(written, int) or len([name for name in times if name not in PLATFORMS]) < written:
+    # A lifecycle rule deletes a result file by file.
+    written = report.output.files
+    if written is None or len([name for name in times if name not in RESERVED]) < written:
         return None
     return StageResult(
-        content_key=report["content_key"],
-        origin=f"s3://{bucket}/{report.get('reused_from') or prefix}",
-        input_origins=_input_origins(report),
+        content_key=report.content_key,
+        origin=f"s3://{bucket}/{report.reused_from or prefix}",
+        input_origins=frozenset(each.origin for each in report.inputs if each.origin),
     )
 
 
-def _input_origins(report: dict[str, Any]) -> frozenset[str]:
-    inputs = report.get("inputs")
-    found = [each.get("origin") for each in inputs if isinstance(each, dict)] if isinstance(inputs, list) else []
-    return frozenset(origin for origin in found if isinstance(origin, str))
+def _read_report(clients: Clients, bucket: str, key: str) -> JobReport | None:
+    """None if it is missing or this version cannot read it: the stage then runs again."""
+    content = read_object(clients, bucket, key)
+    if content is None:
+        return None
+    try:
+        return read_job(content, key, APPLY)
+    except NewerDocumentError as error:
+        log.warning("result not used: %s", error)
+    except DocumentError:
+        pass  # jobs can write below runs/: not a result
+    return None
 
 
 def usable_results(clients: Clients, keys: dict[str, str], origins: tuple[str, ...], bucket: str) -> dict[str, str]:
-    """Output prefixes by stage, of the first stages of the chain `keys` (content key by stage) that have results.
+    """Output prefixes by stage, for the first stages of the chain `keys` (content key by stage) that have results.
 
     A result counts only if it was made from the very outputs that are used before it, and from `origins`, those that
     the message names: two runs of one recipe may place a scene differently, and a splat trained on one of them does
@@ -68,11 +80,16 @@ def usable_results(clients: Clients, keys: dict[str, str], origins: tuple[str, .
 
 
 def _recorded(clients: Clients, stage: str, key: str, bucket: str) -> tuple[str, StageResult] | None:
-    entry = read_if_json(clients, bucket, f"reuse/{key}.json")
-    prefix = entry.get("output_prefix") if isinstance(entry, dict) else None
-    # The folder of an array's child bears a number: beside another, compress would not know which stage it is of.
-    # Any job may write such an entry, and e-mails put the prefix into commands: nothing but what the platform names.
-    if not isinstance(prefix, str) or not re.fullmatch(rf"runs/[A-Za-z0-9_-]+/[A-Za-z0-9_-]+/{stage}/", prefix):
+    content = read_object(clients, bucket, reuse_key(key))
+    if content is None:
+        return None
+    try:
+        prefix = read_reuse_entry(content, reuse_key(key), APPLY).output_prefix
+    except DocumentError:
+        return None
+    # Not the folder of an array's child, which is a number: compress would not know which stage it is of.
+    # Any job can write such an entry, and e-mails put the prefix into commands: only the platform's own names.
+    if not re.fullmatch(rf"{RUNS}[A-Za-z0-9_-]+/[A-Za-z0-9_-]+/{stage}/", prefix):
         return None
     result = stage_result(clients, bucket, prefix, objects_below(clients, bucket, prefix))
     return (prefix, result) if result and result.content_key == key else None

@@ -1,10 +1,10 @@
-"""The scenes of a run that has several: what lies directly below a folder, or what a list names."""
+"""Find the scenes of a run that has several: directly below a folder, or in a list."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
+from splatworks.contract.documents.scenes import SceneEntry
 from splatworks.lookup.buckets import nothing_there, readable, require_input
 from splatworks.lookup.clients import Clients
 from splatworks.planning.bad_input import BadInputError, format_value, nearest
@@ -15,24 +15,15 @@ from splatworks.planning.settings import DispatcherSettings
 MOST_SCENES = 10_000  # children of an array
 MOST_BYTES = 16 * 1024 * 1024  # of a list of scenes
 MOST_NAME = 200  # characters of a scene's name
-# So many scenes are looked into before they start. With more, each child looks into its own: 10,000 listings take
-# longer than the function may run, and a scene that is not there costs its child a few seconds.
+# At most this many scenes are checked before they start. With more, each child checks its own: 10,000 listings take
+# longer than the function may run, and a missing scene costs its child a few seconds.
 LOOKED_INTO = 200
 AT_ONCE = 16
 FIELD = "data.inputs"
 FIELDS = ["name", "input"]
 
 
-@dataclass(frozen=True)
-class Scene:
-    name: str
-    uri: str
-
-    def as_json(self) -> dict[str, Any]:
-        return {"name": self.name, "input": [self.uri]}
-
-
-def find_scenes(clients: Clients, uri: str, settings: DispatcherSettings) -> list[Scene]:
+def find_scenes(clients: Clients, uri: str, settings: DispatcherSettings) -> list[SceneEntry]:
     """In the order of the list, or of the names below the folder."""
     with readable(uri, FIELD):
         scenes = (
@@ -45,7 +36,7 @@ def find_scenes(clients: Clients, uri: str, settings: DispatcherSettings) -> lis
     return scenes
 
 
-def require_scenes(given: str, scenes: list[Scene]) -> None:
+def require_scenes(given: str, scenes: list[SceneEntry]) -> None:
     """`given`: the folder or the list that they come from."""
     if not scenes:
         allowed = "at least one scene: a folder or a zip directly below the folder, or an entry of the list"
@@ -55,16 +46,16 @@ def require_scenes(given: str, scenes: list[Scene]) -> None:
     _require_unique_names(scenes)
 
 
-def require_inputs(clients: Clients, scenes: list[Scene]) -> None:
+def require_inputs(clients: Clients, scenes: list[SceneEntry]) -> None:
     if len(scenes) > LOOKED_INTO:
         return
     clients("s3")  # made before the threads start: boto3's session is for one thread
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        list(pool.map(lambda scene: require_input(clients, scene.uri, FIELD), scenes))
+        list(pool.map(lambda scene: require_input(clients, scene.input[0], FIELD), scenes))
 
 
-def scenes_of_list(given: str, size: int, read: Callable[[], bytes], settings: DispatcherSettings) -> list[Scene]:
-    """`given`: where the list lies, for the refusal of one that is none."""
+def scenes_of_list(given: str, size: int, read: Callable[[], bytes], settings: DispatcherSettings) -> list[SceneEntry]:
+    """`given`: the list's location, for the text of a refusal."""
     if size > MOST_BYTES:
         raise _refused(f"{given}: {size} bytes", f"a list of at most {MOST_BYTES} bytes", "Split it into several.")
     try:
@@ -79,15 +70,15 @@ def scenes_of_list(given: str, size: int, read: Callable[[], bytes], settings: D
     return [_entry(f"{FIELD}[{index}]", entry, settings) for index, entry in enumerate(entries)]
 
 
-def scene_below(folder: str, name: str) -> Scene:
+def scene_below(folder: str, name: str) -> SceneEntry:
     """`folder`: a URI that ends in "/". `name`: of a zip directly below it, or of a folder, which ends in "/"."""
     location = split_uri(f"{folder}{name}")[1]
     if problem := key_problem(location):
         raise _refused(location, "scenes whose names can be folders", f"Rename this one: {problem}.")
-    return Scene(zip_stem(name) or name[:-1], f"{folder}{name}")
+    return SceneEntry(name=zip_stem(name) or name[:-1], input=(f"{folder}{name}",))
 
 
-def _below(clients: Clients, uri: str) -> Iterator[Scene]:
+def _below(clients: Clients, uri: str) -> Iterator[SceneEntry]:
     bucket, key = split_uri(uri)
     prefix = f"{key.rstrip('/')}/"
     pages = clients("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
@@ -102,7 +93,7 @@ def _below(clients: Clients, uri: str) -> Iterator[Scene]:
             return  # enough to refuse it
 
 
-def _listed(clients: Clients, uri: str, settings: DispatcherSettings) -> list[Scene]:
+def _listed(clients: Clients, uri: str, settings: DispatcherSettings) -> list[SceneEntry]:
     bucket, key = split_uri(uri)
     s3 = clients("s3")
     try:
@@ -112,7 +103,7 @@ def _listed(clients: Clients, uri: str, settings: DispatcherSettings) -> list[Sc
     return scenes_of_list(uri, answer["ContentLength"], answer["Body"].read, settings)
 
 
-def _entry(field: str, entry: Any, settings: DispatcherSettings) -> Scene:
+def _entry(field: str, entry: Any, settings: DispatcherSettings) -> SceneEntry:
     """An entry of the list; one of scenes.json of an earlier run is one too."""
     if isinstance(entry, dict):
         for name in entry:
@@ -131,8 +122,8 @@ def _entry(field: str, entry: Any, settings: DispatcherSettings) -> Scene:
         raise BadInputError(
             field=field, given=format_value(entry), allowed=allowed, fix="Name a folder or an object in S3."
         )
-    uri = resolve_inputs(location, settings.input_bucket, settings.readable_buckets, field)[0]
-    return Scene(_name(field, name, uri), uri)
+    inputs = resolve_inputs(location, settings.input_bucket, settings.readable_buckets, field)
+    return SceneEntry(name=_name(field, name, inputs[0]), input=inputs)
 
 
 def _name(field: str, given: Any, uri: str) -> str:
@@ -148,17 +139,17 @@ def _name(field: str, given: Any, uri: str) -> str:
     return given
 
 
-def _require_unique_names(scenes: list[Scene]) -> None:
+def _require_unique_names(scenes: list[SceneEntry]) -> None:
     places: dict[str, str] = {}
     for scene in scenes:
         if scene.name in places:
             raise _refused(
-                f"{places[scene.name]} and {scene.uri}, both of the name {format_value(scene.name)}",
+                f"{places[scene.name]} and {scene.input[0]}, both of the name {format_value(scene.name)}",
                 "scenes of different names",
                 'Rename one, or list them in a .json file with a "name" for each.',
             )
-        places[scene.name] = scene.uri
+        places[scene.name] = scene.input[0]
 
 
-def _refused(given: str, allowed: str, fix: str = "Check the location, and what lies there.") -> BadInputError:
+def _refused(given: str, allowed: str, fix: str = "Check the location and its contents.") -> BadInputError:
     return BadInputError(field=FIELD, given=given, allowed=allowed, fix=fix)

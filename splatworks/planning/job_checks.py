@@ -1,13 +1,12 @@
-"""What the schema cannot say about a batch_job: sizes against machines, keys against folders and buckets."""
+"""Checks that the schema cannot express: keys against folders and buckets, names of parameters against each other."""
 
 import re
+from collections.abc import Iterable
 from pathlib import PurePosixPath
-from typing import Any
 
+from splatworks.contract.keys import SCRIPT_FOLDERS
 from splatworks.planning.bad_input import BadInputError, format_value
-from splatworks.planning.settings import Compute, Instance
 
-SCRIPT_FOLDERS = ("stages", "jobs", "examples")
 CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
 MAX_KEY_BYTES = 1024  # S3's own limit
 ZIP = ".zip"
@@ -16,7 +15,7 @@ ZIP = ".zip"
 def check_script_key(key: str) -> None:
     problem = key_problem(key)
     if not problem and (key.split("/")[0] not in SCRIPT_FOLDERS or "/" not in key):
-        problem = "it lies in none of the folders that scripts run from"
+        problem = "it is in none of the folders that scripts run from"
     if not problem and (not key.endswith(".py") or PurePosixPath(key).name == ".py"):
         problem = "it does not end in .py"
     if problem:
@@ -45,7 +44,7 @@ def key_problem(key: str) -> str | None:
 
 
 def zip_stem(location: str) -> str:
-    """The last part of a zip's location without .zip, which cameras and people write in capitals too; else empty."""
+    """The last part of a zip's location without .zip (in any case); empty if it is not a zip."""
     name = location.rpartition("/")[2]
     return name[: -len(ZIP)] if name.lower().endswith(ZIP) else ""
 
@@ -100,7 +99,8 @@ def _resolve_input(field: str, given: str, input_bucket: str, readable: tuple[st
     return uri
 
 
-def check_parameters(parameters: dict[str, Any], path: str = "data") -> None:
+def check_distinct_names(parameters: Iterable[str], path: str = "data") -> None:
+    """Refuse names that would be one PARAM_<NAME>. `path` is the object that has them as `parameters`."""
     variables: dict[str, str] = {}
     for name in parameters:
         other = variables.setdefault(name.upper(), name)
@@ -111,69 +111,3 @@ def check_parameters(parameters: dict[str, Any], path: str = "data") -> None:
                 allowed="names that differ in more than upper and lower case",
                 fix=f"Rename one: both would be PARAM_{name.upper()}.",
             )
-
-
-def check_cost_limit(limit: float | None, kind: str, compute: Compute, spot: bool, path: str = "data") -> None:
-    """The runner stops a job at a cost; what its machine costs it knows of spot machines only."""
-    if limit is None or (spot and compute.queue != compute.on_demand_queue):
-        return
-    problem = f"{path}.spot is false" if not spot else f"the {kind} machines of this platform are no spot machines"
-    raise BadInputError(
-        field="data.max_cost_usd",
-        given=format_value(limit),
-        allowed="a limit for jobs on spot machines: the price of on-demand machines is not known to the runner",
-        fix=f"Leave it out, or use spot machines: {problem}. Without it, timeout_seconds and attempts bound a job.",
-    )
-
-
-def check_size(kind: str, compute: Compute, vcpus: int, memory: int, gpus: int, path: str = "data") -> None:
-    """Batch accepts a job that no machine can hold, and leaves it waiting for ever."""
-    if kind == "cpu" and gpus > 0:
-        raise BadInputError(
-            field=f"{path}.gpus",
-            given=format_value(gpus),
-            allowed="0 on compute_type cpu",
-            fix='Leave gpus out, or set "compute_type": "gpu".',
-        )
-    if kind == "gpu" and gpus < 1:
-        raise BadInputError(
-            field=f"{path}.gpus",
-            given=format_value(gpus),
-            allowed="at least 1 on compute_type gpu",
-            fix='Leave gpus out, or set "compute_type": "cpu".',
-        )
-    if vcpus <= compute.max_vcpus and any(_holds(instance, vcpus, memory, gpus) for instance in compute.instances):
-        return
-    oversized = [f"{path}.{name}" for name in _oversized(compute, vcpus, memory, gpus)]
-    raise BadInputError(
-        field=", ".join(oversized) or f"{path}.vcpus, {path}.memory, {path}.gpus together",
-        given=f"{vcpus} vCPUs, {memory} MiB and {gpus} GPUs (defaults for what was left out)",
-        allowed=f"what one {kind} machine has, at most {compute.max_vcpus} vCPUs. The largest: "
-        + "; ".join(f"{i.type} ({i.vcpus} vCPUs, {i.memory} MiB, {i.gpus} GPUs)" for i in _largest(compute.instances)),
-        fix="Ask for less, or add a larger instance type in Terraform.",
-    )
-
-
-def _holds(instance: Instance, vcpus: int, memory: int, gpus: int) -> bool:
-    return instance.vcpus >= vcpus and instance.memory >= memory and instance.gpus >= gpus
-
-
-def _oversized(compute: Compute, vcpus: int, memory: int, gpus: int) -> list[str]:
-    """The fields that are too large for every machine on their own account."""
-    most_vcpus = min(compute.max_vcpus, max(instance.vcpus for instance in compute.instances))
-    sizes = {
-        "vcpus": vcpus > most_vcpus,
-        "memory": memory > max(instance.memory for instance in compute.instances),
-        "gpus": gpus > max(instance.gpus for instance in compute.instances),
-    }
-    return [name for name, too_large in sizes.items() if too_large]
-
-
-def _largest(instances: tuple[Instance, ...]) -> list[Instance]:
-    """The machines that no other machine exceeds in every respect."""
-
-    def exceeded(small: Instance) -> bool:
-        shape = (small.vcpus, small.memory, small.gpus)
-        return any(_holds(other, *shape) and (other.vcpus, other.memory, other.gpus) != shape for other in instances)
-
-    return [instance for instance in instances if not exceeded(instance)]

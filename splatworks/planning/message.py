@@ -24,7 +24,7 @@ class Request:
     trigger_type: str
     data: dict[str, Any]
     metadata: dict[str, str]
-    published: dict[str, Any]  # the whole message as it came, to be run again
+    published: dict[str, Any]  # the complete message as it came, to be run again
 
     def derive(self, trigger_type: str, data: dict[str, Any]) -> "Request":
         """The same request put in the words of another trigger, checked by the schema as if it had been published."""
@@ -33,7 +33,9 @@ class Request:
 
 
 def parse(text: str, message_id: str) -> Request:
-    message = read_json(text)
+    message = strict_json(text)
+    if not isinstance(message, dict):
+        raise _not_json(format_value(message), 'Send {"trigger_type": …, "data": {…}}.')
     check(message)
     data = message["data"]
     request_id = data.get("request_id")
@@ -46,15 +48,8 @@ def parse(text: str, message_id: str) -> Request:
     )
 
 
-def read_json(text: str) -> dict[str, Any]:
-    message = strict_json(text)
-    if not isinstance(message, dict):
-        raise _not_json(format_value(message), 'Send {"trigger_type": …, "data": {…}}.')
-    return message
-
-
 def strict_json(text: str) -> Any:
-    """No name twice, no NaN, nothing that cannot be written back."""
+    """Read JSON; refuse a name given twice, NaN, and anything that cannot be written back."""
     try:
         value = json.loads(
             text, object_pairs_hook=_without_duplicates, parse_constant=_no_constant, parse_float=_finite

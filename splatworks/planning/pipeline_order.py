@@ -5,12 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from splatworks.contract.keys import RUN, run_folder
 from splatworks.contract.stage import Stage
-from splatworks.contract.stages import STAGES, stages_to_run
+from splatworks.contract.stages import ALL_STEPS, STAGES, stages_to_run
 from splatworks.planning.bad_input import BadInputError, format_value
-from splatworks.planning.job_checks import check_parameters, resolve_inputs, zip_stem
-from splatworks.planning.job_plan import JobOrder, check_order, name_of, project_of, slug
+from splatworks.planning.job_checks import check_distinct_names, resolve_inputs, zip_stem
+from splatworks.planning.job_plan import name_of, project_of, slug
 from splatworks.planning.message import Request
+from splatworks.planning.placement import Placement, place_job
 from splatworks.planning.settings import DispatcherSettings
 from splatworks.planning.stage_checks import check_stage_parameters
 
@@ -19,102 +21,65 @@ MOST_VARIANTS = 50
 
 @dataclass(frozen=True, kw_only=True)
 class StageOrder:
+    """One stage as the message asks for it, its parameters checked against the table."""
+
+    name: str
     entry: Stage
     options: dict[str, Any]  # of the machine, with the stage's defaults
     parameters: dict[str, Any]
-    variants: list[dict[str, Any]] | None  # parameters of each child, where the stage is an array of variants
-
-    @property
-    def stage(self) -> str:
-        return self.entry.name
-
-    @property
-    def script_key(self) -> str:
-        return self.entry.script_key
+    variants: tuple[dict[str, Any], ...] | None  # parameters of each child, if the stage is an array of variants
+    carries_inputs: bool  # whether it reads the message's input in addition to what the stages before it wrote
 
 
 @dataclass(frozen=True, kw_only=True)
 class PipelineOrder:
+    """A pipeline that can run: nothing in its message is wrong, and a queue takes each stage."""
+
     run_id: str
     project: str
     stages: tuple[StageOrder, ...]
-    inputs: tuple[str, ...]  # S3 URIs of the one scene; empty where there may be several
+    placements: dict[str, Placement]  # by stage
+    inputs: tuple[str, ...]  # S3 URIs of the one scene; empty if there may be several
     scenes: str | None  # S3 URI of the folder or the list of several scenes
     fresh: bool
-
-    @property
-    def prefix(self) -> str:
-        return f"runs/{self.project}/{self.run_id}/"
-
-    def carries_inputs(self, stage: Stage) -> bool:
-        """Whether a later stage reads the message's input too, because a stage that it reads is not in this run.
-
-        Compression reads the dataset that training starts from, for its photos and for the direction of up.
-        """
-        names = [each.stage for each in self.stages]
-        return stage.name != names[0] and any(read not in names for read in stage.reads)
-
-    @property
-    def run_key(self) -> str:
-        return f"{self.prefix}run.json"
+    folder: str  # of the run in the output bucket
+    run_key: str  # of run.json in it
 
 
 def order_pipeline(request: Request, settings: DispatcherSettings) -> PipelineOrder:
-    """Decide everything that needs no look at S3; raise BadInputError where the message asks for what cannot be."""
+    """Decide everything that needs no look at S3; raise BadInputError if the message cannot run."""
     data = request.data
     stages = order_stages(data)
-    inputs, scenes = _locations(data, settings, stages[0].stage)
-    order = PipelineOrder(
-        run_id=name_of(request, data.get("job_name") or label_of(scenes or inputs[0])),
-        project=project_of(request),
+    inputs, scenes = _locations(data, settings, stages[0].name)
+    limit = data.get("max_cost_usd")
+    placements = {
+        stage.name: place_job(stage.options, settings.compute, limit, f"data.{stage.name}") for stage in stages
+    }
+    run_id = name_of(request, data.get("job_name") or label_of(scenes or inputs[0]))
+    project = project_of(request)
+    folder = run_folder(project, run_id)
+    return PipelineOrder(
+        run_id=run_id,
+        project=project,
         stages=stages,
+        placements=placements,
         inputs=inputs,
         scenes=scenes,
         fresh=data.get("fresh", False),
+        folder=folder,
+        run_key=f"{folder}{RUN}",
     )
-    for stage in stages:
-        check_order(job_order(order, stage, request), settings)
-    return order
 
 
 def order_stages(data: dict[str, Any]) -> tuple[StageOrder, ...]:
-    """Of any platform: all that a message can have wrong by itself raises BadInputError here."""
+    """The stages that run; raise BadInputError for what is wrong with the message on any platform."""
     entries = stages_to_run(data)
     names = tuple(entry.name for entry in entries)
     _check_stages(data, names)
     _check_locations(data, entries[0])
-    variants = _variants(data.get("sweep", {}), names)
-    stages = tuple(_stage(data, entry, variants.get(entry.name)) for entry in entries)
-    for stage in stages:
-        _check_parameters(stage)
-    return stages
-
-
-def _check_parameters(stage: StageOrder) -> None:
-    path = f"data.{stage.stage}"
-    check_parameters(stage.parameters, path)
-    check_stage_parameters(stage.entry, stage.parameters, f"{path}.parameters")
-    for variant in stage.variants or []:
-        check_stage_parameters(stage.entry, variant, f"data.sweep.{stage.stage}")
-        check_parameters(stage.parameters | variant, path)
-
-
-def job_order(order: PipelineOrder, stage: StageOrder, request: Request) -> JobOrder:
-    """The job of a stage, but for what only S3 can tell."""
-    return JobOrder(
-        run_id=order.run_id,
-        stage=stage.stage,
-        name=f"{order.run_id}-{stage.stage}",
-        script_key=stage.script_key,
-        inputs=order.inputs,
-        input_layout="flat" if len(order.inputs) <= 1 else "by_name",
-        options=stage.options,
-        path=f"data.{stage.stage}",
-        parameters=stage.parameters,
-        max_cost_usd=request.data.get("max_cost_usd"),
-        priority=request.data.get("priority"),
-        environment={"RUN_KEY": order.run_key},
-    )
+    sweep = data.get("sweep", {})
+    variants = _variants(sweep, names) if sweep else {}
+    return tuple(_stage(data, entry, variants.get(entry.name), names) for entry in entries)
 
 
 def _check_stages(data: dict[str, Any], names: tuple[str, ...]) -> None:
@@ -127,7 +92,7 @@ def _check_stages(data: dict[str, Any], names: tuple[str, ...]) -> None:
                 field=path,
                 given=format_value(data["sweep"][stage] if "sweep" in path else data[stage]),
                 allowed=f"options of the stages that run: {', '.join(names)}",
-                fix=f'Leave it out, or start earlier: "steps" is {format_value(data.get("steps", "full"))}.',
+                fix=f'Leave it out, or start earlier: "steps" is {format_value(data.get("steps", ALL_STEPS))}.',
             )
 
 
@@ -166,20 +131,25 @@ def _locations(data: dict[str, Any], settings: DispatcherSettings, first: str) -
 
 
 def check_dataset_name(locations: tuple[str, ...], first: str, field: str = "data.input") -> None:
-    """Compression reads the dataset beside training's output, in a folder of that name."""
-    if first == "train" and any(uri.rstrip("/").endswith("/train") for uri in locations):
+    """Refuse a dataset in a folder `train` if training is the first stage.
+
+    Compression reads the dataset next to training's output, each in a folder of its last name.
+    """
+    run = list(STAGES)[list(STAGES).index(first) :]
+    readers = [each.name for each in STAGES.values() if first in each.reads and not set(each.reads) <= set(run)]
+    if readers and any(uri.rstrip("/").endswith(f"/{first}") for uri in locations):
         raise BadInputError(
             field=field,
             given=format_value(list(locations)),
-            allowed='a COLMAP dataset in a folder with another name than train, where "steps" is "train"',
-            fix='What training wrote goes on with "steps": "compress"; copy a dataset of that name to another folder.',
+            allowed=f'a dataset in a folder with another name than {first}, if "steps" is "{first}"',
+            fix=f'Continue from the output of {first} with "steps": "{readers[0]}", or rename the folder.',
         )
 
 
-def _variants(sweep: Mapping[str, dict[str, list[Any]]], names: tuple[str, ...]) -> dict[str, list[dict[str, Any]]]:
-    """Parameters of each child, of the swept stages and of those behind them; the last list changes fastest."""
-    if not sweep:
-        return {}
+def _variants(
+    sweep: Mapping[str, dict[str, list[Any]]], names: tuple[str, ...]
+) -> dict[str, tuple[dict[str, Any], ...]]:
+    """Parameters of each child, for the swept stages and those after them; the last list changes fastest."""
     axes = [(stage, name, values) for stage in names for name, values in sweep.get(stage, {}).items()]
     count = 1
     for _, _, values in axes:
@@ -196,30 +166,41 @@ def _variants(sweep: Mapping[str, dict[str, list[Any]]], names: tuple[str, ...])
     combinations = list(itertools.product(*(values for _, _, values in axes)))
     first = next(index for index, name in enumerate(names) if name in sweep)
     return {
-        stage: [
+        stage: tuple(
             {name: value for (where, name, _), value in zip(axes, values, strict=True) if where == stage}
             for values in combinations
-        ]
+        )
         for stage in names[first:]
     }
 
 
-def _stage(data: dict[str, Any], entry: Stage, variants: list[dict[str, Any]] | None) -> StageOrder:
+def _stage(
+    data: dict[str, Any], entry: Stage, variants: tuple[dict[str, Any], ...] | None, names: tuple[str, ...]
+) -> StageOrder:
     given = data.get(entry.name, {})
     own = given.get("parameters", {})
-    swept = variants[0] if variants else {}
+    swept = data.get("sweep", {}).get(entry.name, {})
     set_by_hand = {parameter.lower() for parameter in (*own, *swept)}
     preset = entry.presets.get(data.get("preset", ""), {})
+    parameters = {parameter: value for parameter, value in preset.items() if parameter not in set_by_hand} | own
+    check_stage_parameters(entry, parameters, f"data.{entry.name}.parameters")
+    for name, values in swept.items():
+        for value in values:
+            check_stage_parameters(entry, {name: value}, f"data.sweep.{entry.name}")
+    check_distinct_names({**parameters, **swept}, f"data.{entry.name}")
     defaults = {"compute_type": entry.compute_type, "timeout_seconds": entry.timeout_seconds}
     return StageOrder(
+        name=entry.name,
         entry=entry,
         options=defaults | {option: value for option, value in given.items() if option != "parameters"},
-        parameters={parameter: value for parameter, value in preset.items() if parameter not in set_by_hand} | own,
+        parameters=parameters,
         variants=variants,
+        # Compression reads the dataset that training starts from, for its photos and for the direction of up.
+        carries_inputs=entry.name != names[0] and any(read not in names for read in entry.reads),
     )
 
 
 def label_of(location: str) -> str:
-    """What a run on it is called where the message does not say."""
+    """The beginning of a run's id, if the message does not set it."""
     last = location.rstrip("/").rpartition("/")[2]
     return slug(zip_stem(location) or last.removesuffix(".json"), "scene")

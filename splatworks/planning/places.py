@@ -1,4 +1,4 @@
-"""Where a field of a message belongs that was given at the wrong level."""
+"""Find the right place for a field of a message that was given at the wrong level."""
 
 from collections.abc import Iterator
 
@@ -9,8 +9,10 @@ from splatworks.contract.message_schema import (
     message_schema,
 )
 from splatworks.contract.parameters import parameters_of
+from splatworks.contract.stage import Stage
 from splatworks.contract.stages import STAGES
 
+BATCH_JOB, SPLAT_PIPELINE = "batch_job", "splat_pipeline"
 MAX_PLACES = 3
 
 
@@ -19,30 +21,50 @@ def other_place(name: str, found_in: str, trigger_type: str) -> str | None:
 
     `found_in` is the path of the object in which it was found, with a dot at its end: "data.train." or "".
     """
-    places = [path for path in _places(name.lower(), trigger_type) if path != f"{found_in}{name}"]
-    if not places:
-        return None
-    # A field of a stage given within that stage belongs to no other stage.
-    nearby = [path for path in places if found_in and path.startswith(found_in)]
-    return f"{name} does not belong here: write it as {' or '.join((nearby or places)[:MAX_PLACES])}."
+    if found_in and name.lower() in message_schema()["properties"]:
+        return f"{name} does not belong here: write it at the top level of the message."
+    places = [path for path in _places(name.lower(), found_in, trigger_type) if path != f"{found_in}{name}"]
+    if places:
+        return f"{name} does not belong here: write it as {' or '.join(_nearby(places, found_in)[:MAX_PLACES])}."
+    others = [trigger for trigger in (BATCH_JOB, SPLAT_PIPELINE) if trigger != trigger_type]
+    owner = next((trigger for trigger in others if name.lower() in _fields(trigger)), None)
+    return f"{name} is a field of trigger_type {owner}: send such a message, or leave {name} out." if owner else None
 
 
-def _places(name: str, trigger_type: str) -> Iterator[str]:
-    if trigger_type == "splat_pipeline":
-        yield from (f"data.{name}" for each in _pipeline_fields() if each == name)
-        for stage in STAGES.values():
-            if name in STAGE_JOB_FIELDS or name == "compute_type":
-                yield f"data.{stage.name}.{name}"
-            if name in parameters_of(stage.parameters) and not parameters_of(stage.parameters)[name].is_folder:
-                yield f"data.{stage.name}.parameters.{name}"
-    elif trigger_type == "batch_job":
+def _nearby(places: list[str], found_in: str) -> list[str]:
+    """A field that was given within a stage belongs to no other stage, if this stage has it."""
+    stages = [name for name in found_in.split(".") if name in STAGES]
+    prefixes = tuple(f"{folder}{stage}." for stage in stages for folder in ("data.", "data.sweep."))
+    return [path for path in places if path.startswith(prefixes)] or places
+
+
+def _places(name: str, found_in: str, trigger_type: str) -> Iterator[str]:
+    if trigger_type != BATCH_JOB:
+        yield from _places_in_pipeline(name, found_in)
+    if trigger_type != SPLAT_PIPELINE:
         if name in JOB_FIELDS:
             yield f"data.{name}"
-        elif any(name in parameters_of(stage.parameters) for stage in STAGES.values()):
+        elif any(_has_parameter(stage, name) for stage in STAGES.values()):
             yield f"data.parameters.{name}"
     if name in METADATA_FIELDS:
         yield f"metadata.{name}"
 
 
-def _pipeline_fields() -> list[str]:
-    return list(message_schema()["definitions"]["splat_pipeline"]["properties"])
+def _places_in_pipeline(name: str, found_in: str) -> Iterator[str]:
+    if name in _fields(SPLAT_PIPELINE):
+        yield f"data.{name}"
+    for stage in STAGES.values():
+        if name in STAGE_JOB_FIELDS or name == "compute_type":
+            yield f"data.{stage.name}.{name}"
+        if _has_parameter(stage, name):
+            is_swept = found_in.startswith("data.sweep.") and stage.can_be_swept
+            yield f"data.sweep.{stage.name}.{name}" if is_swept else f"data.{stage.name}.parameters.{name}"
+
+
+def _has_parameter(stage: Stage, name: str) -> bool:
+    parameter = parameters_of(stage.parameters).get(name)
+    return parameter is not None and not parameter.is_folder
+
+
+def _fields(trigger_type: str) -> list[str]:
+    return list(message_schema()["definitions"][trigger_type]["properties"])

@@ -17,9 +17,10 @@ def check_stage_parameters(
     try:
         check_parameters(stage.parameters, stage.name, parameters)
     except ParameterError as error:
-        elsewhere = other_place(error.name, f"{path}.", trigger_type) if error.is_unknown else None
+        written = next((name for name in parameters if name.lower() == error.name.lower()), error.name)
+        elsewhere = other_place(written, f"{path}.", trigger_type) if error.is_unknown else None
         raise BadInputError(
-            field=f"{path}.{error.name}"[:120],
+            field=f"{path}.{written}"[:120],
             given=format_value(error.given),
             allowed=error.allowed,
             fix=elsewhere or error.fix,

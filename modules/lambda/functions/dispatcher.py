@@ -16,6 +16,7 @@ from aws.once import run_once
 from dispatch.deliveries import Delivery, SnsDelivery
 from dispatch.refusal import refuse
 from dispatch.uploads import upload_in
+from splatworks.contract.documents.codec import DocumentError
 from splatworks.planning.bad_input import BadInputError, format_value, nearest
 from splatworks.planning.message import Request
 from splatworks.planning.settings import DispatcherSettings
@@ -28,7 +29,9 @@ TRIGGER_REGISTRY: dict[str, type[BaseTrigger]] = {
     "splat_pipeline": SplatPipelineTrigger,
 }
 
-AWS_FAULTS = (ClientError, BotoCoreError, IdempotencyError)
+# Lambda tries again, and then the message goes to the dead-letter queue with the reason. A document that cannot be read
+# (written by a later version, say) may be readable after a terraform apply.
+FAULTS = (ClientError, BotoCoreError, IdempotencyError, DocumentError)
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -39,8 +42,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     for delivery in deliveries_in(event):
         try:
             answers.append(answer(delivery, settings, context))
-        except AWS_FAULTS as fault:  # raised below, when the other messages of the event have had their turn
-            logger.exception("AWS fault, to be tried again", delivery=delivery.identity)
+        except FAULTS as fault:  # raised below, after the other messages of the event
+            logger.exception("fault, to be tried again", delivery=delivery.identity)
             faults.append(fault)
     if faults:
         raise faults[0]
@@ -48,7 +51,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
 
 def deliveries_in(event: dict[str, Any]) -> Sequence[Delivery]:
-    """SNS sends records, EventBridge one event, of which not every one starts something."""
+    """The messages in an event: SNS sends records, EventBridge one event, which need not start anything."""
     if "Records" in event:
         return [SnsDelivery(record.sns.message_id, record.sns.message) for record in SNSEvent(event).records]
     upload = upload_in(event)

@@ -11,6 +11,7 @@ from splatworks.contract.exit_codes import ExitCode
 from splatworks.contract.failures import Failure, FailureError
 
 T = TypeVar("T")
+PLAIN = (str, int, float, dict, type(None))  # in JSON as they are
 
 # What to do about a document that is newer than its reader; each program names its own.
 PUSH_THE_IMAGE = "Push the image of the platform's version: docker/build-and-push.sh"
@@ -86,10 +87,11 @@ def from_json_leniently(kind: type[T], value: Any) -> T:
 def to_json(document: Any, version: int | None = None) -> dict[str, Any]:
     """The JSON object of a dataclass, with its version first."""
     head = {} if version is None else {"version": version}
-    return head | {field.name: _plain(getattr(document, field.name)) for field in dataclasses.fields(document)}
+    values = {field.name: getattr(document, field.name) for field in dataclasses.fields(document)}
+    return head | {name: value if isinstance(value, PLAIN) else _plain(value) for name, value in values.items()}
 
 
-def to_bytes(document: dict[str, Any]) -> bytes:
+def to_bytes(document: dict[str, Any] | list[dict[str, Any]]) -> bytes:
     # Without ASCII escapes: with them a message in Cyrillic would be three times as long.
     return json.dumps(document, indent=1, ensure_ascii=False).encode(errors="surrogatepass")
 
@@ -138,10 +140,10 @@ def _is_a(value: Any, kind: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Failure):
+    if hasattr(value, "as_json"):
         return value.as_json()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return to_json(value)
     if isinstance(value, tuple | list):
-        return [_plain(each) for each in value]
+        return [each if isinstance(each, PLAIN) else _plain(each) for each in value]
     return value

@@ -1,10 +1,11 @@
 """scenes.json: the scenes of a run that has several, in the order of the array's children."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from splatworks.contract.documents.codec import DocumentError, check_version, from_json, to_json
+from splatworks.contract.documents.codec import DocumentError, check_version, from_json, to_bytes, to_json
 
 VERSION = 0
 
@@ -32,5 +33,9 @@ def read_scenes(text: bytes | str, where: str, if_newer: str = "") -> list[Scene
     return scenes
 
 
-def scenes_json(scenes: list[SceneEntry]) -> list[dict[str, Any]]:
+def write_scenes(scenes: Sequence[SceneEntry]) -> bytes:
+    return to_bytes(scenes_json(scenes))
+
+
+def scenes_json(scenes: Sequence[SceneEntry]) -> list[dict[str, Any]]:
     return [to_json(scene) for scene in scenes]

@@ -34,8 +34,13 @@ STAGES: Mapping[str, Stage] = _table()
 
 
 def steps_of(stages: Mapping[str, Stage] = STAGES) -> tuple[str, ...]:
-    """What `steps` of a message may be: full, or the stage to start with."""
+    """The values of `steps` in a message: full, or the stage to start with."""
     return (ALL_STEPS, *list(stages)[1:])
+
+
+def presets_of(stages: Mapping[str, Stage] = STAGES) -> tuple[str, ...]:
+    """The values of `preset` in a message."""
+    return tuple(dict.fromkeys(preset for stage in stages.values() for preset in stage.presets))
 
 
 def swept_stages(stages: Mapping[str, Stage] = STAGES) -> tuple[str, ...]:

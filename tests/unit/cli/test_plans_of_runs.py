@@ -169,7 +169,7 @@ def content_key_of_sfm(scene: str) -> str:
     settings = platform.settings
     order = order_pipeline(as_request({"trigger_type": "splat_pipeline", "data": {"input": scene}}), settings)
     sources = read_sources(platform.client, order, settings)
-    return content_keys_of(order, content_bases(order, sources, settings), sources.inputs)["sfm"]
+    return content_keys_of(order, content_bases(order, sources), sources.inputs)["sfm"]
 
 
 def test_photos_that_are_not_uploaded_yet_are_planned_with_what_has_to_be_uploaded(
@@ -230,7 +230,7 @@ def test_a_message_that_is_written_already_is_planned(
     file.write_bytes(b"\xff\xfe")
     assert "UTF-8" in splatworks("plan", "--file", file).err
     assert splatworks("plan", "--file", tmp_path / "none.json").code == 2
-    assert "cannot both be" in splatworks("plan", scene, "--file", file).err
+    assert "--file can't be combined with INPUT" in splatworks("plan", scene, "--file", file).err
 
 
 def test_options_beside_a_written_message_are_refused_and_not_ignored(
@@ -243,7 +243,7 @@ def test_options_beside_a_written_message_are_refused_and_not_ignored(
     options = ["--preset", "high", "--max-cost", "0", "--set", "train.seed=1", "--fresh", "--user", "ann"]
     ended = splatworks("plan", "--file", file, *options)
     assert (ended.code, ended.out) == (2, "")
-    assert "--file cannot go with --preset, --fresh, --set, --max-cost, --user." in ended.err
+    assert "--file can't be combined with --preset, --fresh, --set, --max-cost, --user." in ended.err
 
 
 @pytest.mark.parametrize(

@@ -27,11 +27,12 @@ def add_pipeline(deployed: Any, sfm: str, train: str, compress: str, **of_train:
     ]
 
 
-def put_run(deployed: Any, **of_stages: dict[str, Any]) -> None:
+def put_run(deployed: Any, *, message: dict[str, Any] | None = None, **of_stages: dict[str, Any]) -> None:
     stages = [
         {
             "stage": name,
             "job_name": f"{RUN}-{name}",
+            "queue": "cpu",
             "size": 1,
             "output_prefix": f"{PREFIX}{name}/",
             "reused_from": None,
@@ -39,8 +40,19 @@ def put_run(deployed: Any, **of_stages: dict[str, Any]) -> None:
         | of_stages.get(name, {})
         for name in ("sfm", "train", "compress")
     ]
-    message = {"trigger_type": "splat_pipeline", "data": {"input": "photos/harbour/"}}
-    deployed.put(f"{PREFIX}run.json", {"version": 1, "run_id": RUN, "message": message, "stages": stages})
+    put_run_document(deployed, stages, **({"message": message} if message else {}))
+
+
+def put_run_document(deployed: Any, stages: list[dict[str, Any]], **changes: Any) -> None:
+    document = {
+        "version": 1,
+        "run_id": RUN,
+        "project": "coast",
+        "message": {"trigger_type": "splat_pipeline", "data": {"input": "photos/harbour/"}},
+        "submitted_at": "2026-01-31T12:00:00Z",
+        "stages": stages,
+    }
+    deployed.put(f"{PREFIX}run.json", document | changes)
 
 
 def put_report(deployed: Any, stage: str, job_id: str, attempt: int = 1, **more: Any) -> None:
@@ -185,11 +197,12 @@ def test_a_run_that_batch_has_forgotten_is_read_from_its_files(deployed: Any, sp
 
 def put_forgotten_array(deployed: Any, ends: list[str], size: int, submitted_at: str = "2026-01-31T12:00:00Z") -> None:
     """A run of two stages: sfm, done, and an array `train` whose first parts have ended so; Batch knows no job."""
+    sizes = {"sfm": 1, "train": size}
     stages = [
-        {"stage": "sfm", "job_name": "x", "size": 1, "output_prefix": f"{PREFIX}sfm/", "reused_from": None},
-        {"stage": "train", "job_name": "x", "size": size, "output_prefix": f"{PREFIX}train/", "reused_from": None},
+        {"stage": name, "job_name": "x", "queue": "q", "size": parts, "output_prefix": f"{PREFIX}{name}/"}
+        for name, parts in sizes.items()
     ]
-    deployed.put(f"{PREFIX}run.json", {"version": 1, "submitted_at": submitted_at, "stages": stages})
+    put_run_document(deployed, stages, submitted_at=submitted_at)
     deployed.put(f"{PREFIX}sfm/job.json", {"ended": "done"})
     for index, how in enumerate(ends):
         error = {"cause": f"part {index} had no luck"} if how != "done" else None
@@ -296,8 +309,7 @@ def test_a_sweep_that_has_ended_names_its_leaderboard(deployed: Any, splatworks:
     add_pipeline(deployed, "SUCCEEDED", "SUCCEEDED", "SUCCEEDED", arrayProperties={"size": 2})
     put_run(deployed)
     assert "leaderboard.csv" not in splatworks("status", RUN).out
-    run = {"stages": [], "message": {"data": {"sweep": {"train": {"cap_max": [1, 2]}}}}}
-    deployed.put(f"{PREFIX}run.json", run)
+    put_run(deployed, message={"data": {"sweep": {"train": {"cap_max": [1, 2]}}}})
     assert f"s3://demo-output/{PREFIX}leaderboard.csv" in splatworks("status", RUN).out
 
 
@@ -387,7 +399,7 @@ def test_what_a_terminal_shows_is_one_line_per_stage(deployed: Any) -> None:
     from rich.console import Console
 
     from splatworks.cli.platform import find_platform
-    from splatworks.cli.run_states import Run, Stage
+    from splatworks.cli.run_states import RunStatus, StageStatus
     from splatworks.cli.runs import find_run
     from splatworks.cli.status_view import show_run, show_runs
 
@@ -398,7 +410,7 @@ def test_what_a_terminal_shows_is_one_line_per_stage(deployed: Any) -> None:
     show_run(console, find_run(find_platform("demo"), RUN), "demo-output")
     text = console.export_text()
     assert RUN in text
-    show_runs(console, [Run(id=RUN, stages=(Stage(name="[/a]", status="RUNNING"),))])
+    show_runs(console, [RunStatus(id=RUN, stages=(StageStatus(name="[/a]", status="RUNNING"),))])
     assert "[/a] running" in console.export_text()
     (line,) = [line for line in text.splitlines() if line.startswith("train")]
     assert "━" in line and "50%" in line and "step [15] of 30 [/a]" in line
@@ -411,7 +423,42 @@ def test_the_json_of_a_run_holds_what_stages_left(deployed: Any, splatworks: Spl
     deployed.put(f"{PREFIX}train/result.json", {"metrics": {"psnr": 27.5}})
     deployed.put(f"{PREFIX}compress/job.json", b"not json")
     _, train, compress = splatworks("status", RUN, "--json").json["stages"]
-    assert train["result"] == {"metrics": {"psnr": 27.5}}
+    assert train["result"]["metrics"] == {"psnr": 27.5}
+    assert compress["result"] == compress["progress"] == {}
     assert train["job"]["ended"] == "done"
     assert compress["job"] == {}
     assert json.dumps(train["fraction"]) == "1.0"
+
+
+@pytest.mark.parametrize(
+    ("document", "state"),
+    [
+        ("run.json", "PENDING"),
+        ("train/progress.json", "RUNNING"),
+        ("train/job.json", "FAILED"),
+        ("sfm/job.json", "FAILED"),
+    ],
+)
+def test_a_document_of_a_later_version_ends_the_command_with_what_to_install(
+    deployed: Any, splatworks: Splatworks, document: str, state: str
+) -> None:
+    add_pipeline(deployed, "SUCCEEDED", state, "PENDING", startedAt=1)
+    put_run(deployed)
+    assert splatworks("status", RUN).code == 0
+    deployed.put(f"{PREFIX}{document}", {"version": 2})
+    ended = splatworks("status", RUN)
+    assert (ended.code, ended.out) == (2, "")
+    assert f"{PREFIX}{document} has version 2; this program reads up to version 1" in ended.err
+    assert "Install the platform's version of splatworks" in ended.err
+
+
+@pytest.mark.parametrize("broken", [b"{", b"[]", b'{"version": "two"}', b'{"version": 1, "stages": 7}'])
+def test_a_broken_run_json_leaves_what_batch_knows(deployed: Any, splatworks: Splatworks, broken: bytes) -> None:
+    add_pipeline(deployed, "SUCCEEDED", "RUNNING", "PENDING", startedAt=1)
+    deployed.put(f"{PREFIX}run.json", broken)
+    run = splatworks("status", RUN, "--json").json
+    assert [(stage["name"], stage["status"]) for stage in run["stages"]] == [
+        ("sfm", "SUCCEEDED"),
+        ("train", "RUNNING"),
+        ("compress", "PENDING"),
+    ]

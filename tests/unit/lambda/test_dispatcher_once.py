@@ -6,7 +6,9 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from lambda_platform import Platform, forget_records
+from lambda_platform import Platform, environment_of, forget_records
+
+from splatworks.contract.documents.codec import DocumentError
 
 
 def message(**data: Any) -> dict[str, Any]:
@@ -138,3 +140,16 @@ def test_records_are_kept_for_fourteen_days(platform: Platform) -> None:
 
     (item,) = boto3.resource("dynamodb").Table("demo-idempotency").scan()["Items"]
     assert int(item["expiration"]) - time.time() == pytest.approx(14 * 24 * 3600, abs=60)
+
+
+def test_a_request_of_a_later_version_is_a_fault_and_nothing_is_submitted(platform: Platform) -> None:
+    platform.dispatch(message(request_id="nightly-1"))
+    document = platform.request_document()
+    (sent,) = platform.submissions
+    platform.put("demo-output", environment_of(sent)["REQUEST_KEY"], document | {"version": 2})
+    forget_records()
+
+    with pytest.raises(DocumentError, match=r"version 2; .* up to version 1\. Run terraform apply"):
+        platform.dispatch(message(request_id="nightly-1"))
+
+    assert len(platform.submissions) == 1

@@ -191,3 +191,9 @@ def test_a_folder_made_in_the_console_does_not_count_as_input_but_its_objects_do
     platform.put("demo-input", "photos/new/a.jpg")
 
     assert "job_id" in platform.dispatch(message(input="photos/new/"))
+
+
+def test_a_script_of_ones_own_takes_any_parameter(platform: Platform) -> None:
+    answer = platform.dispatch(message(script_key="jobs/gpu_processing.py", parameters={"quality": "ultra"}))
+
+    assert "job_id" in answer

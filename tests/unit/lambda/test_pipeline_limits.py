@@ -42,7 +42,7 @@ def test_a_limit_of_cost_is_refused_where_machines_are_on_demand(
     answer = platform.dispatch(pipeline(max_cost_usd=2))
 
     assert "data.max_cost_usd" in answer["refused"]
-    assert "the gpu machines of this platform are no spot machines" in answer["refused"]
+    assert "the gpu machines of this platform are not spot machines" in answer["refused"]
 
 
 def test_a_list_too_large_to_read_is_refused(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,8 @@ from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ConnectionClosedError
 from lambda_platform import Platform, forget_records
 
+from splatworks.contract.documents.codec import DocumentError
+
 SERVICES = ("dynamodb", "s3", "batch")
 
 
@@ -138,3 +140,31 @@ def test_a_retry_leaves_the_request_of_a_stage_alone_that_is_submitted(
     assert platform.stored(f"{prefix}run.json"), "it is the same run"
     with pytest.raises(boto3.client("s3").exceptions.NoSuchKey):
         platform.stored(f"{prefix}sfm/request.json")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ({"version": 2}, "version 2; this program reads up to version 1. Run terraform apply"),
+        ({"version": 1}, "has no run_id"),
+        (b"{", "is not JSON"),
+    ],
+)
+def test_a_run_that_cannot_be_read_is_a_fault_with_its_reason_and_nothing_is_submitted(
+    platform: Platform, content: Any, reason: str
+) -> None:
+    answer = platform.dispatch(pipeline(request_id="nightly-1"), "one")
+    before = len(platform.submissions)
+    key = f"{answer['output'].removeprefix('s3://demo-output/')}run.json"
+    platform.put("demo-output", key, content)
+    forget_records()
+    other = pipeline(request_id="nightly-2")
+
+    with pytest.raises(DocumentError, match=reason) as raised:
+        platform.dispatch_all([(pipeline(request_id="nightly-1"), "one"), (other, "two")])
+
+    assert key in str(raised.value)
+    names = [each["jobName"] for each in platform.submissions[before:]]
+    assert len(names) == 3, "the other message of the event is answered"
+    assert not any(name.startswith(answer["run_id"]) for name in names)
+    assert platform.emails() == []

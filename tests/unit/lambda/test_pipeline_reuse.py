@@ -286,3 +286,18 @@ def test_images_of_other_accounts_and_pinned_ones_are_not_asked_for(
         assert "jobs" in platform.dispatch(pipeline())
 
     assert asked == []
+
+
+def test_a_result_of_a_later_version_is_run_again_and_logged(
+    platform: Platform, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = finished_run(platform, *STAGES)
+    key = f"{prefix_of(first, 'train')}job.json"
+    report = platform.stored(key)
+    platform.put("demo-output", key, report | {"version": 2})
+    platform.put("demo-output", f"{prefix_of(first, 'train')}_SUCCESS", b"")
+
+    assert set(platform.dispatch(pipeline())["reused"]) == {"sfm"}
+
+    assert f"result not used: {key} has version 2; this program reads up to version 1" in caplog.text
+    assert "terraform apply" in caplog.text

@@ -1,10 +1,14 @@
 """What a splat_pipeline message makes of Batch and S3."""
 
+import json
 import re
 from typing import Any
 
 import pytest
 from lambda_platform import RETRY_RULES, Platform, environment_of, forget_records
+
+from splatworks.contract.documents.request import read_request, write_request
+from splatworks.contract.documents.run import read_run, write_run
 
 
 def pipeline(**data: Any) -> dict[str, Any]:
@@ -101,6 +105,20 @@ def test_run_json_tells_the_whole_run(platform: Platform) -> None:
         assert document["message"] == published
         assert document["job"]["max_cost_usd"] == 3.5
         assert document["job"]["content_key"] == stage["content_key"]
+
+
+@pytest.mark.parametrize(
+    "data", [{}, {"sweep": {"train": {"cap_max": [100, 200]}}}, {"max_cost_usd": 2, "fresh": True}]
+)
+def test_documents_that_are_read_and_written_again_are_the_same(platform: Platform, data: dict[str, Any]) -> None:
+    answer = platform.dispatch(pipeline(**data))
+
+    folder = answer["output"].removeprefix("s3://demo-output/")
+    run = platform.stored(f"{folder}run.json")
+    assert json.loads(write_run(read_run(json.dumps(run), "run.json", ""))) == run
+    for stage in answer["jobs"]:
+        request = platform.stored(f"{folder}{stage}/request.json")
+        assert json.loads(write_request(read_request(json.dumps(request), "request.json", ""))) == request
 
 
 def test_a_preset_sets_quality_and_preset_and_a_stages_own_parameters_win(platform: Platform) -> None:

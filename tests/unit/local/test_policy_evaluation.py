@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from local.iam.policy_evaluation import is_allowed
-from local.iam.request_actions import Request, asked, condition_keys
+from local.iam.request_actions import ApiRequest, asked, condition_keys
 
 READ = {"Effect": "Allow", "Action": ["s3:Get*"], "Resource": "arn:aws:s3:::photos/*"}
 CONTEXT = {"aws:RequestedRegion": "us-east-1"}
@@ -53,11 +53,11 @@ def test_conditions_on_what_is_known_are_evaluated_and_others_hold_for_nothing(
     assert allowed({**READ, "Condition": condition}) is holds
 
 
-def request(service: str, method: str = "POST", path: str = "/", query: str = "", **fields: Any) -> Request:
+def request(service: str, method: str = "POST", path: str = "/", query: str = "", **fields: Any) -> ApiRequest:
     body = fields.pop("body", b"")
     headers = fields.pop("headers", {})
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return Request(
+    return ApiRequest(
         service=service,
         region="us-east-1",
         account="123456789012",

@@ -12,7 +12,7 @@ from typing import Any
 
 from aws.clients import client
 from dispatch.deliveries import Delivery
-from splatworks.contract.keys import OPTIONS, READY
+from splatworks.contract.keys import OPTIONS, PHOTOS, READY
 from splatworks.planning.bad_input import BadInputError, format_value
 from splatworks.planning.job_checks import zip_stem
 from splatworks.planning.message import Request, parse, strict_json
@@ -33,12 +33,12 @@ def upload_in(event: dict[str, Any]) -> "Upload | None":
 
 def started_location(key: str) -> str | None:
     """The folder or the zip that the upload of this key starts the pipeline on."""
-    if not key.startswith("photos/"):
+    if not key.startswith(PHOTOS):
         return None
     folder, _, name = key.rpartition("/")
-    if name == READY and folder != "photos":
+    if name == READY and f"{folder}/" != PHOTOS:
         return f"{folder}/"
-    return key if folder == "photos" and zip_stem(key) else None
+    return key if f"{folder}/" == PHOTOS and zip_stem(key) else None
 
 
 class Upload(Delivery):

@@ -4,10 +4,12 @@ from typing import Any
 
 from aws.clients import client
 from aws.documents import store
+from splatworks.contract.documents.codec import APPLY
+from splatworks.contract.documents.request import RequestDocument, read_request, write_request
 from splatworks.lookup.buckets import require_input, require_script
-from splatworks.lookup.documents import read_stored
+from splatworks.lookup.documents import read_object
 from splatworks.planning.bad_input import BadInputError, format_value
-from splatworks.planning.job_plan import JobPlan, now, plan_job, request_document
+from splatworks.planning.job_plan import JobPlan, now, plan_job
 from splatworks.planning.message import Request
 from triggers.base import BaseTrigger
 
@@ -23,29 +25,31 @@ class BatchJobTrigger(BaseTrigger):
         return {
             "job_id": job_id,
             "job_name": plan.name,
-            "queue": plan.submission["jobQueue"],
-            "output": f"s3://{self.settings.output_bucket}/{plan.job['output_prefix']}",
+            "queue": plan.placement.queue,
+            "output": f"s3://{self.settings.output_bucket}/{plan.job.output_prefix}",
         }
 
     def _submitted_before(self, plan: JobPlan, request: Request) -> str | None:
         """The job of an earlier call that ended between SubmitJob and its record."""
-        job_id = find_job(plan.submission["jobQueue"], plan.name)
+        job_id = find_job(plan.placement.queue, plan.name)
         if job_id is None:
             return None
-        recorded = read_stored(client, self.settings.output_bucket, plan.request_key)
-        if recorded is None or recorded["message"] != request.published:
+        content = read_object(client, self.settings.output_bucket, plan.request_key)
+        if content is None or read_request(content, plan.request_key, APPLY).message != request.published:
             raise other_body(request)
         return job_id
 
     def _check_what_it_needs(self, plan: JobPlan) -> None:
-        require_script(client, self.settings.input_bucket, plan.script_key)
-        for uri in plan.inputs:
+        require_script(client, self.settings.input_bucket, plan.job.script_key)
+        for uri in plan.job.input:
             require_input(client, uri)
         _require_jobs([dependency["jobId"] for dependency in plan.submission.get("dependsOn", [])])
 
     def _write_request(self, plan: JobPlan, request: Request) -> None:
-        document = request_document(plan.job, request.identity, request.published, now())
-        store(self.settings.output_bucket, plan.request_key, document)
+        document = RequestDocument(
+            request_id=request.identity, message=request.published, job=plan.job, submitted_at=now()
+        )
+        store(self.settings.output_bucket, plan.request_key, write_request(document))
 
 
 def find_job(queue: str, name: str) -> str | None:

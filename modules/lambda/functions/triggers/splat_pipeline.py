@@ -8,9 +8,12 @@ from botocore.exceptions import ClientError
 
 from aws.clients import client
 from aws.documents import store, store_first
+from splatworks.contract.documents.codec import APPLY
+from splatworks.contract.documents.request import JobRequest, RequestDocument, write_request
+from splatworks.contract.documents.run import RunDocument, read_run, write_run
+from splatworks.contract.documents.scenes import write_scenes
 from splatworks.lookup.decision import decide
-from splatworks.lookup.documents import read_stored
-from splatworks.planning.job_plan import request_document
+from splatworks.lookup.documents import read_object
 from splatworks.planning.message import Request
 from splatworks.planning.pipeline_order import PipelineOrder, order_pipeline
 from triggers.base import BaseTrigger
@@ -20,66 +23,71 @@ SETTLED = "Pipeline Run Settled"
 
 
 class SplatPipelineTrigger(BaseTrigger):
-    """run.json is the commitment: before it is there nothing is submitted, and after it every try follows it."""
+    """run.json is the commitment: before it exists nothing is submitted, and afterwards every try follows it."""
 
     def execute(self, request: Request) -> dict[str, Any]:
         order = order_pipeline(request, self.settings)
-        run = read_stored(client, self.settings.output_bucket, order.run_key)
-        ours = False
+        run, is_new = self._recorded(order.run_key), False
         if run is None:
-            run, ours = self._commit(request, order)
-        if run["message"] != request.published:
+            run, is_new = self._commit(request, order)
+        if run.message != request.published:
             raise other_body(request)
-        jobs = self._submit(run, may_be_there=not ours)
+        jobs = self._submit(run, {} if is_new else _submitted_before(run))
         if not jobs:
-            self._settle(order)
+            self._settle(run)
         return {
-            "run_id": order.run_id,
+            "run_id": run.run_id,
             "jobs": jobs,
-            "reused": {stage["stage"]: stage["reused_from"] for stage in run["stages"] if stage["reused_from"]},
-            "output": f"s3://{self.settings.output_bucket}/{order.prefix}",
+            "reused": {stage.stage: stage.reused_from for stage in run.stages if stage.reused_from},
+            "output": f"s3://{self.settings.output_bucket}/{order.folder}",
         }
 
-    def _commit(self, request: Request, order: PipelineOrder) -> tuple[dict[str, Any], bool]:
-        """run.json, and whether it is ours: with two at once the first to write it decides."""
+    def _commit(self, request: Request, order: PipelineOrder) -> tuple[RunDocument, bool]:
+        """The run as it is recorded, and whether by this call: of two calls at once the first to write it decides."""
         bucket = self.settings.output_bucket
         decision = decide(client, request, order, self.settings)
-        if decision.scenes:
-            store(bucket, decision.run["scenes"]["key"], [scene.as_json() for scene in decision.scenes])
-        if store_first(bucket, order.run_key, decision.run):
+        if decision.run.scenes.key:
+            store(bucket, decision.run.scenes.key, write_scenes(decision.scenes))
+        if store_first(bucket, order.run_key, write_run(decision.run)):
             return decision.run, True
-        return read_stored(client, bucket, order.run_key), False
+        return self._recorded(order.run_key) or decision.run, False
 
-    def _submit(self, run: dict[str, Any], *, may_be_there: bool) -> dict[str, str]:
-        """The chain's job ids by stage."""
-        stages = [stage for stage in run["stages"] if not stage["reused_from"]]
+    def _recorded(self, key: str) -> RunDocument | None:
+        """Raises DocumentError if it cannot be read: the message goes to the dead-letter queue with the reason."""
+        content = read_object(client, self.settings.output_bucket, key)
+        return None if content is None else read_run(content, key, APPLY)
+
+    def _submit(self, run: RunDocument, submitted: dict[str, str]) -> dict[str, str]:
+        """The chain's job ids by stage; `submitted` are those that an earlier call has submitted."""
         batch = client("batch")
-        there = _jobs_there(stages) if may_be_there else {}
-        with ThreadPoolExecutor(len(stages) or 1) as pool:
-            # Not of those that are there: what is younger than a stage's _SUCCESS makes its result unusable.
-            written = [pool.submit(self._write_request, run, stage) for stage in stages if stage["stage"] not in there]
-            for each in written:
-                each.result()
+        # Not of jobs that were submitted: an object newer than a stage's _SUCCESS makes its result unusable.
+        self._write_requests(run, [each.job for each in run.stages if each.job and each.stage not in submitted])
         jobs: dict[str, str] = {}
-        before: tuple[str, int] | None = None  # job id and size of the stage that the next one waits for
-        for stage in stages:
-            job_id = there.get(stage["stage"])
+        waits: dict[str, Any] = {}  # what the next stage waits for
+        for stage in run.submitted:
+            job_id = submitted.get(stage.stage)
             if job_id is None:
-                job_id = batch.submit_job(**stage["submission"], **_waiting_for(before))["jobId"]
-            jobs[stage["stage"]] = job_id
-            before = job_id, stage["size"]
+                job_id = batch.submit_job(**(stage.submission or {}), **waits)["jobId"]
+            jobs[stage.stage] = job_id
+            # If an array follows an array, a scene or variant waits for its own, not for all others.
+            waits = {"dependsOn": [{"jobId": job_id, "type": "N_TO_N"} if stage.is_array else {"jobId": job_id}]}
         return jobs
 
-    def _write_request(self, run: dict[str, Any], stage: dict[str, Any]) -> None:
-        document = request_document(stage["job"], run["request_id"], run["message"], run["submitted_at"])
-        store(self.settings.output_bucket, f"{stage['output_prefix']}request.json", document)
+    def _write_requests(self, run: RunDocument, jobs: list[JobRequest]) -> None:
+        documents = [
+            RequestDocument(request_id=run.request_id, message=run.message, job=job, submitted_at=run.submitted_at)
+            for job in jobs
+        ]
+        bucket = self.settings.output_bucket
+        with ThreadPoolExecutor(len(jobs) or 1) as pool:
+            list(pool.map(lambda each: store(bucket, each.job.request_key, write_request(each)), documents))
 
-    def _settle(self, order: PipelineOrder) -> None:
-        """No job will end and be reported: the monitor is told otherwise."""
+    def _settle(self, run: RunDocument) -> None:
+        """Send the event that the monitor gets otherwise when a run's last job ends: this run has no job."""
         entry = {
             "Source": self.settings.project_name,
             "DetailType": SETTLED,
-            "Detail": json.dumps({"run_key": order.run_key}),
+            "Detail": json.dumps({"run_key": run.key}),
         }
         (answer,) = client("events").put_events(Entries=[entry])["Entries"]
         if "ErrorCode" in answer:
@@ -87,15 +95,7 @@ class SplatPipelineTrigger(BaseTrigger):
             raise ClientError({"Error": error}, "PutEvents")
 
 
-def _jobs_there(stages: list[dict[str, Any]]) -> dict[str, str]:
-    """Job ids by stage, of those that a call before this one submitted."""
-    found = {stage["stage"]: find_job(stage["queue"], stage["job_name"]) for stage in stages}
+def _submitted_before(run: RunDocument) -> dict[str, str]:
+    """Job ids by stage, of the jobs that an earlier call submitted."""
+    found = {stage.stage: find_job(stage.queue, stage.job_name) for stage in run.submitted}
     return {stage: job_id for stage, job_id in found.items() if job_id}
-
-
-def _waiting_for(before: tuple[str, int] | None) -> dict[str, Any]:
-    """Where an array follows an array, a scene or variant waits for its own, not for all others."""
-    if before is None:
-        return {}
-    job_id, size = before
-    return {"dependsOn": [{"jobId": job_id, "type": "N_TO_N"} if size > 1 else {"jobId": job_id}]}
