@@ -59,25 +59,24 @@ def from_json(kind: type[T], value: Any, where: str) -> T:
     """Make a dataclass of a JSON object. Raises DocumentError that names the field."""
     if not isinstance(value, dict):
         raise DocumentError(where, f"holds {value!r}, not an object")
-    hints, values = _hints(typing.cast(Any, kind)), {}
-    for field in dataclasses.fields(kind):  # type: ignore[arg-type]
+    values = {}
+    for field in _fields(typing.cast(Any, kind)):
         given = value.get(field.name)
-        if given is None and field.name not in value and _has_default(field):
-            continue
-        if given is None and _has_default(field) and not _is_optional(hints[field.name]):
-            continue  # null in place of a list or an object
-        values[field.name] = _convert(hints[field.name], given, where, field.name, field.name in value)
+        if given is None and field.has_default and (field.name not in value or not field.is_optional):
+            continue  # absent, or null in place of a list or an object
+        values[field.name] = given if type(given) in field.types else _convert_field(field, value, where)
     return kind(**values)
 
 
 def from_json_leniently(kind: type[T], value: Any) -> T:
     """Like from_json for what users' scripts write: a field of the wrong type is its default. All must have one."""
     given = value if isinstance(value, dict) else {}
-    hints, values = _hints(typing.cast(Any, kind)), {}
-    for field in dataclasses.fields(kind):  # type: ignore[arg-type]
+    values = {}
+    for field in _fields(typing.cast(Any, kind)):
         if field.name in given:
             try:
-                values[field.name] = _convert(hints[field.name], given[field.name], "", field.name, True)
+                known = type(given[field.name]) in field.types
+                values[field.name] = given[field.name] if known else _convert_field(field, given, "")
             except DocumentError:
                 continue
     return kind(**values)
@@ -94,9 +93,51 @@ def to_bytes(document: dict[str, Any]) -> bytes:
     return json.dumps(document, indent=1, ensure_ascii=False).encode(errors="surrogatepass")
 
 
+class _Field(typing.NamedTuple):
+    """How one field of a dataclass is read."""
+
+    name: str
+    hint: Any
+    types: frozenset[type]  # values of these types need no conversion
+    items: frozenset[type]  # of a tuple: entries of these types need no conversion
+    has_default: bool
+    is_optional: bool
+
+
 @cache
-def _hints(kind: Any) -> dict[str, Any]:
-    return typing.get_type_hints(kind)
+def _fields(kind: Any) -> tuple[_Field, ...]:
+    hints = typing.get_type_hints(kind)
+    return tuple(
+        _Field(
+            each.name,
+            hints[each.name],
+            _types(hints[each.name]),
+            _item_types(hints[each.name]),
+            _has_default(each),
+            _is_optional(hints[each.name]),
+        )
+        for each in dataclasses.fields(kind)
+    )
+
+
+def _types(hint: Any) -> frozenset[type]:
+    """The types of JSON values that are taken as they are for this hint."""
+    parts = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    plain = {typing.get_origin(part) or part for part in parts} & {str, bool, int, float, dict, type(None)}
+    return frozenset(plain | ({int} if float in plain else set()))
+
+
+def _item_types(hint: Any) -> frozenset[type]:
+    parts = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    tuples = [typing.get_args(part)[0] for part in parts if typing.get_origin(part) is tuple]
+    return _types(tuples[0]) if tuples else frozenset()
+
+
+def _convert_field(field: _Field, document: dict[str, Any], where: str) -> Any:
+    given = document.get(field.name)
+    if field.items and type(given) is list and set(map(type, given)) <= field.items:
+        return tuple(given)
+    return _convert(field.hint, given, where, field.name, field.name in document)
 
 
 def _has_default(field: dataclasses.Field[Any]) -> bool:
