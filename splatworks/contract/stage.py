@@ -6,6 +6,7 @@ from string import Formatter
 from typing import Any
 
 Metrics = Mapping[str, Any]
+MAX_NUMBER = 1e300  # larger ones, infinity and NaN are not figures: formats and sums fail on them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +55,8 @@ class Stage:
     optional: bool = False  # runs only if the message has a field of its name, or starts with it
     figures: Sequence[Figure] = ()
     columns: Sequence[Column] = ()
+    page: str = ""  # file of its output that shows the result in a browser
+    thumbnail: str = ""  # image file of its output
 
     @property
     def script_key(self) -> str:
@@ -61,5 +64,7 @@ class Stage:
 
 
 def number(value: Any) -> float | None:
-    """Scripts write what they like: the value if it is a number, else None. true is not a number."""
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    """Scripts write what they like: the value if it is a finite number, else None. true is not a number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if -MAX_NUMBER < value < MAX_NUMBER else None

@@ -56,4 +56,6 @@ STAGE = Stage(
         Column(metric="loss_db", heading="loss dB", digits=3, rank=-1),
         Column(metric="megabytes", heading="MB", unit="MB", rank=-1),
     ),
+    page="viewer/index.html",
+    thumbnail="thumbnail.png",
 )
