@@ -165,7 +165,7 @@ def _convert(hint: Any, value: Any, where: str, name: str, is_there: bool) -> An
     if origin is Failure:
         return Failure.from_json(value)
     if dataclasses.is_dataclass(origin):
-        return from_json(typing.cast(type, origin), value, f"{where}, {name}," if where else name)
+        return from_json(typing.cast(type, origin), value, f"{where.rstrip(',')}, {name}," if where else name)
     if _is_a(value, origin):
         return value
     raise DocumentError(where, f"has {name} {str(value)[:80]!r}, not a {getattr(origin, '__name__', origin)}")
