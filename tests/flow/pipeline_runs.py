@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from local.embedded_aws import Email, EmbeddedAWS
+from local.embedded_aws import EmbeddedAWS, SentEmail
 
 PROJECT = "flow"
 PATIENCE = 420  # seconds; a run takes less than a minute where the machine has nothing else to do
@@ -41,10 +41,10 @@ class Run:
         """Names of all jobs of the run, oldest first."""
         return [job["jobName"] for job in reversed(self.aws.jobs()) if job["jobName"].startswith(self.id)]
 
-    def email(self, timeout: float = PATIENCE) -> Email:
+    def email(self, timeout: float = PATIENCE) -> SentEmail:
         return self.aws.wait_for_email(self.id, timeout=timeout)
 
-    def emails(self) -> list[Email]:
+    def emails(self) -> list[SentEmail]:
         return [email for email in self.aws.emails() if self.id in email.subject]
 
     def keys(self, below: str = "") -> set[str]:
@@ -88,7 +88,7 @@ def upload(aws: EmbeddedAWS, photos: list[Path], prefix: str) -> str:
     return prefix
 
 
-def command_in(email: Email) -> dict[str, Any]:
+def command_in(email: SentEmail) -> dict[str, Any]:
     """The message in the e-mail's `aws sns publish`, as a shell would read it."""
     (line,) = [line.strip() for line in email.body.splitlines() if line.strip().startswith("aws sns publish")]
     words = shlex.split(line)
