@@ -291,6 +291,17 @@ def test_a_report_of_odd_shape_does_not_keep_the_email_back(platform: Platform, 
     assert len(body) < 20_000
 
 
+def test_a_newer_report_is_unknown_and_the_email_says_why(finished: Platform) -> None:
+    finished.put("demo-output", f"{PREFIX}job.json", {**REPORT, "version": 2})
+
+    finished.monitor(saved_event("job_succeeded"))
+
+    _, body = finished.email()
+    note = "Note:       job.json has version 2; this program reads up to version 1. Run terraform apply"
+    assert [line for line in body.splitlines() if line.startswith(note)]
+    assert "Cost:       unknown" in body.splitlines()
+
+
 def test_a_denied_file_is_a_fault_and_not_a_missing_file(
     finished: Platform, failing: Callable[[str, str, str, int], list[str]]
 ) -> None:

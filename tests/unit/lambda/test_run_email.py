@@ -4,15 +4,16 @@ import json
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
 from lambda_platform import saved_event
-from pipeline_run import FOLDER, LIMIT, MESSAGE, RUN, PipelineRun, published
+from pipeline_run import FOLDER, KINDS, LIMIT, MESSAGE, METRICS, RUN, PipelineRun, published
 
+from splatworks.contract.stage import Figure, Stage
 from splatworks.contract.stages import STAGES
 from splatworks.planning import message as messages
 
@@ -353,6 +354,68 @@ def test_files_of_odd_shape_do_not_keep_the_email_back(run: PipelineRun, odd: An
     run.platform.monitor(event)
 
     assert run.platform.email()[0] == f"[demo] {RUN} is done"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "note"),
+    [
+        ("job.json", {"version": 2}, "train/job.json has version 2; this program reads up to version 1. Run terraform"),
+        ("job.json", b"{", "train/job.json is not JSON"),
+        ("result.json", {"version": 7}, "train/result.json has version 7; this program reads up to version 1."),
+        ("result.json", b"[1]", "train/result.json holds a list, not a JSON object"),
+    ],
+)
+def test_a_document_that_cannot_be_read_leaves_its_facts_unknown_and_the_email_says_why(
+    run: PipelineRun, name: str, content: Any, note: str
+) -> None:
+    run.plan("sfm", "train", "compress")
+    event = run.succeeds()
+    run.platform.put("demo-output", f"{FOLDER}train/{name}", content)
+
+    run.platform.monitor(event)
+
+    subject, body = run.platform.email()
+    assert subject == f"[demo] {RUN} is done: 22 of 24 registered, 2.91 MB"
+    assert [line for line in body.splitlines() if line.startswith(f"Note: {note}")]
+    assert ("that of train is unknown" in body) == (name == "job.json")
+
+
+def test_figures_that_no_format_takes_are_left_out(run: PipelineRun) -> None:
+    run.plan("sfm", "train", "compress")
+    event = run.succeeds()
+    run.platform.put("demo-output", f"{FOLDER}train/result.json", b'{"metrics": {"psnr": NaN, "gaussians": 1e999}}')
+
+    run.platform.monitor(event)
+
+    assert run.platform.email()[0] == f"[demo] {RUN} is done: 22 of 24 registered, 2.91 MB"
+
+
+def test_a_fourth_stage_of_the_table_appears_in_the_email(run: PipelineRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    measure = Stage(
+        name="measure",
+        title="measuring",
+        image="ml-python-slim",
+        compute_type="cpu",
+        timeout_seconds=60,
+        reads=("train",),
+        parameters=type(None),
+        figures=(Figure(label="Volume", text="{cubic_metres:.1f} m3", in_subject=True),),
+    )
+    monkeypatch.setitem(cast(dict[str, Stage], STAGES), "measure", measure)
+    monkeypatch.setitem(KINDS, "measure", "cpu")
+    monkeypatch.setitem(METRICS, "measure", {"cubic_metres": 12.34, "warnings": ["no scale bar"]})
+    run.plan("sfm", "train", "compress", "measure")
+
+    run.platform.monitor(run.succeeds())
+
+    subject, body = run.platform.email()
+    assert subject == f"[demo] {RUN} is done: 22 of 24 registered, 27.30 dB, 2.91 MB, 12.3 m3"
+    lines = body.splitlines()
+    assert "Volume:     12.3 m3" in lines
+    assert "  measure: no scale bar" in lines
+    assert "  measure:  done after 10 min 0 s; waited 2 min 0 s for a machine;" in body
+    assert f"  measure:  s3://demo-output/{FOLDER}measure/" in lines
+    assert urlsplit(links(body)[0]).path == f"/{FOLDER}compress/viewer/index.html"
 
 
 def test_the_files_that_the_links_open_are_those_that_compression_writes() -> None:
