@@ -20,13 +20,11 @@ class Figure:
 
     def of(self, metrics: Metrics) -> str | None:
         """The figure as text; None if the stage did not write all metrics that it needs."""
-        needed = [name for _, name, _, _ in Formatter().parse(self.text) if name]
-        if any(number(metrics.get(name)) is None for name in needed):
+        numbers = {name: number(metrics.get(name)) for _, name, _, _ in Formatter().parse(self.text) if name}
+        if None in numbers.values():
             return None
         note = metrics.get(self.note) if self.note else None
-        return self.text.format(**{name: metrics[name] for name in needed}) + (
-            f", {note}" if isinstance(note, str) and note else ""
-        )
+        return self.text.format(**numbers) + (f", {note}" if isinstance(note, str) and note else "")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,6 @@
 """Between JSON and frozen dataclasses: types checked, unknown fields ignored, absent ones their default."""
 
+import contextlib
 import dataclasses
 import json
 import types
@@ -35,13 +36,17 @@ class NewerDocumentError(DocumentError):
     ended = "input_error"
 
 
-def parse(text: bytes | str, where: str) -> dict[str, Any]:
+def parse(text: bytes | str, where: str, version: int | None = None, if_newer: str = "") -> dict[str, Any]:
+    """The JSON object in `text`; with `version` it is checked too, as check_version does."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise DocumentError(where, f"is not JSON ({error})") from None
     if not isinstance(value, dict):
         raise DocumentError(where, f"holds a {type(value).__name__}, not a JSON object")
+    found = value.get("version", 0)
+    if version is not None and (type(found) is not int or found != version):
+        check_version(value, version, where, if_newer)
     return value
 
 
@@ -64,21 +69,30 @@ def from_json(kind: type[T], value: Any, where: str) -> T:
         given = value.get(field.name)
         if given is None and field.has_default and (field.name not in value or not field.is_optional):
             continue  # absent, or null in place of a list or an object
-        values[field.name] = given if type(given) in field.types else _convert_field(field, value, where)
+        if type(given) in field.types:
+            values[field.name] = given
+        elif field.nested and type(given) is dict:
+            values[field.name] = from_json(field.nested, given, f"{where.rstrip(',')}, {field.name},")
+        else:
+            values[field.name] = _convert_field(field, value, where)
     return kind(**values)
 
 
 def from_json_leniently(kind: type[T], value: Any) -> T:
     """Like from_json for what users' scripts write: a field of the wrong type is its default. All must have one."""
-    given = value if isinstance(value, dict) else {}
+    document = value if isinstance(value, dict) else {}
     values = {}
     for field in _fields(typing.cast(Any, kind)):
-        if field.name in given:
-            try:
-                known = type(given[field.name]) in field.types
-                values[field.name] = given[field.name] if known else _convert_field(field, given, "")
-            except DocumentError:
-                continue
+        given = document.get(field.name)
+        if field.name not in document:
+            continue
+        if type(given) in field.types:
+            values[field.name] = given
+            continue
+        with contextlib.suppress(DocumentError):
+            is_object = field.nested and type(given) is dict
+            read = from_json(field.nested, given, field.name) if is_object else _convert_field(field, document, "")
+            values[field.name] = read
     return kind(**values)
 
 
@@ -100,6 +114,8 @@ class _Field(typing.NamedTuple):
     hint: Any
     types: frozenset[type]  # values of these types need no conversion
     items: frozenset[type]  # of a tuple: entries of these types need no conversion
+    nested: Any  # the dataclass that an object is read as, or None
+    entries: Any  # of a tuple: the dataclass that an entry is read as, or None
     has_default: bool
     is_optional: bool
 
@@ -113,6 +129,10 @@ def _fields(kind: Any) -> tuple[_Field, ...]:
             hints[each.name],
             _types(hints[each.name]),
             _item_types(hints[each.name]),
+            _nested(hints[each.name]),
+            _nested(
+                *[typing.get_args(part)[0] for part in _parts(hints[each.name]) if typing.get_origin(part) is tuple]
+            ),
             _has_default(each),
             _is_optional(hints[each.name]),
         )
@@ -122,21 +142,31 @@ def _fields(kind: Any) -> tuple[_Field, ...]:
 
 def _types(hint: Any) -> frozenset[type]:
     """The types of JSON values that are taken as they are for this hint."""
-    parts = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    plain = {typing.get_origin(part) or part for part in parts} & {str, bool, int, float, dict, type(None)}
+    plain = {typing.get_origin(part) or part for part in _parts(hint)} & {str, bool, int, float, dict, type(None)}
     return frozenset(plain | ({int} if float in plain else set()))
 
 
 def _item_types(hint: Any) -> frozenset[type]:
-    parts = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    tuples = [typing.get_args(part)[0] for part in parts if typing.get_origin(part) is tuple]
+    tuples = [typing.get_args(part)[0] for part in _parts(hint) if typing.get_origin(part) is tuple]
     return _types(tuples[0]) if tuples else frozenset()
+
+
+def _nested(*hints: Any) -> Any:
+    parts = [part for hint in hints for part in _parts(hint)]
+    return next((part for part in parts if dataclasses.is_dataclass(part) and part is not Failure), None)
+
+
+def _parts(hint: Any) -> tuple[Any, ...]:
+    return typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
 
 
 def _convert_field(field: _Field, document: dict[str, Any], where: str) -> Any:
     given = document.get(field.name)
     if field.items and type(given) is list and set(map(type, given)) <= field.items:
         return tuple(given)
+    if field.entries and type(given) is list:
+        place = f"{where.rstrip(',')}, {field.name}" if where else field.name
+        return tuple([from_json(field.entries, each, f"{place}[{index}],") for index, each in enumerate(given)])
     return _convert(field.hint, given, where, field.name, field.name in document)
 
 
