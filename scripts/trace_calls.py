@@ -34,7 +34,7 @@ class CallCounter:
 
     def __init__(self, root: Path) -> None:
         self._root = f"{root}{os.sep}"
-        self._left_out = tuple(f"{root}{os.sep}{folder}{os.sep}" for folder in ("tests", ".venv"))
+        self._left_out = tuple(f"{root}{os.sep}{folder}{os.sep}" for folder in ("tests", ".venv", "scripts"))
         self.calls: Calls = Counter()
 
     def __enter__(self) -> Calls:

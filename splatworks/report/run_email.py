@@ -66,8 +66,9 @@ class FailedRunView:
 
 
 def done_email(facts: RunFacts, settings: ReportSettings) -> Email:
-    run, bucket, last = facts.run, settings.output_bucket, facts.run.stages[-1]
+    run, bucket = facts.run, settings.output_bucket
     stages = summarize_stages(facts)
+    last = stages[-1]
     short = [text for each in stages for text in each.subject_figures]
     view = DoneRunView(
         **page_fields(facts.links, run.run_id, bucket, facts.region),
@@ -83,7 +84,7 @@ def done_email(facts: RunFacts, settings: ReportSettings) -> Email:
         problems=stage_problems(facts),
         outputs=output_lines(stages, bucket),
         copy_command=f"aws s3 cp --recursive {shlex.quote(f's3://{bucket}/{last.place}')} {run.run_id}/",
-        output_link=folder_link(last.queue, facts.region, bucket, last.place),
+        output_link=folder_link(last.stage.queue, facts.region, bucket, last.place),
     )
     return compose("run_done", view, succeeded=True)
 
@@ -123,4 +124,4 @@ def failed_email(facts: RunFacts, failed: JobFacts, settings: ReportSettings) ->
 def _partial_output(stage: StageSummary, bucket: str) -> str:
     if not stage.was_started:
         return ""
-    return f"Unfinished output of {stage.stage.stage}:  s3://{bucket}/{stage.stage.place}"
+    return f"Unfinished output of {stage.stage.stage}:  s3://{bucket}/{stage.place}"

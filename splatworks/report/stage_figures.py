@@ -23,9 +23,14 @@ def spent(report: JobReport, attempts: Sequence[BatchAttempt] = ()) -> Spent:
 
     An attempt whose cost was not recorded is paid for at the hourly price of the last, as the runner does.
     """
-    lost = _lost_attempts(report, attempts)
-    seconds = [report.seconds.total, *[each.seconds for each in lost]]
-    costs = [report.cost.usd, *[_usd_of(each, report.cost.usd_per_hour) for each in lost]] if report.cost else [None]
+    cost, total = report.cost, report.seconds.total
+    lost = report.interruptions
+    if len(attempts) > 1 or (lost and attempts):
+        lost = _lost_attempts(report, attempts)
+    if not lost:
+        return Spent(seconds=total, usd=cost.usd if cost else None)
+    seconds = [total, *[each.seconds for each in lost]]
+    costs = [cost.usd, *[_usd_of(each, cost.usd_per_hour) for each in lost]] if cost else [None]
     return Spent(seconds=sum_of(seconds), usd=sum_of(costs), lost=lost)
 
 
@@ -68,8 +73,6 @@ def cell(value: float | None, digits: int = 2) -> str:
 
 def _lost_attempts(report: JobReport, attempts: Sequence[BatchAttempt]) -> tuple[LostAttempt, ...]:
     """The attempts before the last. One that never started (its image could not be pulled) does not count."""
-    if not attempts:
-        return report.interruptions
     recorded = {each.attempt: each for each in report.interruptions}
     found = []
     for count, theirs in enumerate(attempts[:-1], 1):

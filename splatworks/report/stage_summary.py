@@ -21,6 +21,7 @@ class StageSummary:
     stage: RunStage
     state: str  # one line: how it ended, how long it took, on which machine, for how much
     is_done: bool
+    place: str  # prefix of its results
     was_started: bool
     usd: float | None  # cost in this run
     lost: tuple[LostAttempt, ...]
@@ -54,7 +55,7 @@ def interruption_lines(stages: Sequence[StageSummary]) -> tuple[str, ...]:
 
 
 def output_lines(stages: Sequence[StageSummary], bucket: str) -> tuple[str, ...]:
-    return tuple([f"{each.stage.stage + ':':<10}s3://{bucket}/{each.stage.place}" for each in stages])
+    return tuple([f"{each.stage.stage + ':':<10}s3://{bucket}/{each.place}" for each in stages])
 
 
 def stage_problems(facts: RunFacts) -> tuple[str, ...]:
@@ -77,8 +78,9 @@ def _summarize(facts: StageFacts, ready: float) -> StageSummary:
     warnings = facts.files.result.metrics.get("warnings")
     return StageSummary(
         stage=stage,
-        state=_state(facts, total, ready),
+        state=_state(facts, total, ready, is_done=is_done),
         is_done=is_done,
+        place=stage.place,
         was_started=bool(job.attempts) if job else report.is_known,
         usd=0.0 if is_free else total.usd,
         lost=() if stage.reused_from else total.lost,
@@ -102,39 +104,30 @@ def _figures(facts: StageFacts) -> tuple[dict[str, str], tuple[str, ...]]:
     return figures, tuple(in_subject)
 
 
-def _state(facts: StageFacts, total: Spent, ready: float) -> str:
+def _state(facts: StageFacts, total: Spent, ready: float, *, is_done: bool) -> str:
     job = facts.job
     if facts.stage.reused_from:
         return _reused_state(facts.stage.reused_from, total)
+    cost = "cost unknown" if total.usd is None else usd_text(total.usd)
     if job is None:
-        return _forgotten_state(facts, total)
+        took = "done" if total.seconds is None else f"done after {duration(total.seconds)}"
+        # Batch keeps a job for a week; job.json is kept for longer.
+        return "; ".join([took, machine_text(facts.files.report), cost]) if is_done else "AWS Batch knows no job of it"
     if not job.has_ended:
         return f"{job.status} when this was written"
     if not job.attempts:
         return "not started"
-    words = ["done" if job.succeeded else "FAILED"]
+    words = ["done" if is_done else "FAILED"]
     seconds = total.seconds
     if job.started_at:
         waited = duration(max(0.0, job.started_at - max(ready, job.created_at or ready)))
         words.append(f"waited {waited} for a machine")
         seconds = max(0.0, job.stopped_at - job.started_at) if job.stopped_at else seconds
     words[0] += f" after {duration(seconds or 0.0)}"
-    return "; ".join([*words, machine_text(facts.files.report), _cost(total)])
-
-
-def _forgotten_state(facts: StageFacts, total: Spent) -> str:
-    """Batch keeps a job for a week; job.json is kept for longer."""
-    if not facts.files.report.is_done:
-        return "AWS Batch knows no job of it"
-    took = f"done after {duration(total.seconds)}" if total.seconds is not None else "done"
-    return "; ".join([took, machine_text(facts.files.report), _cost(total)])
+    return "; ".join([*words, machine_text(facts.files.report), cost])
 
 
 def _reused_state(prefix: str, total: Spent) -> str:
     saved = [duration(total.seconds)] if total.seconds is not None else []
     saved += [usd_text(total.usd)] if total.usd is not None else []
     return f"reused from {run_of_prefix(prefix)}" + (f" (saved {' and '.join(saved)})" if saved else "")
-
-
-def _cost(total: Spent) -> str:
-    return "cost unknown" if total.usd is None else usd_text(total.usd)

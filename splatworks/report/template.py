@@ -5,7 +5,6 @@ paragraph is left out if it has placeholders and all of them are empty.
 """
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import product
@@ -16,7 +15,7 @@ PLACEHOLDER = re.compile(r"\{(\w+)\}")
 # Control characters and lone surrogates in a value could break lines or the mail.
 replace_controls = partial(re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]").sub, " ")
 
-Values = Mapping[str, tuple[str, ...]]
+Paragraph = tuple[tuple[str, tuple[str, ...]], ...]  # lines, and the names of their placeholders
 
 
 @dataclass(frozen=True)
@@ -49,23 +48,29 @@ def read_template(path: Path) -> str:
 
 def render(template: str, view: object) -> tuple[str, str]:
     """Subject and body. Raises KeyError for a placeholder that is not a field of the view."""
-    values = {}
+    values: dict[str, tuple[str, ...]] = {}
     for name, value in vars(view).items():
         entries = value if isinstance(value, tuple) else ("" if value is None else str(value),)
         values[name] = tuple(map(replace_controls, entries)) or ("",)
-    subject, _, body = template.partition("\n\n")
-    paragraphs = [_fill(paragraph, values) for paragraph in body.strip("\n").split("\n\n")]
-    return _fill(subject, values), "\n\n".join(filter(None, paragraphs)) + "\n"
+    filled = []
+    for paragraph in parse_template(template):
+        lines: list[str] = []
+        given, placeholders = 0, 0
+        for line, names in paragraph:
+            options = list(map(values.__getitem__, names))
+            placeholders += len(names)
+            if not names or any(map(any, options)):
+                given += len(names)
+                lines += [line.format_map(dict(zip(names, each, strict=True))) for each in product(*options)]
+        if given or not placeholders:
+            filled.append("\n".join(lines))
+    return filled[0], "\n\n".join(filled[1:]) + "\n"
 
 
-def _fill(paragraph: str, values: Values) -> str:
-    lines: list[str] = []
-    has_values = not PLACEHOLDER.search(paragraph)
-    for line in paragraph.split("\n"):
-        names = PLACEHOLDER.findall(line)
-        entries = [values[name] for name in names]
-        if names and not any(map(any, entries)):
-            continue
-        has_values = has_values or bool(names)
-        lines += [line.format(**dict(zip(names, each, strict=True))) for each in product(*entries)]
-    return "\n".join(lines) if has_values else ""
+@cache
+def parse_template(template: str) -> tuple[Paragraph, ...]:
+    """The lines of each paragraph with the names of their placeholders."""
+    paragraphs = template.strip("\n").split("\n\n")
+    return tuple(
+        tuple((line, tuple(PLACEHOLDER.findall(line))) for line in paragraph.split("\n")) for paragraph in paragraphs
+    )

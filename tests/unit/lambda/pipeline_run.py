@@ -182,6 +182,7 @@ class PipelineRun:
         job_id = next((job["jobId"] for job in self.jobs.values() if job["jobName"] == f"{RUN}-{stage}"), "earlier")
         job_id = job_id if index is None else f"{job_id}:{index}"
         written = {
+            "version": 1,
             "job_id": job_id,
             "attempt": len(self.jobs.get(job_id, {}).get("attempts", "1")),
             "ended": "done",
@@ -194,7 +195,9 @@ class PipelineRun:
         } | report
         self.platform.put("demo-output", f"{prefix}job.json", written)
         metrics = report.get("metrics", METRICS[stage])
-        self.platform.put("demo-output", f"{prefix}result.json", {"metrics": metrics, "error": written["error"]})
+        self.platform.put(
+            "demo-output", f"{prefix}result.json", {"version": 1, "metrics": metrics, "error": written["error"]}
+        )
 
     def succeeds(self) -> dict[str, Any]:
         """Each stage has ended well; returns the last event."""

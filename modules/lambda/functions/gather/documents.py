@@ -15,7 +15,7 @@ from splatworks.contract.documents.run import read_run as parse_run
 from splatworks.contract.documents.scenes import SceneEntry
 from splatworks.contract.documents.scenes import read_scenes as parse_scenes
 from splatworks.contract.keys import JOB, REQUEST, RESULT
-from splatworks.report.job_facts import FILE_LIMIT, REQUEST_LIMIT, StageFiles
+from splatworks.report.job_facts import FILE_LIMIT, REQUEST_LIMIT, BatchJob, StageFiles
 
 READ_AT_ONCE = 10  # connections that a client keeps
 SCENES_LIMIT = 32_000_000  # bytes of scenes.json
@@ -41,15 +41,19 @@ def read_texts(bucket: str, keys: Iterable[str]) -> dict[str, bytes | None]:
         return dict(zip(wanted, pool.map(partial(_read_text, bucket), wanted), strict=True))
 
 
-def file_keys(prefix: str) -> tuple[str, str]:
-    return f"{prefix}{JOB}", f"{prefix}{RESULT}"
+def file_keys(prefixes: Iterable[str]) -> list[str]:
+    return [f"{prefix}{name}" for prefix in prefixes for name in (JOB, RESULT)]
 
 
-def parse_files(texts: Texts, prefix: str, name: str = "") -> StageFiles:
-    """job.json and result.json below `prefix`; `name` tells them from those of other stages."""
-    job_key, result_key = file_keys(prefix)
-    report, wrong_report = parse(read_job, texts.get(job_key), f"{name}{JOB}")
-    result, wrong_result = parse(read_result, texts.get(result_key), f"{name}{RESULT}")
+def parse_files(texts: Texts, prefix: str, name: str = "", job: BatchJob | None = None) -> StageFiles:
+    """job.json and result.json below `prefix`; `name` tells them from those of other stages.
+
+    With `job`, files of its earlier attempts are left out: the last one may have died before it could write its own.
+    """
+    report, wrong_report = parse(read_job, texts.get(f"{prefix}{JOB}"), f"{name}{JOB}")
+    if job and not (report and report.is_of(job.id, len(job.attempts))):
+        return StageFiles(problems=wrong_report)
+    result, wrong_result = parse(read_result, texts.get(f"{prefix}{RESULT}"), f"{name}{RESULT}")
     return StageFiles(
         report=report or JobReport(), result=result or ResultDocument(), problems=(*wrong_report, *wrong_result)
     )

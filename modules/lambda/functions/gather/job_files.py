@@ -26,10 +26,10 @@ def gather(job: BatchJob, settings: MonitorSettings) -> JobFacts:
 
 def read_files(job: BatchJob, bucket: str) -> JobFacts:
     request_key, prefix = job.environment.get("REQUEST_KEY"), job.output_prefix
-    keys = [*([request_key] if request_key else []), *(file_keys(prefix) if prefix else ())]
+    keys = [*([request_key] if request_key else []), *file_keys([prefix] if prefix else [])]
     texts = read_texts(bucket, keys)
     request, problems = parse_request(texts.get(request_key or ""))
-    files = own_files(parse_files(texts, prefix), job) if prefix else StageFiles()
+    files = parse_files(texts, prefix, job=job) if prefix else StageFiles()
     return JobFacts(
         job=job,
         message=request.message if request else None,
@@ -39,18 +39,12 @@ def read_files(job: BatchJob, bucket: str) -> JobFacts:
     )
 
 
-def own_files(files: StageFiles, job: BatchJob) -> StageFiles:
-    """Without files that an earlier attempt wrote, if the last one died before it could."""
-    if files.report.is_of(job.id, len(job.attempts)):
-        return files
-    return StageFiles(problems=files.problems)
-
-
 def last_sign_of_life(job: BatchJob, bucket: str, name: str) -> StageFiles:
     """The report of a host that was lost without notice, as of its last upload."""
     key = f"{job.output_prefix}{RUNNING}"
     report, problems = parse(read_job, read_texts(bucket, [key])[key], f"{name}{RUNNING}")
-    return own_files(StageFiles(report=report or JobReport(), problems=problems), job)
+    is_own = report is not None and report.is_of(job.id, len(job.attempts))
+    return StageFiles(report=report if report and is_own else JobReport(), problems=problems)
 
 
 def log_tail(job: BatchJob, group: str) -> tuple[str, ...]:

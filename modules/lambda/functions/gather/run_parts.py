@@ -53,7 +53,7 @@ def read_parts(
     """`failed`: the stage where a part failed, by index; `shared`: result.json of the stages that are not arrays."""
     places = {index: _places(run, index, failed.get(index)) for index in indexes}
     prefixes = [prefix for stages in places.values() for prefix in stages.values()]
-    texts = read_texts(bucket, [key for prefix in prefixes for key in file_keys(prefix)])
+    texts = read_texts(bucket, file_keys(prefixes))
     parts = []
     for index, stages in places.items():
         files = {name: parse_files(texts, prefix, f"{name}/{index}/") for name, prefix in stages.items()}

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from gather.documents import file_keys, parse_files, read_scenes, read_texts
-from gather.job_files import last_sign_of_life, log_tail, own_files
+from gather.job_files import last_sign_of_life, log_tail
 from gather.run_jobs import root_failure, stage_jobs
 from gather.run_links import sign
 from gather.run_parts import read_failures, read_outcomes, read_parts
 from gather.settings import MonitorSettings
 from splatworks.contract.documents.run import RunDocument, RunStage
-from splatworks.report.job_facts import BatchJob, JobFacts
+from splatworks.report.job_facts import BatchJob, JobFacts, StageFiles
 from splatworks.report.page_links import Links, page_keys
 from splatworks.report.part_facts import Outcome, stage_of_failure
 from splatworks.report.run_email import done_email, failed_email
@@ -47,17 +47,16 @@ def compose_run(run: RunDocument, ended: BatchJob | None, settings: MonitorSetti
 
 def read_stages(stages: Sequence[RunStage], jobs: Mapping[str, BatchJob], bucket: str) -> tuple[StageFacts, ...]:
     """Read the files of all stages at once; a job without attempts has none."""
-    ran = [stage for stage in stages if stage.stage not in jobs or jobs[stage.stage].attempts]
-    texts = read_texts(bucket, [key for stage in ran for key in file_keys(stage.place)])
+    places = {stage.stage: stage.place for stage in stages if stage.stage not in jobs or jobs[stage.stage].attempts}
+    texts = read_texts(bucket, file_keys(places.values()))
     facts = []
     for stage in stages:
-        job = jobs.get(stage.stage)
-        files = parse_files(texts, stage.place, f"{stage.stage}/")
-        if job and job.attempts:
-            files = own_files(files, job)
-            if not files.report.is_known:
-                last = last_sign_of_life(job, bucket, f"{stage.stage}/")
-                files = replace(last, problems=(*files.problems, *last.problems))
+        name, job, files = stage.stage, jobs.get(stage.stage), StageFiles()
+        if name in places:
+            files = parse_files(texts, places[name], f"{name}/", job)
+        if name in places and job and not files.report.ended:
+            last = last_sign_of_life(job, bucket, f"{name}/")
+            files = replace(last, problems=(*files.problems, *last.problems))
         facts.append(StageFacts(stage=stage, job=job, files=files))
     return tuple(facts)
 
