@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from splatworks.contract.documents.job import JobReport
 from splatworks.contract.documents.result import ResultDocument
+from splatworks.contract.stage import number
 from splatworks.report.console_links import folder_link, log_link
 from splatworks.report.email_text import bounded, duration, log_line
 from splatworks.report.failure_causes import failure_cause
@@ -164,11 +165,11 @@ def _attempt_text(attempt: BatchAttempt) -> str:
 
 
 def _cost_text(report: JobReport) -> str:
-    cost = report.cost
-    if cost is None or cost.usd is None:
+    usd = number(report.cost.usd) if report.cost else None
+    if report.cost is None or usd is None:
         return "unknown"
     earlier = " for the last attempt" if report.interruptions else ""
-    return f"{cost.usd:.4f} USD{earlier} ({cost.source})"
+    return f"{usd:.4f} USD{earlier} ({report.cost.source})"
 
 
 def _results_text(result: ResultDocument) -> str:

@@ -1,4 +1,4 @@
-"""Where to look at a result in a browser: links that expire, and the command that makes a new one."""
+"""Links that show a result in a browser until they expire, and the command that creates a new one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class PageKeys:
     """Keys of a page and its thumbnail in the output bucket."""
 
     page: str
-    thumbnail: str  # empty if there is none
+    thumbnail: str  # empty if the stage has no thumbnail
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,10 @@
-"""Time and cost of a stage, from its job.json and its attempts in AWS Batch. What is unknown is None, never a guess."""
+"""Time and cost of a stage, from its job.json and its attempts in AWS Batch. Unknown figures are None, not guesses."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from splatworks.contract.documents.job import JobReport, LostAttempt
+from splatworks.contract.stage import number
 from splatworks.report.job_facts import BatchAttempt
 
 NAMES_SHOWN = 5  # of the unknown parts of a sum
@@ -11,7 +12,7 @@ NAMES_SHOWN = 5  # of the unknown parts of a sum
 
 @dataclass(frozen=True, kw_only=True)
 class Spent:
-    """What all attempts of a job took."""
+    """Time and cost of all attempts of a job."""
 
     seconds: float | None
     usd: float | None
@@ -23,14 +24,13 @@ def spent(report: JobReport, attempts: Sequence[BatchAttempt] = ()) -> Spent:
 
     An attempt whose cost was not recorded is paid for at the hourly price of the last, as the runner does.
     """
-    cost, total = report.cost, report.seconds.total
-    lost = report.interruptions
-    if len(attempts) > 1 or (lost and attempts):
-        lost = _lost_attempts(report, attempts)
+    cost, total = report.cost, number(report.seconds.total)
+    usd = number(cost.usd) if cost else None
+    lost = _lost_attempts(report, attempts) if len(attempts) > 1 or report.interruptions else ()
     if not lost:
-        return Spent(seconds=total, usd=cost.usd if cost else None)
+        return Spent(seconds=total, usd=usd)
     seconds = [total, *[each.seconds for each in lost]]
-    costs = [cost.usd, *[_usd_of(each, cost.usd_per_hour) for each in lost]] if cost else [None]
+    costs = [usd, *[_usd_of(each, cost.usd_per_hour) for each in lost]] if cost else [None]
     return Spent(seconds=sum_of(seconds), usd=sum_of(costs), lost=lost)
 
 
@@ -73,13 +73,16 @@ def cell(value: float | None, digits: int = 2) -> str:
 
 def _lost_attempts(report: JobReport, attempts: Sequence[BatchAttempt]) -> tuple[LostAttempt, ...]:
     """The attempts before the last. One that never started (its image could not be pulled) does not count."""
-    recorded = {each.attempt: each for each in report.interruptions}
+    ours = [replace(each, seconds=number(each.seconds), usd=number(each.usd)) for each in report.interruptions]
+    if not attempts:
+        return tuple(ours)
+    recorded = {each.attempt: each for each in ours}
     found = []
     for count, theirs in enumerate(attempts[:-1], 1):
-        ours = recorded.get(count, LostAttempt())
-        seconds = theirs.seconds if ours.seconds is None else ours.seconds
+        known = recorded.get(count, LostAttempt())
+        seconds = theirs.seconds if known.seconds is None else known.seconds
         if seconds is not None:
-            found.append(replace(ours, seconds=seconds))
+            found.append(replace(known, seconds=seconds))
     return tuple(found)
 
 

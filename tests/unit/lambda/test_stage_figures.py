@@ -4,7 +4,7 @@ import pytest
 
 from splatworks.contract.documents.job import Cost, JobReport, LostAttempt, PhaseSeconds
 from splatworks.report.job_facts import BatchAttempt
-from splatworks.report.stage_figures import spent, total_usd, usd_text
+from splatworks.report.stage_figures import Spent, lost_text, spent, total_usd, usd_text
 
 COST = Cost(usd=0.10, usd_per_hour=0.72)
 
@@ -52,6 +52,17 @@ def test_time_is_that_of_all_attempts() -> None:
     assert spent(report(interrupted(40.0))).seconds == 100.0
     assert spent(report(interrupted(None))).seconds is None
     assert spent(JobReport()).seconds is None
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), 10**400])
+def test_a_number_that_no_sum_takes_is_unknown(odd: float) -> None:
+    assert spent(report(cost=Cost(usd=odd, usd_per_hour=0.7), total=odd)) == Spent(seconds=None, usd=None)
+    lost = spent(report(interrupted(odd, odd)))
+    assert (lost.seconds, lost.usd, lost_text(lost.lost)) == (
+        None,
+        None,
+        "interrupted once, with an unknown time lost at most",
+    )
 
 
 @pytest.mark.parametrize(

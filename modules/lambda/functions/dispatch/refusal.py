@@ -68,7 +68,7 @@ def _keep(delivery: Delivery, problem: BadInputError, dlq_url: str) -> None:
 
 
 def _fitting(attributes: dict[str, str], body: str) -> dict[str, dict[str, str]]:
-    """As many attributes as fit next to the body; if it fills the message alone, only the e-mail has the reason."""
+    """Keep the attributes that fit next to the body; if it fills the message alone, only the e-mail has the reason."""
     room = SQS_LIMIT - len(body.encode(errors="replace"))
     fitting = {}
     for name, value in attributes.items():

@@ -34,7 +34,7 @@ def read_scenes(bucket: str, key: str) -> list[SceneEntry]:
 
 
 def read_texts(bucket: str, keys: Iterable[str]) -> dict[str, bytes | None]:
-    """The contents of several objects, None if there is no such object. Raises if access is denied."""
+    """The contents of several objects, None if the object does not exist. Raises if access is denied."""
     client("s3")  # made before the threads start: boto3's session is for one thread
     wanted = list(keys)
     with ThreadPoolExecutor(min(READ_AT_ONCE, len(wanted) or 1)) as pool:
@@ -46,7 +46,7 @@ def file_keys(prefixes: Iterable[str]) -> list[str]:
 
 
 def parse_files(texts: Texts, prefix: str, name: str = "", job: BatchJob | None = None) -> StageFiles:
-    """job.json and result.json below `prefix`; `name` tells them from those of other stages.
+    """job.json and result.json below `prefix`; `name` is put before their names in problems.
 
     With `job`, files of its earlier attempts are left out: the last one may have died before it could write its own.
     """

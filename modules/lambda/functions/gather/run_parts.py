@@ -50,7 +50,7 @@ def read_parts(
     failed: Mapping[int, str],
     shared: Mapping[str, ResultDocument],
 ) -> list[Part]:
-    """`failed`: the stage where a part failed, by index; `shared`: result.json of the stages that are not arrays."""
+    """`failed`: the stage in which a part failed, by index; `shared`: result.json of the stages that are not arrays."""
     places = {index: _places(run, index, failed.get(index)) for index in indexes}
     prefixes = [prefix for stages in places.values() for prefix in stages.values()]
     texts = read_texts(bucket, file_keys(prefixes))
@@ -62,7 +62,7 @@ def read_parts(
 
 
 def _places(run: RunDocument, index: int, failed_in: str | None) -> dict[str, str]:
-    """The output prefixes of a part, by stage, up to the stage where it failed."""
+    """The output prefixes of a part, by stage, up to the stage in which it failed."""
     places = {}
     for stage in run.stages:
         if stage.is_array:
