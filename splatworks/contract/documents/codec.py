@@ -107,57 +107,58 @@ def to_bytes(document: dict[str, Any]) -> bytes:
     return json.dumps(document, indent=1, ensure_ascii=False).encode(errors="surrogatepass")
 
 
-class _Field(typing.NamedTuple):
-    """How one field of a dataclass is read."""
+class _Shape(typing.NamedTuple):
+    """How a value with this type hint is read."""
 
-    name: str
-    hint: Any
-    types: frozenset[type]  # values of these types need no conversion
-    items: frozenset[type]  # of a tuple: entries of these types need no conversion
+    types: frozenset[Any]  # values of these types need no conversion
+    items: frozenset[Any]  # of a tuple: entries of these types need no conversion
     nested: Any  # the dataclass that an object is read as, or None
     entries: Any  # of a tuple: the dataclass that an entry is read as, or None
+    is_optional: bool
+
+
+class _Field(typing.NamedTuple):
+    name: str
+    hint: Any
     has_default: bool
+    types: frozenset[Any]  # these as in _Shape
+    items: frozenset[Any]
+    nested: Any
+    entries: Any
     is_optional: bool
 
 
 @cache
 def _fields(kind: Any) -> tuple[_Field, ...]:
     hints = typing.get_type_hints(kind)
+    missing = dataclasses.MISSING
     return tuple(
-        _Field(
-            each.name,
-            hints[each.name],
-            _types(hints[each.name]),
-            _item_types(hints[each.name]),
-            _nested(hints[each.name]),
-            _nested(
-                *[typing.get_args(part)[0] for part in _parts(hints[each.name]) if typing.get_origin(part) is tuple]
-            ),
-            _has_default(each),
-            _is_optional(hints[each.name]),
-        )
-        for each in dataclasses.fields(kind)
+        [
+            _Field(
+                each.name,
+                hints[each.name],
+                each.default is not missing or each.default_factory is not missing,
+                *_shape(hints[each.name]),
+            )
+            for each in dataclasses.fields(kind)
+        ]
     )
 
 
-def _types(hint: Any) -> frozenset[type]:
-    """The types of JSON values that are taken as they are for this hint."""
-    plain = {typing.get_origin(part) or part for part in _parts(hint)} & {str, bool, int, float, dict, type(None)}
-    return frozenset(plain | ({int} if float in plain else set()))
-
-
-def _item_types(hint: Any) -> frozenset[type]:
-    tuples = [typing.get_args(part)[0] for part in _parts(hint) if typing.get_origin(part) is tuple]
-    return _types(tuples[0]) if tuples else frozenset()
-
-
-def _nested(*hints: Any) -> Any:
-    parts = [part for hint in hints for part in _parts(hint)]
-    return next((part for part in parts if dataclasses.is_dataclass(part) and part is not Failure), None)
-
-
-def _parts(hint: Any) -> tuple[Any, ...]:
-    return typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+@cache
+def _shape(hint: Any) -> _Shape:
+    parts = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    origins = {typing.get_origin(part) or part for part in parts}
+    plain = origins & {str, bool, int, float, dict, type(None)}
+    nested = [part for part in parts if dataclasses.is_dataclass(part) and part is not Failure]
+    entry = [_shape(typing.get_args(part)[0]) for part in parts if typing.get_origin(part) is tuple]
+    return _Shape(
+        types=frozenset(plain | ({int} if float in plain else set())),
+        items=entry[0].types if entry else frozenset(),
+        nested=nested[0] if nested else None,
+        entries=entry[0].nested if entry else None,
+        is_optional=hint is Any or type(None) in parts,
+    )
 
 
 def _convert_field(field: _Field, document: dict[str, Any], where: str) -> Any:
@@ -168,14 +169,6 @@ def _convert_field(field: _Field, document: dict[str, Any], where: str) -> Any:
         place = f"{where.rstrip(',')}, {field.name}" if where else field.name
         return tuple([from_json(field.entries, each, f"{place}[{index}],") for index, each in enumerate(given)])
     return _convert(field.hint, given, where, field.name, field.name in document)
-
-
-def _has_default(field: dataclasses.Field[Any]) -> bool:
-    return field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
-
-
-def _is_optional(hint: Any) -> bool:
-    return hint is Any or (isinstance(hint, types.UnionType) and type(None) in typing.get_args(hint))
 
 
 def _convert(hint: Any, value: Any, where: str, name: str, is_there: bool) -> Any:
