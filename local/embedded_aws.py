@@ -17,7 +17,7 @@ from typing import Any
 import boto3
 
 from local.batch.jobs import ENDED
-from local.delivery.outbox import Email, Outbox
+from local.delivery.outbox import Outbox, SentEmail
 from local.moto import fixes, threads
 from local.moto.hooks import Hooks
 from local.services import Services
@@ -25,7 +25,7 @@ from local.terraform.project import TerraformProject
 from local.terraform.shell_environment import write_shell_environment
 from splatworks.sandbox.moto_server import MotoServer, forget_everything
 
-__all__ = ["Email", "EmbeddedAWS", "FolderInUseError"]
+__all__ = ["EmbeddedAWS", "FolderInUseError", "SentEmail"]
 
 ROOT = Path(__file__).parents[1]
 REGION = "us-east-1"
@@ -233,15 +233,15 @@ class EmbeddedAWS:
         """Return the calls of functions and jobs that IAM denied, in AWS's words."""
         return self._services.denials
 
-    def emails(self) -> list[Email]:
+    def emails(self) -> list[SentEmail]:
         return self._outbox.emails
 
-    def wait_for_email(self, subject_contains: str, timeout: float = 60.0) -> Email:
-        def found() -> Email | None:
+    def wait_for_email(self, subject_contains: str, timeout: float = 60.0) -> SentEmail:
+        def found() -> SentEmail | None:
             matching = [email for email in self.emails() if subject_contains.lower() in email.subject.lower()]
             return matching[-1] if matching else None
 
-        email: Email = self.wait_until(found, timeout, what=f"an e-mail with {subject_contains!r} in its subject")
+        email: SentEmail = self.wait_until(found, timeout, what=f"an e-mail with {subject_contains!r} in its subject")
         return email
 
     @contextmanager

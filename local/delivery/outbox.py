@@ -13,7 +13,7 @@ from moto.sns.models import Topic
 
 
 @dataclass(frozen=True, kw_only=True)
-class Email:
+class SentEmail:
     subject: str
     body: str
     to: str  # addresses, comma-separated
@@ -27,11 +27,11 @@ class Outbox:
         folder.mkdir(parents=True, exist_ok=True)
         # A folder that is used again keeps its old e-mails; the numbers continue.
         self._number = len(list(folder.glob("*.txt")))
-        self._emails: list[Email] = []
+        self._emails: list[SentEmail] = []
         self._lock = threading.Lock()
 
     @property
-    def emails(self) -> list[Email]:
+    def emails(self) -> list[SentEmail]:
         with self._lock:
             return list(self._emails)
 
@@ -43,7 +43,7 @@ class Outbox:
             self._number += 1
             self._emails.append(self._write(subscriptions, message, subject or "AWS Notification Message"))
 
-    def _write(self, subscriptions: list[Any], message: str, subject: str) -> Email:
+    def _write(self, subscriptions: list[Any], message: str, subject: str) -> SentEmail:
         topic: Topic = subscriptions[0].topic
         addresses = ", ".join(subscription.endpoint for subscription in subscriptions)
         at = datetime.datetime.now(datetime.UTC)
@@ -51,4 +51,4 @@ class Outbox:
         path = self.folder / f"{self._number:04d}-{words or 'message'}.txt"
         head = f"From: {topic.display_name or 'AWS Notifications'} <no-reply@sns.amazonaws.com>\nTo: {addresses}\n"
         path.write_text(f"{head}Date: {at:%a, %d %b %Y %H:%M:%S +0000}\nSubject: {subject}\n\n{message}\n")
-        return Email(subject=subject, body=message, to=addresses, path=path, at=at)
+        return SentEmail(subject=subject, body=message, to=addresses, path=path, at=at)

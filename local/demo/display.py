@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from local.delivery.outbox import Email
+from local.delivery.outbox import SentEmail
 from local.demo.results import PAGE
 
 
@@ -56,7 +56,7 @@ def show_publish(message: dict[str, Any], outputs: dict[str, str], console: Cons
     console.print(f"  {command}", style="cyan", highlight=False, markup=False, soft_wrap=True)
 
 
-def show_email(email: Email, console: Console) -> None:
+def show_email(email: SentEmail, console: Console) -> None:
     """Print the e-mail unwrapped: a link broken into lines cannot be clicked, and a command cannot be copied."""
     console.rule(Text(email.subject))
     console.print(f"To: {email.to}\n\n{email.body}", highlight=False, markup=False, soft_wrap=True)

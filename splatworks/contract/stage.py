@@ -6,6 +6,7 @@ from string import Formatter
 from typing import Any
 
 Metrics = Mapping[str, Any]
+MAX_NUMBER = 1e300  # larger ones, infinity and NaN are not figures: formats and sums fail on them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,13 +25,11 @@ class Figure:
 
     def of(self, metrics: Metrics) -> str | None:
         """The figure as text; None if the stage did not write all metrics that it needs."""
-        needed = self.metrics
-        if any(number(metrics.get(name)) is None for name in needed):
+        numbers = {name: number(metrics.get(name)) for name in self.metrics}
+        if None in numbers.values():
             return None
         note = metrics.get(self.note) if self.note else None
-        return self.text.format(**{name: metrics[name] for name in needed}) + (
-            f", {note}" if isinstance(note, str) and note else ""
-        )
+        return self.text.format(**numbers) + (f", {note}" if isinstance(note, str) and note else "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,5 +67,7 @@ class Stage:
 
 
 def number(value: Any) -> float | None:
-    """Scripts write what they like: the value if it is a number, else None. true is not a number."""
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    """Scripts write what they like: the value if it is a finite number, else None. true is not a number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if -MAX_NUMBER < value < MAX_NUMBER else None

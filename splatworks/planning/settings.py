@@ -1,4 +1,4 @@
-"""What Terraform tells the functions, read from their environment when they are called."""
+"""Terraform's settings for the dispatcher, read from its environment when it is called."""
 
 import json
 from collections.abc import Mapping
@@ -68,29 +68,4 @@ class DispatcherSettings:
             trigger_topic_arn=environment["TRIGGER_TOPIC_ARN"],
             dlq_url=environment["TRIGGER_DLQ_URL"],
             idempotency_table=environment["IDEMPOTENCY_TABLE"],
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class MonitorSettings:
-    project_name: str
-    output_bucket: str
-    job_log_group: str
-    notification_topic_arn: str
-    trigger_topic_arn: str
-    idempotency_table: str
-    link_role_arn: str  # whose credentials sign the links of an e-mail
-    cancelled_reasons: tuple[str, ...]  # of a job that cannot start, for which its queue cancels it after a while
-
-    @classmethod
-    def from_environment(cls, environment: Mapping[str, str]) -> "MonitorSettings":
-        return cls(
-            project_name=environment["PROJECT_NAME"],
-            output_bucket=environment["OUTPUT_BUCKET"],
-            job_log_group=environment["JOB_LOG_GROUP"],
-            notification_topic_arn=environment["NOTIFICATION_TOPIC_ARN"],
-            trigger_topic_arn=environment["TRIGGER_TOPIC_ARN"],
-            idempotency_table=environment["IDEMPOTENCY_TABLE"],
-            link_role_arn=environment["LINK_ROLE_ARN"],
-            cancelled_reasons=tuple(json.loads(environment["CANCELLED_REASONS"])),
         )

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from splatworks.report.job_facts import JobFacts
-
-INPUT_ERROR, INTERRUPTED, SIGKILLED = 2, 75, 137  # exit codes, docs/contracts.md
+from splatworks.contract.documents.job import COST_LIMIT, INPUT_ERROR, INTERRUPTED, RUNNER_ERROR
+from splatworks.contract.exit_codes import ExitCode
+from splatworks.contract.failures import Failure
+from splatworks.report.job_facts import DEPENDENCY_FAILED, JobFacts
 
 # What Batch itself gives as a status reason. Anything else was given by the person or the policy that stopped the job.
 BATCH_REASONS = (
@@ -17,19 +18,17 @@ BATCH_REASONS = (
     "Job attempt failed*",
 )
 
-
-@dataclass(frozen=True)
-class Cause:
-    title: str  # a few words, for the subject
-    text: str
-    fix: str
+MORE_ATTEMPTS = (
+    'Run it again with more "attempts": it starts from the beginning, and each attempt continues from the last '
+    "checkpoint."
+)
 
 
 @dataclass(frozen=True)
 class Rule:
     title: str
     applies: Callable[[JobFacts], bool]
-    text: str  # may name any word of _words()
+    cause: str  # may name any word of _words()
     fix: str
 
 
@@ -46,16 +45,16 @@ def _exit(code: int) -> Callable[[JobFacts], bool]:
 
 
 def _ended(how: str) -> Callable[[JobFacts], bool]:
-    return lambda facts: facts.ended == how
+    return lambda facts: facts.report.ended == how
 
 
 def _out_of_memory(facts: JobFacts) -> bool:
     # 137 alone is any SIGKILL: a reclaimed host, a timeout and a stopped job end with it too.
-    return _container("OutOfMemoryError*")(facts) or facts.report.get("oom_kill") is True
+    return _container("OutOfMemoryError*")(facts) or facts.report.oom_kill
 
 
 def _input_error(facts: JobFacts) -> bool:
-    return _ended("input_error")(facts) or _exit(INPUT_ERROR)(facts)
+    return _ended(INPUT_ERROR)(facts) or _exit(ExitCode.INPUT_ERROR)(facts)
 
 
 def _exited(facts: JobFacts) -> bool:
@@ -65,41 +64,40 @@ def _exited(facts: JobFacts) -> bool:
 RULES = (
     Rule(
         "a job it waited for failed",
-        _status("Dependent Job failed*"),
+        _status(f"{DEPENDENCY_FAILED}*"),
         "A job named in depends_on failed, so this one was never started and cost nothing.",
         "See the e-mail of that job and run it again; then publish this message with the new job's id in depends_on.",
     ),
     Rule(
-        "no machine to be had",
+        "no machine available",
         _status("*INSUFFICIENT_INSTANCE_CAPACITY*"),
-        "AWS had no machine of the queue's types free for too long, so the job was taken out of the queue. ({status})",
+        "AWS had no capacity for the queue's instance types for too long, so the job was cancelled. ({status})",
         'Run it again later, allow more instance types in Terraform, or set "spot": false where there is an '
         "on-demand queue.",
     ),
     Rule(
         "the compute environment is too small",
         _status("*COMPUTE_ENVIRONMENT_MAX_RESOURCE*"),
-        "The job needs more vCPUs than the compute environment may have: it was taken out of the queue. ({status})",
+        "The job needs more vCPUs than the compute environment may have, so it was cancelled. ({status})",
         "Ask for fewer vCPUs, or raise the maximum in Terraform.",
     ),
     Rule(
         "no machine type is large enough",
         _status("*JOB_RESOURCE_REQUIREMENT*"),
-        "No machine type of the queue can hold this job, so it was taken out of the queue. ({status})",
+        "No instance type of the queue is large enough for this job, so it was cancelled. ({status})",
         "Ask for less memory, fewer vCPUs or GPUs, or allow a larger instance type in Terraform.",
     ),
     Rule(
         "stuck in the queue",
         _status("Canceled by JobStateTimeLimit action*", "MISCONFIGURATION:*", "CAPACITY:*"),
-        "The job could not be started for too long and was taken out of the queue: {status}",
-        "Look at the compute environment in the AWS Batch console: it says what keeps it from starting machines.",
+        "The job could not be started for too long and was cancelled: {status}",
+        "Look at the compute environment in the AWS Batch console: it shows why no machines start.",
     ),
     Rule(
         "spot machine reclaimed",
         _status("Host EC2*"),
         "AWS took the machine back while the job ran ({status}), {attempts} of {allowed} attempts were used.",
-        'Run it again with more "attempts": it begins anew, and each goes on from where the last one was. '
-        'Or set "spot": false where there is an on-demand queue.',
+        f'{MORE_ATTEMPTS} Or set "spot": false where there is an on-demand queue.',
     ),
     Rule(
         "timeout",
@@ -110,7 +108,7 @@ RULES = (
     Rule(
         "image could not be pulled",
         _container("CannotPull*"),
-        "The machine could not fetch the container image: {reason}",
+        "The machine could not pull the container image: {reason}",
         "Push the image with docker/build-and-push.sh and check ml_container_image in Terraform; check that the "
         "machine's subnet reaches ECR.",
     ),
@@ -118,7 +116,7 @@ RULES = (
         "out of memory",
         _out_of_memory,
         "The script needed more than its {memory} MiB of memory and was killed.",
-        'Ask for more, such as "memory": {double_memory}, or give it less at a time.',
+        'Ask for more, such as "memory": {double_memory}, or give it less data at a time.',
     ),
     Rule(
         "parts of the array failed",
@@ -130,7 +128,7 @@ RULES = (
         "stopped",
         lambda facts: not _status(*BATCH_REASONS)(facts),
         "The job was stopped, by a person or by AWS Batch, with this reason: {status}",
-        "Nothing, if that was intended; otherwise run it again.",
+        "Nothing if that was intended; otherwise run it again.",
     ),
     Rule(
         "the input is at fault",
@@ -140,45 +138,45 @@ RULES = (
     ),
     Rule(
         "cost limit",
-        _ended("cost_limit"),
+        _ended(COST_LIMIT),
         "max_cost_usd stopped it: {error_cause}",
-        "{error_fix} What is published again counts from zero, and needs a limit that is high enough for what is left.",
+        "{error_fix} A message published again counts from zero; set a limit that covers the remaining work.",
     ),
     Rule(
         "interrupted",
-        _exit(INTERRUPTED),
+        _exit(ExitCode.INTERRUPTED),
         "It was interrupted after a checkpoint, and {attempts} of {allowed} attempts were used.",
-        'Run it again with more "attempts": it begins anew, and each goes on from where the last one was.',
+        MORE_ATTEMPTS,
     ),
     Rule(
         "told to stop",
-        _ended("interrupted"),
+        _ended(INTERRUPTED),
         "It was told to stop, ended with exit code {exit_code}, and {attempts} of {allowed} attempts were used.",
-        "Run it again. A script that saves its state in CHECKPOINT_DIR and ends with exit code 75 goes on from there.",
+        "Run it again. A script that saves its state in CHECKPOINT_DIR and exits with code 75 continues from there.",
     ),
     Rule(
         "the platform's runner failed",
-        _ended("runner_error"),
-        "The script did not run to its end because the runner failed: {error_cause}",
+        _ended(RUNNER_ERROR),
+        "The script did not finish because the platform's runner failed: {error_cause}",
         "{error_fix}",
     ),
     Rule(
         "the container could not be started",
         lambda facts: _status("Task failed to start*")(facts) or not _exited(facts),
-        "The machine was there, but the container did not start. {status}. {reason}",
+        "A machine was available, but the container did not start. {status}. {reason}",
         "If the reason names the file system, look at the EFS mount targets and access point; if it names a role or "
         "a log group, apply Terraform again.",
     ),
     Rule(
         "the script reported an error",
-        lambda facts: bool(facts.error),
+        lambda facts: facts.error is not None,
         "{error_cause}",
         "{error_fix}",
     ),
     Rule(
         "killed",
-        _exit(SIGKILLED),
-        "Something killed the script (SIGKILL), and nothing says that memory was the reason. {reason}",
+        _exit(ExitCode.SIGKILLED),
+        "The script was killed (SIGKILL), and there is no sign that memory was the reason. {reason}",
         "Look at the end of the log; if the script grows while it runs, ask for more memory.",
     ),
     Rule(
@@ -190,15 +188,21 @@ RULES = (
 )
 
 
-def failure_cause(facts: JobFacts) -> Cause:
-    """The last two rules leave nothing over: an attempt has an exit code, or it was never started."""
+def failure_cause(facts: JobFacts) -> Failure:
+    """Return the failure of the first rule that applies."""
+    # The rules cover every job: an attempt has an exit code, or it was never started.
     rule = next(rule for rule in RULES if rule.applies(facts))
     words = _words(facts)
-    return Cause(rule.title, rule.text.format(**words).strip(), rule.fix.format(**words).strip())
+    return Failure(
+        code=facts.error.code if facts.error else "",
+        title=rule.title,
+        cause=rule.cause.format(**words).strip(),
+        fix=rule.fix.format(**words).strip(),
+    )
 
 
 def _words(facts: JobFacts) -> dict[str, str]:
-    job, last = facts.job, facts.job.last
+    job, last, error = facts.job, facts.job.last, facts.error
     return {
         "status": job.status_reason.rstrip("."),
         "reason": last.reason if last else "",
@@ -210,6 +214,6 @@ def _words(facts: JobFacts) -> dict[str, str]:
         "double_memory": str((job.memory or 8192) * 2),
         "failed": str(job.array_summary.get("FAILED", "some")),
         "size": str(job.array_size or "its"),
-        "error_cause": str(facts.error.get("cause") or "It gave no cause; look at the last lines of its log."),
-        "error_fix": str(facts.error.get("fix") or "Look at the last lines of its log."),
+        "error_cause": (error and error.cause) or "It gave no cause; look at the last lines of its log.",
+        "error_fix": (error and error.fix) or "Look at the last lines of its log.",
     }

@@ -1,30 +1,33 @@
-"""Facts about a job that has ended: what its event, its files in S3 and its log say."""
+"""Facts about a job that has ended: its event, its files in S3 and its log."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-# Bytes that are read of a JSON file. job.json holds the parameters of a message, which SNS bounds to 256 KiB, in ASCII:
-# at most thrice as long. A script may have written anything.
+from splatworks.contract.documents.job import JobReport
+from splatworks.contract.documents.result import ResultDocument
+from splatworks.contract.failures import Failure
+
+# Bytes that are read of a JSON file. job.json holds the parameters of a message, which SNS limits to 256 KiB, in ASCII:
+# at most three times as long. A script may have written anything.
 FILE_LIMIT = 1_000_000
 # Of request.json and run.json, which the dispatcher writes: the message, what each job takes from it and the parameters
 # of up to 50 variants.
 REQUEST_LIMIT = 16_000_000
-PLATFORM_FILES = ("request.json", "job.json", "progress.json", "_RUNNING", "_SUCCESS")
-DEPENDENCY_FAILED = "Dependent Job failed"  # what Batch says of a job that waited for one that failed
+DEPENDENCY_FAILED = "Dependent Job failed"  # status reason of a job that waited for one that failed
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attempt:
-    seconds: float | None  # None where it never started
+class BatchAttempt:
+    seconds: float | None  # None if it never started
     exit_code: int | None
-    reason: str  # what ECS says about the container, often empty
+    reason: str  # what ECS reports about the container, often empty
     status_reason: str
     log_stream: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
-    """The event, typed. A job that somebody submitted past the dispatcher has no request_key."""
+class BatchJob:
+    """The event, typed. A job that was not submitted by the dispatcher has no REQUEST_KEY in its environment."""
 
     id: str
     name: str
@@ -37,14 +40,14 @@ class Job:
     stopped_at: float | None
     waited_seconds: float | None
     ran_seconds: float | None  # of the last attempt
-    attempts: tuple[Attempt, ...]
+    attempts: tuple[BatchAttempt, ...]
     attempts_allowed: int
     timeout_seconds: int | None
     memory: int | None  # MiB
     array_size: int | None
     array_index: int | None
     array_summary: dict[str, int]
-    told_to_stop: bool  # by a person; it may take its time to end
+    told_to_stop: bool  # by a user; it may still be running
     environment: dict[str, str]
 
     @property
@@ -61,7 +64,7 @@ class Job:
         return self.status == "FAILED" and self.status_reason.startswith(DEPENDENCY_FAILED)
 
     @property
-    def last(self) -> Attempt | None:
+    def last(self) -> BatchAttempt | None:
         return self.attempts[-1] if self.attempts else None
 
     @property
@@ -71,45 +74,54 @@ class Job:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StageFiles:
+    """job.json and result.json of a stage; empty if they do not exist or cannot be read, with the reason."""
+
+    report: JobReport = field(default_factory=JobReport)
+    result: ResultDocument = field(default_factory=ResultDocument)
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class JobFacts:
-    job: Job
-    message: dict[str, Any] | None  # as it was published
-    report: dict[str, Any]  # job.json of the last attempt, or empty
-    result: dict[str, Any]  # result.json of the last attempt, or empty
-    has_output: bool | None  # None where nobody knows
-    log_tail: tuple[str, ...]
+    job: BatchJob
+    message: dict[str, Any] | None = None  # as it was published
+    report: JobReport = field(default_factory=JobReport)  # of the last attempt
+    result: ResultDocument = field(default_factory=ResultDocument)  # of the last attempt
+    has_output: bool | None = None  # None if unknown
+    log_tail: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()  # why a file could not be read
 
     @property
-    def error(self) -> dict[str, Any]:
-        """`code`, `cause` and `fix` as the script or the runner gave them."""
-        return as_object(self.report.get("error")) or as_object(self.result.get("error"))
+    def error(self) -> Failure | None:
+        """The error that the script or the runner reported."""
+        for error in (self.report.error, self.result.error):
+            if error and (error.code or error.cause or error.fix):
+                return error
+        return None
 
-    @property
-    def ended(self) -> str:
-        return str(self.report.get("ended", ""))
 
-
-def read_detail(detail: dict[str, Any], region: str) -> Job:
-    """The detail of an event, which is what DescribeJobs answers."""
+def read_detail(detail: dict[str, Any], region: str) -> BatchJob:
+    """Type the detail of an event, which has the same shape as an answer of DescribeJobs."""
     container = detail.get("container") or {}
     array = detail.get("arrayProperties") or {}
-    started = detail.get("startedAt")
     attempts = detail.get("attempts") or []
+    created, started, stopped = (detail.get(name) for name in ("createdAt", "startedAt", "stoppedAt"))
     first_started = next((attempt["startedAt"] for attempt in attempts if attempt.get("startedAt")), started)
     sizes = {need["type"]: need["value"] for need in container.get("resourceRequirements") or []}
-    return Job(
+    return BatchJob(
         id=detail["jobId"],
         name=detail["jobName"],
         queue_arn=detail["jobQueue"],
         region=region,
         status=detail["status"],
         status_reason=detail.get("statusReason") or "",
-        created_at=_instant(detail.get("createdAt")),
-        started_at=_instant(first_started),
-        stopped_at=_instant(detail.get("stoppedAt")),
-        waited_seconds=_seconds(detail.get("createdAt"), started),
-        ran_seconds=_seconds(started, detail.get("stoppedAt")),
-        attempts=tuple(_attempt(attempt) for attempt in attempts),
+        created_at=created / 1000 if created else None,
+        started_at=first_started / 1000 if first_started else None,
+        stopped_at=stopped / 1000 if stopped else None,
+        waited_seconds=max(0, started - created) / 1000 if created and started else None,
+        ran_seconds=max(0, stopped - started) / 1000 if started and stopped else None,
+        attempts=tuple(map(_read_attempt, attempts)),
         attempts_allowed=(detail.get("retryStrategy") or {}).get("attempts", 1),
         timeout_seconds=(detail.get("timeout") or {}).get("attemptDurationSeconds"),
         memory=int(float(sizes["MEMORY"])) if "MEMORY" in sizes else None,
@@ -121,15 +133,11 @@ def read_detail(detail: dict[str, Any], region: str) -> Job:
     )
 
 
-def is_report_of(report: dict[str, Any], job_id: str, attempts: int) -> bool:
-    """Whether the last of a job's attempts wrote it; `attempts` is how many there were."""
-    return report.get("job_id") == job_id and report.get("attempt", 0) == attempts
-
-
-def _attempt(attempt: dict[str, Any]) -> Attempt:
+def _read_attempt(attempt: dict[str, Any]) -> BatchAttempt:
     container = attempt.get("container") or {}
-    return Attempt(
-        seconds=_seconds(attempt.get("startedAt"), attempt.get("stoppedAt")),
+    started, stopped = attempt.get("startedAt"), attempt.get("stoppedAt")
+    return BatchAttempt(
+        seconds=max(0, stopped - started) / 1000 if started and stopped else None,
         exit_code=container.get("exitCode"),
         reason=container.get("reason") or "",
         status_reason=attempt.get("statusReason") or "",
@@ -137,12 +145,9 @@ def _attempt(attempt: dict[str, Any]) -> Attempt:
     )
 
 
-def _instant(milliseconds: int | None) -> float | None:
-    return milliseconds / 1000 if milliseconds else None
-
-
-def _seconds(start: int | None, end: int | None) -> float | None:
-    return max(0, end - start) / 1000 if start and end else None
+def is_report_of(report: dict[str, Any], job_id: str, attempts: int) -> bool:
+    """Whether the last of a job's attempts wrote it; `attempts` is their number."""
+    return report.get("job_id") == job_id and report.get("attempt", 0) == attempts
 
 
 def as_object(value: Any) -> dict[str, Any]:

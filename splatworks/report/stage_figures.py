@@ -1,94 +1,92 @@
-"""What job.json and result.json of a stage tell in figures. What they do not tell is None, never a guess."""
+"""Time and cost of a stage, from its job.json and its attempts in AWS Batch. Unknown figures are None, not guesses."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-from splatworks.report.job_facts import Attempt
+from splatworks.contract.documents.job import JobReport, LostAttempt
+from splatworks.contract.stage import number
+from splatworks.report.job_facts import BatchAttempt
 
-NAMES_SHOWN = 5  # of what a sum leaves out
-
-
-def metric(result: Mapping[str, Any], name: str) -> float | None:
-    metrics = result.get("metrics")
-    return number(metrics.get(name)) if isinstance(metrics, dict) else None
+NAMES_SHOWN = 5  # of the unknown parts of a sum
 
 
-@dataclass(frozen=True)
-class Interruption:
-    """An attempt before the last: as the runner recorded it, else as Batch did."""
+@dataclass(frozen=True, kw_only=True)
+class Spent:
+    """Time and cost of all attempts of a job."""
 
     seconds: float | None
     usd: float | None
+    lost: tuple[LostAttempt, ...] = ()  # attempts before the last
 
 
-def interruptions(report: Mapping[str, Any], attempts: Sequence[Attempt] = ()) -> list[Interruption]:
-    """An attempt that never started (its image could not be pulled) is none."""
-    recorded = _recorded(report)
-    if not attempts:
-        return list(recorded.values())
-    found = [recorded.get(count, Interruption(None, None)) for count in range(1, len(attempts))]
-    known = [
-        replace(ours, seconds=theirs.seconds) if ours.seconds is None else ours
-        for ours, theirs in zip(found, attempts[:-1], strict=True)
-    ]
-    return [each for each in known if each.seconds is not None]
+def spent(report: JobReport, attempts: Sequence[BatchAttempt] = ()) -> Spent:
+    """Add up the attempts. `attempts`, as Batch knows them, complete those that the runner could not record.
 
-
-def seconds_run(report: Mapping[str, Any]) -> float | None:
-    """Of all attempts, by the runner's own clock."""
-    seconds = report.get("seconds")
-    total = number(seconds.get("total")) if isinstance(seconds, dict) else None
-    return sum_of([total, *(each.seconds for each in interruptions(report))])
-
-
-def usd(report: Mapping[str, Any], attempts: Sequence[Attempt] = ()) -> float | None:
-    """Of all attempts. One whose cost was not recorded is reckoned at the price of the last, as the runner does too."""
-    cost = report.get("cost")
-    if not isinstance(cost, dict):
-        return None
-    per_hour = number(cost.get("usd_per_hour"))
-    return sum_of([number(cost.get("usd")), *(_usd_of(each, per_hour) for each in interruptions(report, attempts))])
+    An attempt whose cost was not recorded is paid for at the hourly price of the last, as the runner does.
+    """
+    cost, total = report.cost, number(report.seconds.total)
+    usd = number(cost.usd) if cost else None
+    lost = _lost_attempts(report, attempts) if len(attempts) > 1 or report.interruptions else ()
+    if not lost:
+        return Spent(seconds=total, usd=usd)
+    seconds = [total, *[each.seconds for each in lost]]
+    costs = [usd, *[_usd_of(each, cost.usd_per_hour) for each in lost]] if cost else [None]
+    return Spent(seconds=sum_of(seconds), usd=sum_of(costs), lost=lost)
 
 
 def total_usd(costs: Mapping[str, float | None]) -> str:
-    """A sum that leaves something out says so."""
-    known = sum(cost for cost in costs.values() if cost is not None)
+    """A sum as text; it names the costs that are unknown."""
+    known = [cost for cost in costs.values() if cost is not None]
     unknown = [name for name, cost in costs.items() if cost is None]
     if not unknown:
-        return usd_text(known)
-    if not known:
+        return usd_text(sum(known))
+    if not sum(known):
         return "unknown"
     names = ", ".join(unknown) if len(unknown) <= NAMES_SHOWN else f"{len(unknown)} of {len(costs)}"
-    return f"at least {usd_text(known)}; that of {names} is unknown"
+    return f"at least {usd_text(sum(known))}; that of {names} is unknown"
 
 
 def usd_text(cost: float) -> str:
     return f"{cost:.4f} USD" if cost < 1 else f"{cost:.2f} USD"
 
 
+def lost_text(lost: Sequence[LostAttempt]) -> str:
+    if not lost:
+        return ""
+    times = "once" if len(lost) == 1 else f"{len(lost)} times"
+    known = [each.seconds for each in lost if each.seconds is not None]
+    total = f"{sum(known):.0f} s"
+    if len(known) < len(lost):
+        total = f"{total} and an unknown time" if known else "an unknown time"
+    return f"interrupted {times}, with {total} lost at most"
+
+
 def sum_of(values: Iterable[float | None]) -> float | None:
-    """None where one of them is not known."""
+    """Return None if one of them is unknown."""
     known = list(values)
-    return None if None in known else sum(value for value in known if value is not None)
+    return None if None in known else sum(filter(None, known))
 
 
-def number(value: Any) -> float | None:
-    """Scripts write what they like; true is no number."""
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+def cell(value: float | None, digits: int = 2) -> str:
+    return "unknown" if value is None else f"{value:,.{digits}f}"
 
 
-def _recorded(report: Mapping[str, Any]) -> dict[Any, Interruption]:
-    entries = report.get("interruptions")
-    entries = entries if isinstance(entries, list) else []
-    return {
-        entry.get("attempt"): Interruption(number(entry.get("seconds")), number(entry.get("usd")))
-        for entry in entries
-        if isinstance(entry, dict)
-    }
+def _lost_attempts(report: JobReport, attempts: Sequence[BatchAttempt]) -> tuple[LostAttempt, ...]:
+    """The attempts before the last. One that never started (its image could not be pulled) does not count."""
+    ours = [replace(each, seconds=number(each.seconds), usd=number(each.usd)) for each in report.interruptions]
+    if not attempts:
+        return tuple(ours)
+    recorded = {each.attempt: each for each in ours}
+    found = []
+    for count, theirs in enumerate(attempts[:-1], 1):
+        known = recorded.get(count, LostAttempt())
+        seconds = theirs.seconds if known.seconds is None else known.seconds
+        if seconds is not None:
+            found.append(replace(known, seconds=seconds))
+    return tuple(found)
 
 
-def _usd_of(interruption: Interruption, per_hour: float | None) -> float | None:
-    if interruption.usd is not None or interruption.seconds is None or per_hour is None:
-        return interruption.usd
-    return interruption.seconds * per_hour / 3600
+def _usd_of(lost: LostAttempt, per_hour: float | None) -> float | None:
+    if lost.usd is not None or lost.seconds is None or per_hour is None:
+        return lost.usd
+    return lost.seconds * per_hour / 3600

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from local.embedded_aws import Email, EmbeddedAWS
+from local.embedded_aws import EmbeddedAWS, SentEmail
 
 VIEWER = Path(__file__).parents[2] / "jobs" / "viewer" / "supersplat-viewer.json"
 PROJECT = "flow"
@@ -44,10 +44,10 @@ class Run:
         """Names of all jobs of the run, oldest first."""
         return [job["jobName"] for job in reversed(self.aws.jobs()) if job["jobName"].startswith(self.id)]
 
-    def email(self, timeout: float = PATIENCE) -> Email:
+    def email(self, timeout: float = PATIENCE) -> SentEmail:
         return self.aws.wait_for_email(self.id, timeout=timeout)
 
-    def emails(self) -> list[Email]:
+    def emails(self) -> list[SentEmail]:
         return [email for email in self.aws.emails() if self.id in email.subject]
 
     def keys(self, below: str = "") -> set[str]:
@@ -97,7 +97,7 @@ def upload(aws: EmbeddedAWS, photos: list[Path], prefix: str) -> str:
     return prefix
 
 
-def command_in(email: Email) -> dict[str, Any]:
+def command_in(email: SentEmail) -> dict[str, Any]:
     """The message in the e-mail's `aws sns publish`, as a shell would read it."""
     (line,) = [line.strip() for line in email.body.splitlines() if line.strip().startswith("aws sns publish")]
     words = shlex.split(line)

@@ -1,4 +1,4 @@
-"""A Batch job that has ended becomes one e-mail, and so does a run of several jobs, and a job that cannot start."""
+"""Send one e-mail about each finished job or run, and about a job that blocks its queue."""
 
 import os
 from dataclasses import replace
@@ -13,17 +13,19 @@ from aws.clients import client
 from aws.notification import send_email
 from aws.observability import logger, metrics
 from aws.once import run_once
+from gather.documents import read_run
 from gather.job_files import gather
-from gather.run_document import read_run
-from gather.run_report import compose as compose_run
-from splatworks.planning.settings import MonitorSettings
-from splatworks.report.blocked_email import compose as compose_blocked
-from splatworks.report.job_email import compose
-from splatworks.report.job_facts import Job, read_detail
-from splatworks.report.run_record import Run, ends_run
+from gather.run_report import compose_run
+from gather.settings import MonitorSettings
+from splatworks.contract.documents.run import RunDocument
+from splatworks.report.blocked_email import blocked_email
+from splatworks.report.job_email import job_email
+from splatworks.report.job_facts import BatchJob, read_detail
+from splatworks.report.run_facts import ends_run
+from splatworks.report.template import Email
 
-QUEUE_BLOCKED = "Batch Job Queue Blocked"  # Batch's event for a job at the head of a queue that cannot start
-RUN_SETTLED = "Pipeline Run Settled"  # the dispatcher's event for a run whose results were all there already
+QUEUE_BLOCKED = "Batch Job Queue Blocked"  # event of Batch about a job at the head of a queue that cannot start
+RUN_SETTLED = "Pipeline Run Settled"  # event of the dispatcher about a run that reuses all results
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -41,12 +43,12 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         return {"skipped": f"{job.id} {job.status}"}  # the e-mail of an array counts its parts
     if run_key := job.environment.get("RUN_KEY"):
         run = read_run(settings.output_bucket, run_key)
-        stage = run.stage_of(job.name)
+        stage = run.stage_of_job(job.name)
         if stage and not ends_run(run, stage, failed=not job.succeeded):
-            return {"skipped": f"{job.name} {job.status}, {run.id} goes on"}
+            return {"skipped": f"{job.name} {job.status}, {run.run_id} goes on"}
         if stage:
             return report_run_once(run, job, job.region, settings, context)
-        # Somebody's copy of a stage's job, under a name of its own: no part of the run, and reported as any other.
+        # A copy of a stage's job under another name is not part of the run: reported like any other job.
     return run_once(
         lambda: report(job, settings),
         kind="job-email",
@@ -57,55 +59,62 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     )
 
 
-def report(job: Job, settings: MonitorSettings) -> dict[str, Any]:
-    facts = gather(with_array_summary(job), settings)
-    subject, body = compose(facts, settings)
-    send_email(settings.notification_topic_arn, subject, body)
+def report(job: BatchJob, settings: MonitorSettings) -> dict[str, Any]:
+    email = job_email(gather(with_array_summary(job), settings), settings)
+    send(email, settings)
     metrics.add_metric(name="JobsSucceeded" if job.succeeded else "JobsFailed", unit=MetricUnit.Count, value=1)
-    logger.info("reported", job_id=job.id, job_name=job.name, status=job.status, subject=subject)
-    return {"job_id": job.id, "subject": subject}
+    logger.info("reported", job_id=job.id, job_name=job.name, status=job.status, subject=email.subject)
+    return {"job_id": job.id, "subject": email.subject}
 
 
 def report_run_once(
-    run: Run, ended: Job | None, region: str, settings: MonitorSettings, context: LambdaContext
+    run: RunDocument, ended: BatchJob | None, region: str, settings: MonitorSettings, context: LambdaContext
 ) -> dict[str, Any]:
     def report_run() -> dict[str, Any]:
         email = compose_run(run, ended, settings, region)
-        send_email(settings.notification_topic_arn, email.subject, email.body)
+        send(email, settings)
         metrics.add_metric(name="RunsSucceeded" if email.succeeded else "RunsFailed", unit=MetricUnit.Count, value=1)
-        logger.info("reported", run_id=run.id, subject=email.subject)
-        return {"run_id": run.id, "subject": email.subject}
+        logger.info("reported", run_id=run.run_id, subject=email.subject)
+        return {"run_id": run.run_id, "subject": email.subject}
 
     try:
         return run_once(
-            report_run, kind="run-email", key=run.id, body=None, table=settings.idempotency_table, context=context
+            report_run, kind="run-email", key=run.run_id, body=None, table=settings.idempotency_table, context=context
         )
     except IdempotencyAlreadyInProgressError:
-        # The jobs of a chain fail at the same moment. The event of the cause is tried again, should the call that is
-        # reporting now die; those of its consequences have nothing to add.
+        # The jobs of a chain fail at the same moment. The event of the cause is tried again, in case the call that is
+        # reporting now dies; the events of its consequences add nothing.
         if ended is None or not ended.was_left_out:
             raise
-        return {"skipped": f"{run.id} is being reported"}
+        return {"skipped": f"{run.run_id} is being reported"}
 
 
-def report_blocked_once(job: Job, settings: MonitorSettings, context: LambdaContext) -> dict[str, Any]:
+def report_blocked_once(job: BatchJob, settings: MonitorSettings, context: LambdaContext) -> dict[str, Any]:
     if job.status_reason.startswith(settings.cancelled_reasons):
-        return {"skipped": f"{job.name} waits, and is reported when it has started or was cancelled"}
+        return {"skipped": f"{job.name} waits; it is reported once it has ended or was cancelled"}
 
     def report_blocked() -> dict[str, Any]:
-        subject, body = compose_blocked(job, settings.project_name)
-        send_email(settings.notification_topic_arn, subject, body)
-        logger.info("reported", job_id=job.id, job_name=job.name, status=job.status, subject=subject)
-        return {"job_id": job.id, "subject": subject}
+        email = blocked_email(job, settings.project_name)
+        send(email, settings)
+        logger.info("reported", job_id=job.id, job_name=job.name, status=job.status, subject=email.subject)
+        return {"job_id": job.id, "subject": email.subject}
 
-    # One for all parts of an array: each in turn comes to the head of the queue.
+    # One for all parts of an array, which come to the head of the queue one after the other.
     key = job.id.partition(":")[0]
     return run_once(
         report_blocked, kind="blocked-email", key=key, body=None, table=settings.idempotency_table, context=context
     )
 
 
-def with_array_summary(job: Job) -> Job:
+def send(email: Email, settings: MonitorSettings) -> None:
+    """Store the files that the e-mail refers to, then send it."""
+    for file in email.files:
+        body, kind = file.text.encode(), file.content_type
+        client("s3").put_object(Bucket=settings.output_bucket, Key=file.key, Body=body, ContentType=kind)
+    send_email(settings.notification_topic_arn, email.subject, email.body)
+
+
+def with_array_summary(job: BatchJob) -> BatchJob:
     """The event of an array may be older than the end of its last part: ask again unless the counts add up."""
     counted = job.array_summary.get("SUCCEEDED", 0) + job.array_summary.get("FAILED", 0)
     if not job.array_size or counted == job.array_size:

@@ -1,5 +1,6 @@
 """Between JSON and frozen dataclasses: types checked, unknown fields ignored, absent ones their default."""
 
+import contextlib
 import dataclasses
 import json
 import types
@@ -36,13 +37,17 @@ class NewerDocumentError(DocumentError):
     ended = "input_error"
 
 
-def parse(text: bytes | str, where: str) -> dict[str, Any]:
+def parse(text: bytes | str, where: str, version: int | None = None, if_newer: str = "") -> dict[str, Any]:
+    """The JSON object in `text`; with `version` it is checked too, as check_version does."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise DocumentError(where, f"is not JSON ({error})") from None
     if not isinstance(value, dict):
         raise DocumentError(where, f"holds a {type(value).__name__}, not a JSON object")
+    found = value.get("version", 0)
+    if version is not None and (type(found) is not int or found != version):
+        check_version(value, version, where, if_newer)
     return value
 
 
@@ -60,27 +65,35 @@ def from_json(kind: type[T], value: Any, where: str) -> T:
     """Make a dataclass of a JSON object. Raises DocumentError that names the field."""
     if not isinstance(value, dict):
         raise DocumentError(where, f"holds {value!r}, not an object")
-    hints, values = _hints(typing.cast(Any, kind)), {}
-    for field in dataclasses.fields(kind):  # type: ignore[arg-type]
+    values = {}
+    for field in _fields(typing.cast(Any, kind)):
         given = value.get(field.name)
-        if given is None and field.name not in value and _has_default(field):
-            continue
-        if given is None and _has_default(field) and not _is_optional(hints[field.name]):
-            continue  # null in place of a list or an object
-        values[field.name] = _convert(hints[field.name], given, where, field.name, field.name in value)
+        if given is None and field.has_default and (field.name not in value or not field.is_optional):
+            continue  # absent, or null in place of a list or an object
+        if type(given) in field.types:
+            values[field.name] = given
+        elif field.nested and type(given) is dict:
+            values[field.name] = from_json(field.nested, given, f"{where.rstrip(',')}, {field.name},")
+        else:
+            values[field.name] = _convert_field(field, value, where)
     return kind(**values)
 
 
 def from_json_leniently(kind: type[T], value: Any) -> T:
     """Like from_json for what users' scripts write: a field of the wrong type is its default. All must have one."""
-    given = value if isinstance(value, dict) else {}
-    hints, values = _hints(typing.cast(Any, kind)), {}
-    for field in dataclasses.fields(kind):  # type: ignore[arg-type]
-        if field.name in given:
-            try:
-                values[field.name] = _convert(hints[field.name], given[field.name], "", field.name, True)
-            except DocumentError:
-                continue
+    document = value if isinstance(value, dict) else {}
+    values = {}
+    for field in _fields(typing.cast(Any, kind)):
+        given = document.get(field.name)
+        if field.name not in document:
+            continue
+        if type(given) in field.types:
+            values[field.name] = given
+            continue
+        with contextlib.suppress(DocumentError):
+            is_object = field.nested and type(given) is dict
+            read = from_json(field.nested, given, field.name) if is_object else _convert_field(field, document, "")
+            values[field.name] = read
     return kind(**values)
 
 
@@ -96,17 +109,68 @@ def to_bytes(document: dict[str, Any] | list[dict[str, Any]]) -> bytes:
     return json.dumps(document, indent=1, ensure_ascii=False).encode(errors="surrogatepass")
 
 
+class _Shape(typing.NamedTuple):
+    """How a value with this type hint is read."""
+
+    types: frozenset[Any]  # values of these types need no conversion
+    items: frozenset[Any]  # of a tuple: entries of these types need no conversion
+    nested: Any  # the dataclass that an object is read as, or None
+    entries: Any  # of a tuple: the dataclass that an entry is read as, or None
+    is_optional: bool
+
+
+class _Field(typing.NamedTuple):
+    name: str
+    hint: Any
+    has_default: bool
+    types: frozenset[Any]  # these as in _Shape
+    items: frozenset[Any]
+    nested: Any
+    entries: Any
+    is_optional: bool
+
+
 @cache
-def _hints(kind: Any) -> dict[str, Any]:
-    return typing.get_type_hints(kind)
+def _fields(kind: Any) -> tuple[_Field, ...]:
+    hints = typing.get_type_hints(kind)
+    missing = dataclasses.MISSING
+    return tuple(
+        [
+            _Field(
+                each.name,
+                hints[each.name],
+                each.default is not missing or each.default_factory is not missing,
+                *_shape(hints[each.name]),
+            )
+            for each in dataclasses.fields(kind)
+        ]
+    )
 
 
-def _has_default(field: dataclasses.Field[Any]) -> bool:
-    return field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+@cache
+def _shape(hint: Any) -> _Shape:
+    parts = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    origins = {typing.get_origin(part) or part for part in parts}
+    plain = origins & {str, bool, int, float, dict, type(None)}
+    nested = [part for part in parts if dataclasses.is_dataclass(part) and part is not Failure]
+    entry = [_shape(typing.get_args(part)[0]) for part in parts if typing.get_origin(part) is tuple]
+    return _Shape(
+        types=frozenset(plain | ({int} if float in plain else set())),
+        items=entry[0].types if entry else frozenset(),
+        nested=nested[0] if nested else None,
+        entries=entry[0].nested if entry else None,
+        is_optional=hint is Any or type(None) in parts,
+    )
 
 
-def _is_optional(hint: Any) -> bool:
-    return hint is Any or (isinstance(hint, types.UnionType) and type(None) in typing.get_args(hint))
+def _convert_field(field: _Field, document: dict[str, Any], where: str) -> Any:
+    given = document.get(field.name)
+    if field.items and type(given) is list and set(map(type, given)) <= field.items:
+        return tuple(given)
+    if field.entries and type(given) is list:
+        place = f"{where.rstrip(',')}, {field.name}" if where else field.name
+        return tuple([from_json(field.entries, each, f"{place}[{index}],") for index, each in enumerate(given)])
+    return _convert(field.hint, given, where, field.name, field.name in document)
 
 
 def _convert(hint: Any, value: Any, where: str, name: str, is_there: bool) -> Any:
@@ -126,7 +190,7 @@ def _convert(hint: Any, value: Any, where: str, name: str, is_there: bool) -> An
     if origin is Failure:
         return Failure.from_json(value)
     if dataclasses.is_dataclass(origin):
-        return from_json(typing.cast(type, origin), value, f"{where}, {name}," if where else name)
+        return from_json(typing.cast(type, origin), value, f"{where.rstrip(',')}, {name}," if where else name)
     if _is_a(value, origin):
         return value
     expected = "list" if origin is tuple else getattr(origin, "__name__", origin)

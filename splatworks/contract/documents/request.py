@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from splatworks.contract.documents.codec import DocumentError, check_version, from_json, parse, to_bytes, to_json
+from splatworks.contract.documents.codec import DocumentError, from_json, parse, to_bytes, to_json
 from splatworks.contract.keys import REQUEST
 
 VERSION = 1
@@ -74,8 +74,7 @@ class RequestDocument:
 
 def read_request(text: bytes | str, where: str, if_newer: str) -> RequestDocument:
     """Raises DocumentError; `where` names the object in it, `if_newer` says what to do about a later version."""
-    document = parse(text, where)
-    check_version(document, VERSION, where, if_newer)
+    document = parse(text, where, VERSION, if_newer)
     request = from_json(RequestDocument, {"request_id": "", "submitted_at": "", **document}, where)
     job = request.job
     if job.input_layout not in LAYOUTS:

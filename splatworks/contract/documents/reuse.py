@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from splatworks.contract.documents.codec import check_version, from_json, parse, to_bytes, to_json
+from splatworks.contract.documents.codec import from_json, parse, to_bytes, to_json
 
 VERSION = 0  # the file has no `version`
 
@@ -14,8 +14,7 @@ class ReuseEntry:
 
 def read_reuse_entry(text: bytes | str, where: str, if_newer: str) -> ReuseEntry:
     """Raises DocumentError; `where` names the object in it, `if_newer` says what to do about a later version."""
-    document = parse(text, where)
-    check_version(document, VERSION, where, if_newer)
+    document = parse(text, where, VERSION, if_newer)
     return from_json(ReuseEntry, document, where)
 
 

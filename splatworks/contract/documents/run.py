@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
-from splatworks.contract.documents.codec import DocumentError, check_version, from_json, parse, to_bytes, to_json
+from splatworks.contract.documents.codec import DocumentError, from_json, parse, to_bytes, to_json
 from splatworks.contract.documents.request import JobRequest
 from splatworks.contract.keys import RUN, run_folder
 
@@ -65,12 +66,12 @@ class RunDocument:
         """The name that its user gave or sees: the id without the hash."""
         return self.run_id.rpartition("-")[0]
 
-    @property
+    @cached_property
     def submitted(self) -> tuple[RunStage, ...]:
         """The stages that have a job."""
-        return tuple(stage for stage in self.stages if not stage.reused_from)
+        return tuple([stage for stage in self.stages if not stage.reused_from])
 
-    @property
+    @cached_property
     def submitted_seconds(self) -> float:
         """Time of submission, seconds since 1970."""
         return datetime.fromisoformat(self.submitted_at).timestamp()
@@ -81,8 +82,7 @@ class RunDocument:
 
 def read_run(text: bytes | str, where: str, if_newer: str) -> RunDocument:
     """Raises DocumentError; `where` names the object in it, `if_newer` says what to do about a later version."""
-    document = parse(text, where)
-    check_version(document, VERSION, where, if_newer)
+    document = parse(text, where, VERSION, if_newer)
     run = from_json(RunDocument, document, where)
     if not run.stages:
         raise DocumentError(where, "has no stages")

@@ -28,7 +28,13 @@ MESSAGE: dict[str, Any] = {
     "metadata": {"user": "ml-engineer", "project": "surveys", "experiment": "first"},
 }
 METRICS: dict[str, dict[str, Any]] = {
-    "sfm": {"photos": 24, "registered": 22, "points": 9123, "reprojection_error_px": 0.61},
+    "sfm": {
+        "photos": 24,
+        "registered": 22,
+        "points": 9123,
+        "reprojection_error_px": 0.61,
+        "warnings": ["2 photos are blurred: a, b"],
+    },
     "train": {"psnr": 27.3012, "ssim": 0.88, "gaussians": 181234, "steps": 30000},
     "compress": {
         "splats": 180990,
@@ -67,7 +73,12 @@ class PipelineRun:
         for name in names:
             single = name == "sfm" and not self.scenes
             reused_from = (reused or {}).get(name)
-            job = {"input": before, "input_layout": "by_name" if len(before) > 1 else "flat"}
+            job = {
+                "script_key": f"stages/{name}.py",
+                "checkpoint_prefix": f"checkpoints/surveys/{RUN}/{name}/",
+                "input": before,
+                "input_layout": "by_name" if len(before) > 1 else "flat",
+            }
             stage = {
                 "stage": name,
                 "job_name": f"{RUN}-{name}",
@@ -171,6 +182,7 @@ class PipelineRun:
         job_id = next((job["jobId"] for job in self.jobs.values() if job["jobName"] == f"{RUN}-{stage}"), "earlier")
         job_id = job_id if index is None else f"{job_id}:{index}"
         written = {
+            "version": 1,
             "job_id": job_id,
             "attempt": len(self.jobs.get(job_id, {}).get("attempts", "1")),
             "ended": "done",
@@ -183,16 +195,15 @@ class PipelineRun:
         } | report
         self.platform.put("demo-output", f"{prefix}job.json", written)
         metrics = report.get("metrics", METRICS[stage])
-        self.platform.put("demo-output", f"{prefix}result.json", {"metrics": metrics, "error": written["error"]})
+        self.platform.put(
+            "demo-output", f"{prefix}result.json", {"version": 1, "metrics": metrics, "error": written["error"]}
+        )
 
     def succeeds(self) -> dict[str, Any]:
         """Each stage has ended well; returns the last event."""
         for stage in self.stages:
             event = self.ends(stage["stage"])
             self.writes(stage["stage"])
-        self.platform.put(
-            "demo-output", f"{FOLDER}sfm/report.json", {"warnings": ["2 photos could not be placed: a, b"]}
-        )
         return event
 
     def install(self) -> None:

@@ -6,17 +6,19 @@ from typing import Any
 import pytest
 from lambda_platform import saved_event
 
+from splatworks.contract.documents.job import JobReport
+from splatworks.contract.documents.result import ResultDocument
+from splatworks.contract.failures import Failure
 from splatworks.report.failure_causes import RULES, Rule, failure_cause
-from splatworks.report.job_facts import Attempt, Job, JobFacts, read_detail
+from splatworks.report.job_facts import BatchAttempt, BatchJob, JobFacts, read_detail
 
-ERROR = {"code": "too_few_photos", "cause": "2 usable photos, at least 3 are needed", "fix": "Take more photos."}
+ERROR = Failure(code="too_few_photos", cause="2 usable photos, at least 3 are needed", fix="Take more photos.")
 
 
 def facts(event: str, **known: Any) -> JobFacts:
     saved = saved_event(event)
     job = read_detail(saved["detail"], saved["region"])
-    empty: dict[str, Any] = {"message": None, "report": {}, "result": {}, "has_output": None, "log_tail": ()}
-    return JobFacts(job=job, **{**empty, **known})
+    return JobFacts(job=job, **known)
 
 
 def with_exit(event: str, code: int | None, status_reason: str = "", **known: Any) -> JobFacts:
@@ -28,31 +30,39 @@ def with_exit(event: str, code: int | None, status_reason: str = "", **known: An
 
 CASES = [
     (facts("job_dependency_failed"), "a job it waited for failed", "never started"),
-    (facts("job_stuck_in_queue"), "no machine to be had", "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY"),
+    (facts("job_stuck_in_queue"), "no machine available", "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY"),
     (facts("job_spot_reclaimed"), "spot machine reclaimed", "3 of 3 attempts were used"),
     (facts("job_timeout"), "timeout", "21600 seconds"),
     (facts("job_image_pull"), "image could not be pulled", "demo-ml-python:latest: not found"),
     (facts("job_out_of_memory"), "out of memory", "15000 MiB"),
-    (with_exit("job_script_error", 137, report={"oom_kill": True}), "out of memory", "15000 MiB"),
+    (with_exit("job_script_error", 137, report=JobReport(oom_kill=True)), "out of memory", "15000 MiB"),
     (facts("array_failed"), "parts of the array failed", "1 of 4"),
     (facts("job_terminated"), "stopped", "wrong photos, sorry"),
-    (facts("job_input_error", report={"ended": "input_error", "error": ERROR}), "the input is at fault", "2 usable"),
+    (facts("job_input_error", report=JobReport(ended="input_error", error=ERROR)), "the input is at fault", "2 usable"),
     (facts("job_input_error"), "the input is at fault", "no cause"),
-    (facts("job_script_error", report={"ended": "cost_limit", "error": ERROR}), "cost limit", "2 usable photos"),
+    (facts("job_script_error", report=JobReport(ended="cost_limit", error=ERROR)), "cost limit", "2 usable photos"),
     (with_exit("job_script_error", 75), "interrupted", "after a checkpoint, and 1 of 3 attempts"),
-    (replace(with_exit("job_script_error", 143), report={"ended": "interrupted"}), "told to stop", "exit code 143"),
     (
-        facts("job_script_error", report={"ended": "runner_error", "error": ERROR}),
+        replace(with_exit("job_script_error", 143), report=JobReport(ended="interrupted")),
+        "told to stop",
+        "exit code 143",
+    ),
+    (
+        facts("job_script_error", report=JobReport(ended="runner_error", error=ERROR)),
         "the platform's runner failed",
         "2 usable",
     ),
-    (facts("job_script_error", report={"ended": "failed", "error": ERROR}), "the script reported an error", "2 usable"),
     (
-        facts("job_script_error", report={"ended": "failed"}, result={"error": ERROR}),
+        facts("job_script_error", report=JobReport(ended="failed", error=ERROR)),
+        "the script reported an error",
+        "2 usable",
+    ),
+    (
+        facts("job_script_error", report=JobReport(ended="failed"), result=ResultDocument(error=ERROR)),
         "the script reported an error",
         "2",
     ),
-    (with_exit("job_script_error", 137), "killed", "nothing says that memory"),
+    (with_exit("job_script_error", 137), "killed", "no sign that memory"),
     (facts("job_script_error"), "script error", "exit code 1"),
     (
         with_exit("job_script_error", None, "Task failed to start"),
@@ -67,7 +77,7 @@ def test_the_cause_is_told_in_plain_words(known: JobFacts, title: str, words: st
     cause = failure_cause(known)
 
     assert cause.title == title
-    assert words in cause.text
+    assert words in cause.cause
     assert cause.fix
 
 
@@ -105,15 +115,15 @@ def test_every_rule_can_decide() -> None:
 def test_there_is_a_cause_for_every_combination_of_what_batch_says() -> None:
     base = facts("job_script_error")
     reasons = ["", "Essential container in task exited", "Task failed to start", "Host EC2 (i-1) terminated.", "bye"]
-    attempts: list[tuple[Attempt, ...]] = [()]
+    attempts: list[tuple[BatchAttempt, ...]] = [()]
     for code in (None, 0, 1, 2, 75, 137, 143):
         for reason in ("", "OutOfMemoryError: x", "CannotPullContainerError: x", "{braces} and more"):
-            attempt = Attempt(seconds=1.0, exit_code=code, reason=reason, status_reason="", log_stream=None)
+            attempt = BatchAttempt(seconds=1.0, exit_code=code, reason=reason, status_reason="", log_stream=None)
             attempts.append((attempt,))
     for status_reason in reasons:
         for tried in attempts:
-            job: Job = replace(base.job, status_reason=status_reason, attempts=tried)
-            assert failure_cause(replace(base, job=job)).text
+            job: BatchJob = replace(base.job, status_reason=status_reason, attempts=tried)
+            assert failure_cause(replace(base, job=job)).cause
 
 
 def test_rules_are_read_from_the_top(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,4 +132,4 @@ def test_rules_are_read_from_the_top(monkeypatch: pytest.MonkeyPatch) -> None:
     first = Rule("first", lambda _: True, "text {exit_code}", "fix")
     monkeypatch.setattr(failure_causes, "RULES", (first, *RULES))
 
-    assert failure_cause(facts("job_script_error")).text == "text 1"
+    assert failure_cause(facts("job_script_error")).cause == "text 1"

@@ -70,6 +70,15 @@ def test_a_changed_function_or_a_broken_zip_is_built_again(
     assert zipfile.ZipFile(changed).read("monitor.py") == b"changed = True\n"
 
 
+def test_it_holds_the_templates_of_the_emails(zip_path: Path) -> None:
+    names = set(zipfile.ZipFile(zip_path).namelist())
+    templates = [path.name for path in (ROOT / "splatworks" / "report" / "templates").glob("*.txt")]
+
+    assert "run_done.txt" in templates
+    assert {f"splatworks/report/templates/{name}" for name in templates} <= names
+    assert "dispatch/refused.txt" in names
+
+
 def test_too_large_a_zip_is_refused_and_the_old_one_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "_install", lambda folder: None)
     monkeypatch.setattr(build, "SIZE_LIMIT", 100)

@@ -22,6 +22,7 @@ MESSAGE = {
     "data": {"script_key": "stages/train.py", "request_id": "nightly-1", "args": ["it's", "--x"]},
     "metadata": {"user": "ml-engineer", "project": "model-training", "experiment": "first"},
 }
+JOB = {"script_key": "stages/train.py", "checkpoint_prefix": "checkpoints/"}
 REPORT = {
     "version": 1,
     "job_id": "4c7599ae-0a82-49aa-ba5a-4727fcce14a8",
@@ -39,7 +40,7 @@ RESULT = {"stage": "train", "status": "done", "metrics": {"psnr": 27.3, "gaussia
 @pytest.fixture
 def finished(platform: Platform) -> Platform:
     """The files that a run of the platform leaves."""
-    platform.put("demo-output", f"{PREFIX}request.json", {"version": 1, "message": MESSAGE})
+    platform.put("demo-output", f"{PREFIX}request.json", {"version": 1, "message": MESSAGE, "job": JOB})
     platform.put("demo-output", f"{PREFIX}job.json", REPORT)
     platform.put("demo-output", f"{PREFIX}result.json", RESULT)
     platform.put("demo-output", f"{PREFIX}splat.ply")
@@ -111,7 +112,7 @@ def test_the_command_runs_the_same_message_again_without_its_request_id(finished
 def test_a_message_too_long_for_a_shell_is_taken_from_its_file(finished: Platform) -> None:
     long = copy.deepcopy(MESSAGE)
     long["data"]["args"] = ["x" * 4000] * 10  # type: ignore[index]
-    finished.put("demo-output", f"{PREFIX}request.json", {"message": long})
+    finished.put("demo-output", f"{PREFIX}request.json", {"message": long, "job": JOB})
 
     finished.monitor(saved_event("job_script_error"))
 
@@ -184,7 +185,7 @@ def test_a_job_submitted_past_the_dispatcher_gets_a_sensible_email(platform: Pla
 
     subject, body = platform.email()
     assert subject == "[demo] by-hand is done"
-    assert "no message to publish again" in body
+    assert "so it cannot be rerun by message" in body
     assert "Output:" not in body
 
 
@@ -288,6 +289,17 @@ def test_a_report_of_odd_shape_does_not_keep_the_email_back(platform: Platform, 
     subject, body = platform.email()
     assert subject.startswith("[demo] train-0123456789ab FAILED: ")
     assert len(body) < 20_000
+
+
+def test_a_newer_report_is_unknown_and_the_email_says_why(finished: Platform) -> None:
+    finished.put("demo-output", f"{PREFIX}job.json", {**REPORT, "version": 2})
+
+    finished.monitor(saved_event("job_succeeded"))
+
+    _, body = finished.email()
+    note = "Note:       job.json has version 2; this program reads up to version 1. Run terraform apply"
+    assert [line for line in body.splitlines() if line.startswith(note)]
+    assert "Cost:       unknown" in body.splitlines()
 
 
 def test_a_denied_file_is_a_fault_and_not_a_missing_file(

@@ -7,38 +7,43 @@ import pytest
 from lambda_platform import Platform
 from pipeline_run import MESSAGE
 
-from gather import run_continue
-from gather.run_document import read_run
-from splatworks.report.run_record import Run
+from gather.documents import read_run
+from splatworks.contract.documents.run import RunDocument, RunStage
+from splatworks.report import rerun
 
 
 @pytest.fixture
-def submitted(platform: Platform) -> Run:
+def submitted(platform: Platform) -> RunDocument:
     platform.put("demo-input", "photos/harbour/1.jpg")
     return dispatched(platform, MESSAGE)
 
 
-def dispatched(platform: Platform, message: dict[str, Any]) -> Run:
+def dispatched(platform: Platform, message: dict[str, Any]) -> RunDocument:
     answer = platform.dispatch(message)
     assert "run_id" in answer, answer
     return read_run("demo-output", answer["output"].removeprefix("s3://demo-output/") + "run.json")
 
 
-def finish(platform: Platform, run: Run, *names: str) -> None:
+def inputs_of(stage: RunStage) -> tuple[str, ...]:
+    assert stage.job
+    return stage.job.input
+
+
+def finish(platform: Platform, run: RunDocument, *names: str) -> None:
     for stage in run.stages:
-        if stage.name in names:
-            for file in ("splat.ply" if stage.name == "train" else "sparse/0/cameras.bin", "_SUCCESS"):
+        if stage.stage in names:
+            for file in ("splat.ply" if stage.stage == "train" else "sparse/0/cameras.bin", "_SUCCESS"):
                 platform.put("demo-output", f"{stage.output_prefix}{file}")
 
 
-def test_the_run_that_the_dispatcher_wrote_is_read_as_it_meant_it(submitted: Run) -> None:
+def test_the_run_that_the_dispatcher_wrote_is_read_as_it_meant_it(submitted: RunDocument) -> None:
     folder = f"s3://demo-output/{submitted.folder}"
-    assert submitted.folder == f"runs/surveys/{submitted.id}/"
+    assert submitted.folder == f"runs/surveys/{submitted.run_id}/"
     assert submitted.label == "harbour"
-    assert [(stage.name, stage.job_name, stage.size) for stage in submitted.stages] == [
-        (name, f"{submitted.id}-{name}", 1) for name in ("sfm", "train", "compress")
+    assert [(stage.stage, stage.job_name, stage.size) for stage in submitted.stages] == [
+        (name, f"{submitted.run_id}-{name}", 1) for name in ("sfm", "train", "compress")
     ]
-    assert [(stage.input_layout, stage.inputs) for stage in submitted.stages] == [
+    assert [(stage.job and stage.job.input_layout, inputs_of(stage)) for stage in submitted.stages] == [
         ("flat", ("s3://demo-input/photos/harbour/",)),
         ("flat", (f"{folder}sfm/",)),
         ("by_name", (f"{folder}sfm/", f"{folder}train/")),
@@ -48,41 +53,41 @@ def test_the_run_that_the_dispatcher_wrote_is_read_as_it_meant_it(submitted: Run
 
 @pytest.mark.parametrize("index", [1, 2])
 def test_a_run_goes_on_from_the_stage_that_failed_under_the_same_label(
-    platform: Platform, submitted: Run, index: int
+    platform: Platform, submitted: RunDocument, index: int
 ) -> None:
     failed = submitted.stages[index]
-    finish(platform, submitted, *(stage.name for stage in submitted.stages[:index]))
+    finish(platform, submitted, *(stage.stage for stage in submitted.stages[:index]))
 
-    went_on = dispatched(platform, run_continue.from_stage(submitted, failed))
+    went_on = dispatched(platform, rerun.from_stage(submitted, failed))
 
-    assert went_on.id != submitted.id
+    assert went_on.run_id != submitted.run_id
     assert went_on.label == "harbour"
-    assert [stage.name for stage in went_on.stages] == [stage.name for stage in submitted.stages[index:]]
-    assert went_on.stages[0].inputs == failed.inputs
+    assert [stage.stage for stage in went_on.stages] == [stage.stage for stage in submitted.stages[index:]]
+    assert inputs_of(went_on.stages[0]) == inputs_of(failed)
     assert went_on.message["metadata"] == submitted.message["metadata"]
 
 
-def test_a_run_that_went_on_can_go_on_again(platform: Platform, submitted: Run) -> None:
+def test_a_run_that_went_on_can_go_on_again(platform: Platform, submitted: RunDocument) -> None:
     finish(platform, submitted, "sfm")
-    second = dispatched(platform, run_continue.from_stage(submitted, submitted.stages[1]))
+    second = dispatched(platform, rerun.from_stage(submitted, submitted.stages[1]))
     # Where training starts from a dataset, compression reads that and what training makes of it.
-    assert second.stages[1].inputs == (*submitted.stages[1].inputs, f"s3://demo-output/{second.folder}train/")
+    assert inputs_of(second.stages[1]) == (*inputs_of(submitted.stages[1]), f"s3://demo-output/{second.folder}train/")
     finish(platform, second, "train")
 
-    third = dispatched(platform, run_continue.from_stage(second, second.stages[1]))
+    third = dispatched(platform, rerun.from_stage(second, second.stages[1]))
 
-    assert [stage.name for stage in third.stages] == ["compress"]
-    assert third.stages[0].inputs == (
+    assert [stage.stage for stage in third.stages] == ["compress"]
+    assert inputs_of(third.stages[0]) == (
         f"s3://demo-output/{submitted.folder}sfm/",
         f"s3://demo-output/{second.folder}train/",
     )
 
 
-def test_the_first_stage_starts_again_as_a_run_of_its_own(platform: Platform, submitted: Run) -> None:
-    again = dispatched(platform, run_continue.from_stage(submitted, submitted.stages[0]))
+def test_the_first_stage_starts_again_as_a_run_of_its_own(platform: Platform, submitted: RunDocument) -> None:
+    again = dispatched(platform, rerun.from_stage(submitted, submitted.stages[0]))
 
-    assert again.id != submitted.id
-    assert again.stages[0].inputs == submitted.stages[0].inputs
+    assert again.run_id != submitted.run_id
+    assert inputs_of(again.stages[0]) == inputs_of(submitted.stages[0])
 
 
 def test_the_variants_of_a_sweep_are_read_by_stage(platform: Platform) -> None:

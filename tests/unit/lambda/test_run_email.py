@@ -4,16 +4,17 @@ import json
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
 from lambda_platform import saved_event
-from pipeline_run import FOLDER, LIMIT, MESSAGE, RUN, PipelineRun, published
+from pipeline_run import FOLDER, KINDS, LIMIT, MESSAGE, METRICS, RUN, PipelineRun, published
 
-from gather import run_text
+from splatworks.contract.stage import Figure, Stage
+from splatworks.contract.stages import STAGES
 from splatworks.planning import message as messages
 
 
@@ -37,7 +38,7 @@ def test_a_run_that_succeeded_tells_what_came_of_it_how_long_it_took_and_what_it
         "Took:       36 min 0 s from the message to the end",
         "Cost:       0.3687 USD",
         "  train:    done after 10 min 0 s; waited 2 min 0 s for a machine; g5.xlarge, spot, us-east-1a; 0.1229 USD",
-        "  2 photos could not be placed: a, b",
+        "  sfm: 2 photos are blurred: a, b",
         f"  compress: s3://demo-output/{FOLDER}compress/",
         f"  splatworks open {RUN}",
     ):
@@ -70,7 +71,8 @@ def test_the_links_open_the_page_in_a_browser_until_the_time_that_is_told(run: P
 
 def test_a_link_is_of_its_own_region(run: PipelineRun, monkeypatch: pytest.MonkeyPatch) -> None:
     from gather.run_links import sign
-    from splatworks.planning.settings import MonitorSettings
+    from gather.settings import MonitorSettings
+    from splatworks.report.page_links import PageKeys
 
     settings = MonitorSettings(
         project_name="demo",
@@ -82,10 +84,11 @@ def test_a_link_is_of_its_own_region(run: PipelineRun, monkeypatch: pytest.Monke
         idempotency_table="",
         link_role_arn="arn:aws:iam::123456789012:role/demo-ml-run-links",
     )
-    made = sign(["runs/a/b/run.json"], RUN, settings, "eu-central-1")
+    made = sign(PageKeys(page="runs/a/b/page.html", thumbnail=""), RUN, settings, "eu-central-1")
 
-    assert urlsplit(made.urls[0]).hostname == "demo-output.s3.eu-central-1.amazonaws.com"
-    assert "%2Feu-central-1%2Fs3%2F" in made.urls[0]
+    assert urlsplit(made.page_url).hostname == "demo-output.s3.eu-central-1.amazonaws.com"
+    assert "%2Feu-central-1%2Fs3%2F" in made.page_url
+    assert made.thumbnail_url == ""
 
 
 def test_a_stage_that_failed_says_why_what_to_do_what_stands_and_how_to_go_on(run: PipelineRun) -> None:
@@ -109,8 +112,8 @@ def test_a_stage_that_failed_says_why_what_to_do_what_stands_and_how_to_go_on(ru
         "  train:    FAILED after 10 min 0 s; waited 2 min 0 s for a machine; g5.xlarge, spot, us-east-1a; 0.1229 USD",
         "  compress: not started",
         f"  sfm:      s3://demo-output/{FOLDER}sfm/",
-        f"What train left:  s3://demo-output/{FOLDER}train/",
-        "Go on from train, once that is mended:",
+        f"Unfinished output of train:  s3://demo-output/{FOLDER}train/",
+        "Continue from train, once that is fixed:",
     ):
         assert line in body.splitlines()
     assert links(body) == []
@@ -161,10 +164,10 @@ def test_when_the_first_stage_fails_the_message_is_the_same_without_its_request_
     subject, body = run.platform.email()
     assert subject == f"[demo] {RUN} FAILED in sfm: the input is at fault"
     assert "To do:  Overlap more. To go on regardless: force." in body
-    assert "Start again, once that is mended:" in body
+    assert "Start again, once that is fixed:" in body
     data = {name: value for name, value in MESSAGE["data"].items() if name != "request_id"}
     assert published(body) == {**MESSAGE, "data": data}
-    assert "What stands:" not in body
+    assert "Finished stages:" not in body
 
 
 def test_stages_of_earlier_runs_are_named_with_what_they_saved(run: PipelineRun) -> None:
@@ -338,22 +341,85 @@ def test_a_message_too_long_for_a_shell_is_put_beside_the_run(run: PipelineRun) 
     assert len(stored["data"]["train"]["parameters"]) == 4
 
 
-@pytest.mark.parametrize("odd", [None, "text", 7, [1], {"a": [1]}, {"photos": "many", "registered": True, "psnr": {}}])
+@pytest.mark.parametrize(
+    "odd", [None, "text", 7, [1], {"a": [1]}, {"photos": "many", "registered": True, "psnr": {}, "warnings": 7}]
+)
 def test_files_of_odd_shape_do_not_keep_the_email_back(run: PipelineRun, odd: Any) -> None:
     run.plan("sfm", "train", "compress")
     event = run.succeeds()
     for stage in ("sfm", "train", "compress"):
         run.writes(stage, seconds=odd, cost=odd, machine=odd, interruptions=odd, error=odd, metrics=odd)
         run.platform.put("demo-output", f"{FOLDER}{stage}/result.json", {"metrics": odd})
-    run.platform.put("demo-output", f"{FOLDER}sfm/report.json", {"warnings": odd})
 
     run.platform.monitor(event)
 
     assert run.platform.email()[0] == f"[demo] {RUN} is done"
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "note"),
+    [
+        ("job.json", {"version": 2}, "train/job.json has version 2; this program reads up to version 1. Run terraform"),
+        ("job.json", b"{", "train/job.json is not JSON"),
+        ("result.json", {"version": 7}, "train/result.json has version 7; this program reads up to version 1."),
+        ("result.json", b"[1]", "train/result.json holds a list, not a JSON object"),
+    ],
+)
+def test_a_document_that_cannot_be_read_leaves_its_facts_unknown_and_the_email_says_why(
+    run: PipelineRun, name: str, content: Any, note: str
+) -> None:
+    run.plan("sfm", "train", "compress")
+    event = run.succeeds()
+    run.platform.put("demo-output", f"{FOLDER}train/{name}", content)
+
+    run.platform.monitor(event)
+
+    subject, body = run.platform.email()
+    assert subject == f"[demo] {RUN} is done: 22 of 24 registered, 2.91 MB"
+    assert [line for line in body.splitlines() if line.startswith(f"Note: {note}")]
+    assert ("that of train is unknown" in body) == (name == "job.json")
+
+
+def test_figures_that_no_format_takes_are_left_out(run: PipelineRun) -> None:
+    run.plan("sfm", "train", "compress")
+    event = run.succeeds()
+    run.platform.put("demo-output", f"{FOLDER}train/result.json", b'{"metrics": {"psnr": NaN, "gaussians": 1e999}}')
+
+    run.platform.monitor(event)
+
+    assert run.platform.email()[0] == f"[demo] {RUN} is done: 22 of 24 registered, 2.91 MB"
+
+
+def test_a_fourth_stage_of_the_table_appears_in_the_email(run: PipelineRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    measure = Stage(
+        name="measure",
+        title="measuring",
+        image="ml-python-slim",
+        compute_type="cpu",
+        timeout_seconds=60,
+        reads=("train",),
+        parameters=type(None),
+        figures=(Figure(label="Volume", text="{cubic_metres:.1f} m3", in_subject=True),),
+    )
+    monkeypatch.setitem(cast(dict[str, Stage], STAGES), "measure", measure)
+    monkeypatch.setitem(KINDS, "measure", "cpu")
+    monkeypatch.setitem(METRICS, "measure", {"cubic_metres": 12.34, "warnings": ["no scale bar"]})
+    run.plan("sfm", "train", "compress", "measure")
+
+    run.platform.monitor(run.succeeds())
+
+    subject, body = run.platform.email()
+    assert subject == f"[demo] {RUN} is done: 22 of 24 registered, 27.30 dB, 2.91 MB, 12.3 m3"
+    lines = body.splitlines()
+    assert "Volume:     12.3 m3" in lines
+    assert "  measure: no scale bar" in lines
+    assert "  measure:  done after 10 min 0 s; waited 2 min 0 s for a machine;" in body
+    assert f"  measure:  s3://demo-output/{FOLDER}measure/" in lines
+    assert urlsplit(links(body)[0]).path == f"/{FOLDER}compress/viewer/index.html"
+
+
 def test_the_files_that_the_links_open_are_those_that_compression_writes() -> None:
     script = (Path(__file__).parents[3] / "jobs" / "compress.py").read_text()
 
-    assert f'"{run_text.PAGE}"' in script
-    assert f'"{run_text.THUMBNAIL}"' in script
+    assert f'"{STAGES["compress"].page}"' in script
+    assert f'"{STAGES["compress"].thumbnail}"' in script

@@ -54,8 +54,8 @@ def test_the_email_counts_each_stage_and_shows_what_is_done(run: PipelineRun, ha
         ["sfm", "3", "1", "0"],
         ["train", "2", "1", "1"],
         ["compress", "2", "0", "2"],
-        ["boat", "27.30", "2.91", "29.9", "0.3687"],
-        ["tower", "27.30", "2.91", "29.9", "0.3687"],
+        ["boat", "27.30", "181,234", "0.120", "2.91", "29.9", "0.3687"],
+        ["tower", "27.30", "181,234", "0.120", "2.91", "29.9", "0.3687"],
     ):
         assert row in cells(body)
     # Two whole chains, the two sfm parts that ran beside them; what train of `wall` cost is not known.
@@ -185,10 +185,10 @@ def test_ten_thousand_scenes_are_reported_within_the_functions_minute(run: Pipel
 
 
 def test_of_many_scenes_a_sample_is_read_and_called_one(run: PipelineRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    from gather import scenes_email
+    from gather import run_report
 
-    monkeypatch.setattr(scenes_email, "READ_LIMIT", 3)
-    monkeypatch.setattr(scenes_email, "TABLE_LIMIT", 2)
+    monkeypatch.setattr(run_report, "SCENES_READ", 3)
+    monkeypatch.setattr(run_report, "SCENES_SHOWN", 2)
     plan_scenes(run, [f"scene-{index}" for index in range(9)])
     for stage in ("sfm", "train", "compress"):
         event = run.ends_array(stage, {})
@@ -199,18 +199,18 @@ def test_of_many_scenes_a_sample_is_read_and_called_one(run: PipelineRun, monkey
 
     _, body = run.platform.email()
     lines = body.splitlines()
-    assert "PSNR:       median 23.00 dB, from 20.00 to 26.00 (of 3 scenes that were looked at)" in lines
+    assert "PSNR:       median 23.00 dB, from 20.00 to 26.00 (of 3 scenes that were sampled)" in lines
     assert (
-        "Cost:       0.3687 USD a scene, the mean of 3 that were looked at; all are not added up here, see below"
+        "Cost:       0.3687 USD per scene, the mean of 3 that were sampled; the command for the sum is below"
     ) in lines
     assert f"  aws s3 cp --recursive --exclude '*' --include '*/job.json' s3://demo-output/{FOLDER} {RUN}/" in lines
     assert "minutes" not in body
 
 
 def test_few_done_scenes_of_many_are_all_shown(run: PipelineRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    from gather import scenes_email
+    from gather import run_report
 
-    monkeypatch.setattr(scenes_email, "READ_LIMIT", 1)
+    monkeypatch.setattr(run_report, "SCENES_READ", 1)
     plan_scenes(run, ["boat", "harbour", "tower"])
     run.ends_array("sfm", {1: EXITED})
     run.ends_array("train", {1: NOT_STARTED})
@@ -222,15 +222,18 @@ def test_few_done_scenes_of_many_are_all_shown(run: PipelineRun, monkeypatch: py
     run.platform.monitor(event)
 
     rows = cells(run.platform.email()[1])
-    assert [row[0] for row in rows if row[1:] == ["27.30", "2.91", "29.9", "0.3687"]] == ["boat", "tower"]
+    assert [row[0] for row in rows if row[1:] == ["27.30", "181,234", "0.120", "2.91", "29.9", "0.3687"]] == [
+        "boat",
+        "tower",
+    ]
 
 
 def test_the_sample_is_taken_from_the_scenes_that_are_done(run: PipelineRun, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every second scene of a list may have something in common, such as that it fails."""
-    from gather import scenes_email
+    from gather import run_report
 
-    monkeypatch.setattr(scenes_email, "READ_LIMIT", 2)
-    monkeypatch.setattr(scenes_email, "TABLE_LIMIT", 0)
+    monkeypatch.setattr(run_report, "SCENES_READ", 2)
+    monkeypatch.setattr(run_report, "SCENES_SHOWN", 0)
     plan_scenes(run, [f"scene-{index}" for index in range(8)])
     even = [0, 2, 4, 6]
     run.ends_array("sfm", dict.fromkeys(even, EXITED))
@@ -242,6 +245,6 @@ def test_the_sample_is_taken_from_the_scenes_that_are_done(run: PipelineRun, mon
 
     run.platform.monitor(event)
 
-    assert "PSNR:       median 23.00 dB, from 21.00 to 25.00 (of 2 scenes that were looked at)" in (
+    assert "PSNR:       median 23.00 dB, from 21.00 to 25.00 (of 2 scenes that were sampled)" in (
         run.platform.email()[1].splitlines()
     )

@@ -1,55 +1,68 @@
-"""Figures out of job.json and result.json: none is guessed, none is left out in silence."""
-
-from typing import Any
+"""Time and cost out of job.json: nothing is guessed, and a sum names what it leaves out."""
 
 import pytest
 
-from splatworks.report.job_facts import Attempt
-from splatworks.report.stage_figures import interruptions, metric, seconds_run, total_usd, usd, usd_text
+from splatworks.contract.documents.job import Cost, JobReport, LostAttempt, PhaseSeconds
+from splatworks.report.job_facts import BatchAttempt
+from splatworks.report.stage_figures import Spent, lost_text, spent, total_usd, usd_text
 
-COST = {"usd": 0.10, "usd_per_hour": 0.72}
-
-
-def attempt(seconds: float | None) -> Attempt:
-    return Attempt(seconds=seconds, exit_code=None, reason="", status_reason="", log_stream=None)
+COST = Cost(usd=0.10, usd_per_hour=0.72)
 
 
-def interrupted(seconds: float | None, cost: float | None = None, number: int = 1) -> dict[str, Any]:
-    return {"attempt": number, "ended_at": None, "seconds": seconds, "usd": cost}
+def attempt(seconds: float | None) -> BatchAttempt:
+    return BatchAttempt(seconds=seconds, exit_code=None, reason="", status_reason="", log_stream=None)
+
+
+def report(*lost: LostAttempt, cost: Cost | None = COST, total: float | None = 60.0) -> JobReport:
+    return JobReport(cost=cost, interruptions=lost, seconds=PhaseSeconds(total=total))
+
+
+def interrupted(seconds: float | None, cost: float | None = None, number: int = 1) -> LostAttempt:
+    return LostAttempt(attempt=number, seconds=seconds, usd=cost)
 
 
 def test_attempts_before_the_last_are_paid_for_too() -> None:
-    report = {"cost": COST, "interruptions": [interrupted(100.0, 0.02), interrupted(50.0, None, 2)]}
+    known = report(interrupted(100.0, 0.02), interrupted(50.0, None, 2))
 
-    assert usd(report) == pytest.approx(0.10 + 0.02 + 0.01)
+    assert spent(known).usd == pytest.approx(0.10 + 0.02 + 0.01)
 
 
 def test_what_the_runner_could_not_record_is_taken_from_batch() -> None:
-    report = {"cost": COST, "interruptions": [interrupted(None)]}
+    total = spent(report(interrupted(None)), [attempt(100.0), attempt(7.0)])
 
-    (found,) = interruptions(report, [attempt(100.0), attempt(7.0)])
-
-    assert found.seconds == 100.0
-    assert usd(report, [attempt(100.0), attempt(7.0)]) == pytest.approx(0.12)
+    assert [lost.seconds for lost in total.lost] == [100.0]
+    assert total.usd == pytest.approx(0.12)
 
 
-def test_an_attempt_whose_time_nobody_knows_makes_the_cost_unknown() -> None:
-    assert usd({"cost": COST, "interruptions": [interrupted(None)]}) is None
-    assert usd({"cost": {"usd": 0.10}, "interruptions": [interrupted(100.0)]}) is None
+def test_an_attempt_of_unknown_time_makes_the_cost_unknown() -> None:
+    assert spent(report(interrupted(None))).usd is None
+    assert spent(report(interrupted(100.0), cost=Cost(usd=0.10))).usd is None
+    assert spent(report(cost=None)).usd is None
 
 
-def test_an_attempt_that_never_started_is_no_interruption() -> None:
-    assert interruptions({}, [attempt(None), attempt(7.0)]) == []
+def test_an_attempt_that_never_started_is_not_an_interruption() -> None:
+    assert spent(JobReport(), [attempt(None), attempt(7.0)]).lost == ()
 
 
-def test_the_last_attempt_is_no_interruption() -> None:
-    assert interruptions({"interruptions": []}, [attempt(7.0)]) == []
+def test_the_last_attempt_is_not_an_interruption() -> None:
+    assert spent(JobReport(), [attempt(7.0)]).lost == ()
 
 
 def test_time_is_that_of_all_attempts() -> None:
-    assert seconds_run({"seconds": {"total": 60.0}, "interruptions": [interrupted(40.0)]}) == 100.0
-    assert seconds_run({"seconds": {"total": 60.0}, "interruptions": [interrupted(None)]}) is None
-    assert seconds_run({}) is None
+    assert spent(report(interrupted(40.0))).seconds == 100.0
+    assert spent(report(interrupted(None))).seconds is None
+    assert spent(JobReport()).seconds is None
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), 10**400])
+def test_a_number_that_no_sum_takes_is_unknown(odd: float) -> None:
+    assert spent(report(cost=Cost(usd=odd, usd_per_hour=0.7), total=odd)) == Spent(seconds=None, usd=None)
+    lost = spent(report(interrupted(odd, odd)))
+    assert (lost.seconds, lost.usd, lost_text(lost.lost)) == (
+        None,
+        None,
+        "interrupted once, with an unknown time lost at most",
+    )
 
 
 @pytest.mark.parametrize(
@@ -67,13 +80,6 @@ def test_a_sum_names_what_it_leaves_out(costs: dict[str, float | None], told: st
     assert total_usd(costs) == told
 
 
-def test_cents_are_told_exactly_and_dollars_to_the_cent() -> None:
+def test_cents_are_shown_exactly_and_dollars_to_the_cent() -> None:
     assert usd_text(0.01234) == "0.0123 USD"
     assert usd_text(12.344) == "12.34 USD"
-
-
-@pytest.mark.parametrize("odd", [None, True, "27", [27], {}])
-def test_only_a_number_is_a_figure(odd: Any) -> None:
-    assert metric({"metrics": {"psnr": odd}}, "psnr") is None
-    assert metric({"metrics": odd}, "psnr") is None
-    assert metric({"metrics": {"psnr": 27}}, "psnr") == 27

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from local.delivery.outbox import Email
+from local.delivery.outbox import SentEmail
 from local.demo import command, display
 from local.demo.command import DemoError, check_photos, demo_message, prepare, run_demo
 from local.demo.display import TerraformBar, show_email
@@ -110,7 +110,7 @@ def test_brackets_in_names_and_emails_are_shown_as_they_are(
 ) -> None:
     console = Console(file=io.StringIO(), width=300)
     at = datetime.datetime(2026, 1, 31, tzinfo=datetime.UTC)
-    show_email(Email(subject="[drone] is [/a] done", body="[b]", to="a@example.org", path=tmp_path, at=at), console)
+    show_email(SentEmail(subject="[drone] is [/a] done", body="[b]", to="a@example.org", path=tmp_path, at=at), console)
     TerraformBar(console)("made [drone][/a]")
     display.show_results(tmp_path / "[drone]", tmp_path / "[/a].html", "Done.", console)
     told = console.file.getvalue()  # type: ignore[attr-defined]

@@ -1,49 +1,61 @@
-"""What happens to a message that was refused: it is kept in the dead-letter queue, and its author gets an e-mail."""
+"""Refuse a message: keep it in the dead-letter queue and send its author an e-mail."""
 
 import json
 import re
+from dataclasses import dataclass
+from pathlib import Path
 
 from aws.clients import client
 from aws.notification import send_email
 from dispatch.deliveries import Delivery
 from splatworks.planning.bad_input import BadInputError
 from splatworks.planning.settings import DispatcherSettings
+from splatworks.report.template import read_template, render
 
 SQS_LIMIT = 262_144  # bytes, of the body with its attributes
 ATTRIBUTE_LIMIT = 1024  # bytes of the reason
 SHOWN_LIMIT = 4000  # characters of the message that the e-mail repeats
+TEMPLATE = Path(__file__).with_name("refused.txt")
 # Compiled at first use: it takes milliseconds, which a cold start need not pay.
 NOT_IN_SQS = "[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 
+@dataclass(frozen=True, kw_only=True)
+class RefusedView:
+    """The fields of refused.txt."""
+
+    project: str
+    field: str
+    given: str
+    allowed: str
+    fix: str
+    how_to_repeat: tuple[str, ...]
+    described: str
+    message: tuple[str, ...]
+    dlq_url: str
+
+
 def refuse(delivery: Delivery, problem: BadInputError, settings: DispatcherSettings) -> None:
-    """Keep first, tell second: when the second fails, both are tried again."""
+    """Keep the message first: if the e-mail fails, both are tried again."""
     _keep(delivery, problem, settings.dlq_url)
-    send_email(
-        settings.notification_topic_arn,
-        f"[{settings.project_name}] Message refused: {problem.field}",
-        email_text(delivery, problem, settings),
-    )
+    subject, body = render(read_template(TEMPLATE), _view(delivery, problem, settings))
+    send_email(settings.notification_topic_arn, subject, body)
 
 
-def email_text(delivery: Delivery, problem: BadInputError, settings: DispatcherSettings) -> str:
+def _view(delivery: Delivery, problem: BadInputError, settings: DispatcherSettings) -> RefusedView:
     text = delivery.text
     shown = text if len(text) <= SHOWN_LIMIT else f"{text[:SHOWN_LIMIT]}… ({len(text)} characters)"
-    return f"""A message to {settings.project_name} was refused. Nothing was started, and nothing will be retried.
-
-Field:    {problem.field}
-Given:    {problem.given}
-Allowed:  {problem.allowed}
-To do:    {problem.fix}
-
-{delivery.how_to_repeat(settings)}
-
-{delivery.described()}:
-
-{shown}
-
-It is also kept, unchanged, in the dead-letter queue {settings.dlq_url}
-"""
+    return RefusedView(
+        project=settings.project_name,
+        field=problem.field,
+        given=problem.given,
+        allowed=problem.allowed,
+        fix=problem.fix,
+        how_to_repeat=tuple(delivery.how_to_repeat(settings).split("\n")),
+        described=delivery.described(),
+        message=tuple(shown.split("\n")),
+        dlq_url=settings.dlq_url,
+    )
 
 
 def _keep(delivery: Delivery, problem: BadInputError, dlq_url: str) -> None:
@@ -56,7 +68,7 @@ def _keep(delivery: Delivery, problem: BadInputError, dlq_url: str) -> None:
 
 
 def _fitting(attributes: dict[str, str], body: str) -> dict[str, dict[str, str]]:
-    """As many attributes as fit beside the body, which may fill a message alone; then the e-mail has the reason."""
+    """Keep the attributes that fit next to the body; if it fills the message alone, only the e-mail has the reason."""
     room = SQS_LIMIT - len(body.encode(errors="replace"))
     fitting = {}
     for name, value in attributes.items():
