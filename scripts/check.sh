@@ -43,6 +43,7 @@ check "terraform fmt" terraform fmt -check -recursive
 for folder in "${tested[@]}"; do
   check "terraform test $folder" terraform_tests "$folder"
 done
+check "docs of the contract" python -m scripts.contract_docs --check
 check "module READMEs" python scripts/module_docs.py --check
 check "checkov" checkov -d . --framework terraform --compact --quiet --skip-download --skip-path '\.terraform|\.venv|splatworks-local|demo-output'
 check "shellcheck" shellcheck "${shell_scripts[@]}"

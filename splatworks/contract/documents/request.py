@@ -13,35 +13,38 @@ LAYOUTS = ("flat", "by_name")
 class JobRequest:
     """The `job` of request.json. In an array the runner adds the child's index to both prefixes."""
 
-    script_key: str
-    checkpoint_prefix: str
-    output_prefix: str = ""
-    run_id: str = ""
-    stage: str = ""
-    project: str = ""
-    input: tuple[str, ...] = ()  # absolute URIs
-    input_layout: str = "flat"  # flat: contents land in INPUT_DIR; by_name: each in a folder of its last part
-    args: tuple[str, ...] = ()
-    parameters: dict[str, Any] = field(default_factory=dict)  # scalars
-    operation: str | None = None
-    max_cost_usd: float | None = None  # of the run, or of one index in an array
-    run_key: str | None = None  # key of run.json; None for a batch_job
-    scenes_key: str | None = None  # key of scenes.json: child i reads entry i instead of `input`
-    carried_scenes_key: str | None = None  # the same, read in addition to `input`
+    script_key: str  # key of the script in the input bucket
+    checkpoint_prefix: str  # prefix of the checkpoints; the runner adds <index>/ in an array
+    output_prefix: str = ""  # prefix of the output; the runner adds <index>/ in an array
+    run_id: str = ""  # the run; for a batch_job the job's name
+    stage: str = ""  # the stage; for a batch_job the script's name without .py
+    project: str = ""  # metadata.project as it is in keys
+    input: tuple[str, ...] = ()  # absolute S3 URIs; one that ends in "/" is a folder
+    # flat: contents are placed in INPUT_DIR itself; by_name: each folder in INPUT_DIR/<last part of its path>/, each
+    # object as INPUT_DIR/<its name>
+    input_layout: str = "flat"
+    args: tuple[str, ...] = ()  # arguments of the script
+    parameters: dict[str, Any] = field(default_factory=dict)  # texts, numbers and booleans by name
+    operation: str | None = None  # a word for the script
+    max_cost_usd: float | None = None  # limit of the run; in an array of the chain of this index
+    run_key: str | None = None  # key of run.json; null for a batch_job
+    scenes_key: str | None = None  # key of scenes.json: child i reads entry i instead of `input`, layout flat
+    # key of scenes.json: child i reads entry i in addition to `input`, into INPUT_DIR/sfm/
+    carried_scenes_key: str | None = None
     input_by_index: tuple[bool, ...] = ()  # per input: whether "<index>/" is added to it
     variants: tuple[dict[str, Any], ...] = ()  # child i runs with `parameters` updated by entry i
-    content_base: str | None = None  # None: the result is not reused
-    content_key: str | None = None  # None for arrays: each child makes its own
-    script_digest: str | None = None
-    fresh: bool = False  # run even if a result of the same key is there
+    content_base: str | None = None  # digest that all children share; null: the result is not reused
+    content_key: str | None = None  # as known at submission; null for arrays, where each child makes its own
+    script_digest: str | None = None  # digest of the script's folder at submission; null: not compared
+    fresh: bool = False  # run even if a result with the same key exists; the result is still recorded
 
 
 @dataclass(frozen=True, kw_only=True)
 class RequestDocument:
-    request_id: str
+    request_id: str  # the identity of the request
     message: dict[str, Any]  # as it was published
-    job: JobRequest
-    submitted_at: str
+    job: JobRequest  # what the runner does
+    submitted_at: str  # UTC
 
 
 def read_request(text: bytes | str, where: str, if_newer: str) -> RequestDocument:

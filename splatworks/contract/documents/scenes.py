@@ -9,8 +9,8 @@ from splatworks.contract.documents.codec import DocumentError, from_json, to_jso
 
 @dataclass(frozen=True, kw_only=True)
 class SceneEntry:
-    name: str = ""
-    input: tuple[str, ...]  # absolute URIs
+    name: str = ""  # the name that e-mails and the command line show
+    input: tuple[str, ...]  # absolute S3 URIs
 
 
 def read_scenes(text: bytes | str, where: str) -> list[SceneEntry]:

@@ -60,9 +60,8 @@ class TrainParameters:
     plateau_gain: Annotated[float, Range(0, 100)] = 0.05
     plateau_window: Share = 0.15  # share of the steps
     plateau_after: Share = 0.9  # share of the steps before which no plateau is believed
-    min_psnr: Annotated[float, Range(0, 100)] = (
-        0.0  # gate: a lower held-out PSNR at the end fails the stage, dB; 0: none
-    )
+    # gate: a lower held-out PSNR at the end fails the stage, dB; 0: none
+    min_psnr: Annotated[float, Range(0, 100)] = 0.0
     # between two checkpoints, or longer if they take over 2 % of the time
     checkpoint_seconds: Annotated[float, Range(0, 86_400)] = 30.0
     flythrough_seconds: Annotated[float, Range(0, 600)] = 8.0  # length of the mp4; 0: none
