@@ -39,6 +39,9 @@ mapfile -t tested < <(git ls-files '*.tftest.hcl' | xargs -n1 dirname | xargs -n
 check "ruff format" ruff format --check .
 check "ruff" ruff check .
 check "mypy" mypy
+# Each program's folder is on the path in its own container or zip.
+check "imports of the rooms" env PYTHONPATH=jobs:docker:modules/lambda/functions lint-imports --no-cache
+check "code rules" python -m scripts.code_rules
 check "terraform fmt" terraform fmt -check -recursive
 for folder in "${tested[@]}"; do
   check "terraform test $folder" terraform_tests "$folder"

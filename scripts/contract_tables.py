@@ -6,6 +6,7 @@ import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from splatworks.contract import keys
 from splatworks.contract.comments import comments_of
 from splatworks.contract.documents.job import ENDED, JobReport
 from splatworks.contract.documents.progress import ProgressDocument
@@ -223,12 +224,12 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "exit codes": exit_codes_table,
     "ended": ended_table,
     "objects": objects_table,
-    "request.json": lambda: document_table(RequestDocument),
-    "job of request.json": lambda: document_table(JobRequest),
-    "run.json": lambda: document_table(RunDocument),
-    "job.json": lambda: document_table(JobReport),
-    "result.json": lambda: document_table(ResultDocument),
-    "progress.json": lambda: document_table(ProgressDocument),
-    "scenes.json": lambda: document_table(SceneEntry),
+    keys.REQUEST: lambda: document_table(RequestDocument),
+    f"job of {keys.REQUEST}": lambda: document_table(JobRequest),
+    keys.RUN: lambda: document_table(RunDocument),
+    keys.JOB: lambda: document_table(JobReport),
+    keys.RESULT: lambda: document_table(ResultDocument),
+    keys.PROGRESS: lambda: document_table(ProgressDocument),
+    keys.SCENES: lambda: document_table(SceneEntry),
     "failure": failure_table,
 }

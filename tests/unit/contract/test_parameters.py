@@ -22,6 +22,7 @@ class Example(Base):
     share: Annotated[float, Range(0, 1, also=(-1,))] = 0.5  # and one after
     order: Literal["auto", "plas"] = "auto"  # of the file
     fast: bool = False  # a switch
+    free: float = 0.0  # without a range
     title: str = ""  # any text
     octave: Annotated[int | None, Range(-1, 3)] = None  # may be absent
 
@@ -97,6 +98,9 @@ def test_a_value_is_read_from_json_and_from_text(name: str, given: Any, value: A
         ("count", [3]),
         ("count", ""),
         ("share", "nan"),
+        ("free", "nan"),
+        ("free", "-inf"),
+        ("free", 10**400),
         ("share", float("nan")),
         ("share", "inf"),
         ("share", float("-inf")),
@@ -128,6 +132,7 @@ def test_what_is_allowed_is_said_in_words() -> None:
         "share": "a number from 0 to 1 or -1",
         "order": "one of auto, plas",
         "fast": "true or false",
+        "free": "a number",
         "title": "text",
         "octave": "a whole number from -1 to 3",
     }
@@ -148,6 +153,7 @@ def test_kinds_and_defaults_are_those_of_the_fields() -> None:
         "share": float,
         "order": str,
         "fast": bool,
+        "free": float,
         "title": str,
         "octave": int,
     }
