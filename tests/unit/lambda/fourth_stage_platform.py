@@ -14,7 +14,7 @@ import urllib.request
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,6 @@ class FourStages:
     folder: Path
     endpoint: str
     platform: Platform
-    attempts: list[subprocess.CompletedProcess[str]] = field(default_factory=list)
 
     def dispatch(self, message: dict[str, Any], message_id: str) -> dict[str, Any]:
         event = saved_event("sns_message")
@@ -79,7 +78,8 @@ class FourStages:
             "WORKSPACE_DIR": str(place),
             "MODELS_DIR": str(place / "models"),
         }
-        self.attempts.append(self._run([str(ROOT / "docker" / "runner.py")], None, **environment))
+        ended = self._run([str(ROOT / "docker" / "runner.py")], None, **environment)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
         report: dict[str, Any] = self.stored(f"{stage['output_prefix']}job.json")
         return report
 
