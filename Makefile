@@ -35,7 +35,7 @@ check: need-terraform  ## format, lint, types, Terraform validate and test, chec
 bench: need-terraform  ## measure against named peers and print ratios (ONLY=lambda_bench for one)
 	@scripts/setup.sh test
 	@$(PY) modules/lambda/build.py
-	@$(PY) -m bench $(ONLY)
+	@PYTHONPATH=jobs $(PY) -m bench $(ONLY)
 
 peers:  ## other people's viewers and converter, which tests compare ours with (needs npm)
 	@npm install --prefix build/peers --no-save --no-audit --no-fund --loglevel=error $(PEERS)

@@ -2,22 +2,21 @@
 
 import argparse
 import importlib
-import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
 
 from bench.table import Row, show
 
-STAGES = Path(__file__).parent.parent / "jobs"  # benches import splatkit as the stages do
-
 
 def main() -> None:
     benches = sorted(path.stem for path in Path(__file__).parent.glob("*_bench.py"))
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("only", nargs="*", choices=[*benches, []], help="which to run; all by default")
-    sys.path.insert(0, str(STAGES))
     chosen = parser.parse_args().only or benches
+    if find_spec("splatkit") is None:
+        parser.error("splatkit, the stages' package, is not on the path. Run `make bench`, or set PYTHONPATH=jobs")
 
     console = Console(width=150)
     rows: list[Row] = []

@@ -31,6 +31,7 @@ from local.iam.access_control import AccessControl
 from local.iam.credentials import administrator
 from local.lambdas.runtime import LambdaRuntime
 from local.moto.hooks import Hooks
+from local.moto.service_quotas import ServiceQuotas
 
 
 class Services:
@@ -74,6 +75,7 @@ class Services:
             BucketEvents(self._events.put),
             self.sns,
             BatchAPI(self.scheduler),
+            ServiceQuotas(),
         )
         for part in parts:
             part.install(hooks)

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from local.embedded_aws import Email, EmbeddedAWS
 
+VIEWER = Path(__file__).parents[2] / "jobs" / "viewer" / "supersplat-viewer.json"
 PROJECT = "flow"
 PATIENCE = 420  # seconds; a run takes less than a minute where the machine has nothing else to do
 # Few steps on few small photos: the tests are about the chain. What each stage can do has tests of its own.
@@ -80,6 +83,12 @@ def publish(aws: EmbeddedAWS, name: str, data: dict[str, Any], **options: Any) -
     message = {"trigger_type": "splat_pipeline", "data": whole, "metadata": {"user": "ann", "project": PROJECT}}
     aws.publish(message, **options)
     return Run(aws, f"{name}-{hashlib.sha256(request_id.encode()).hexdigest()[:12]}")
+
+
+def need_viewer() -> None:
+    """Skip without the web viewer, which the compress stage puts into its pages."""
+    if not VIEWER.is_file():
+        pytest.skip(f"needs jobs/viewer/{VIEWER.name}: make viewer, with a way to registry.npmjs.org or npm")
 
 
 def upload(aws: EmbeddedAWS, photos: list[Path], prefix: str) -> str:

@@ -9,6 +9,8 @@ import pytest
 
 from local.embedded_aws import EmbeddedAWS
 
+from .job_folders import code_folder, job_lines, models_folder
+
 pytestmark = pytest.mark.flow
 
 EVENTS = Path(__file__).parents[1] / "events"
@@ -41,13 +43,6 @@ print("hello from the job", flush=True)
 
 def message(data: dict[str, Any]) -> dict[str, Any]:
     return {"trigger_type": "batch_job", "data": data, "metadata": {"user": "ann", "project": "flow"}}
-
-
-def job_lines(platform: EmbeddedAWS, job: dict[str, Any]) -> list[str]:
-    events = platform.client("logs").get_log_events(
-        logGroupName=f"/aws/batch/{platform.project_name}-ml-jobs", logStreamName=job["container"]["logStreamName"]
-    )["events"]
-    return [event["message"] for event in events]
 
 
 def running_line(platform: EmbeddedAWS, name: str, line: str) -> dict[str, Any]:
@@ -298,14 +293,25 @@ def test_a_job_can_do_what_its_role_allows_and_no_more(platform: EmbeddedAWS, sc
     assert all("AccessDenied" in line for line in said), said
 
 
+LEAVE_FILES = """
+import os, pathlib, sys
+folders = {"models": pathlib.Path(os.environ["MODELS_DIR"]), "workspace": pathlib.Path.cwd()}
+print(f"working in {folders['workspace']}, models in {folders['models']}")
+for name, folder in folders.items():
+    (folder / f"{sys.argv[1]}.left").touch()
+    print(f"{name}:", *sorted(path.stem for path in folder.glob("*.left")), flush=True)
+"""
+
+
 def test_the_models_folder_is_shared_and_the_workspace_is_not(platform: EmbeddedAWS, script: Script) -> None:
-    first = script("import pathlib\npathlib.Path('/opt/models/shared').write_text('kept')\n")
-    second = script("import pathlib\nprint(pathlib.Path('/opt/models/shared').read_text(), pathlib.Path.cwd())\n")
-    for data in (first, second):
+    for word in ("first", "second"):
+        data = script(LEAVE_FILES, args=[word])
         platform.publish(message(data))
         job = platform.wait_for_job(data["job_name"])
-        assert job["status"] == "SUCCEEDED", job_lines(platform, job)
-    assert "kept /workspace/code" in job_lines(platform, job)
+        lines = job_lines(platform, job)
+        assert job["status"] == "SUCCEEDED", lines
+        assert f"working in {code_folder(platform, job)}, models in {models_folder(platform)}" in lines
+    assert "models: first second" in lines and "workspace: second" in lines
 
 
 def test_roles_allow_all_that_the_platform_itself_did_in_the_other_tests(platform: EmbeddedAWS) -> None:

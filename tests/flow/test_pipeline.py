@@ -18,7 +18,7 @@ from local.embedded_aws import EmbeddedAWS
 from local.survey.photos import Survey, render_survey
 from scripts.check_page import NoBrowserError, check_page
 
-from .pipeline_runs import DRAFT, PATIENCE, PROJECT, Run, command_in, publish, upload
+from .pipeline_runs import DRAFT, PATIENCE, PROJECT, Run, command_in, need_viewer, publish, upload
 
 pytestmark = pytest.mark.flow
 
@@ -58,6 +58,7 @@ def killed(platform: EmbeddedAWS) -> Run:
 
 @pytest.fixture(scope="module")
 def full_run(platform: EmbeddedAWS, killed: Run, photos: str) -> Run:
+    need_viewer()
     run = publish(platform, "town", {"input": photos})
     email = run.email()
     assert "FAILED" not in email.subject, email.body

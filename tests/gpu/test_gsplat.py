@@ -23,7 +23,7 @@ sys.path.append(str(Path(__file__).parents[1] / "unit" / "train"))
 from little_scene import write_scene
 
 GPUS = torch.cuda.device_count()
-on_gpu = pytest.mark.skipif(GPUS < 1, reason="needs CUDA")
+on_gpu = pytest.mark.skipif(GPUS < 1, reason="needs an NVIDIA GPU: run this file on a machine with one, and gsplat")
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -117,7 +117,7 @@ def test_a_gpu_trains_as_well_as_a_cpu(tmp_path: Path) -> None:
     assert abs(found[0] - found[1]) < 0.7, found
 
 
-@pytest.mark.skipif(GPUS < 2, reason="needs two GPUs")
+@pytest.mark.skipif(GPUS < 2, reason="needs two NVIDIA GPUs: run this file on a machine with them, and gsplat")
 def test_two_gpus_train_together_and_one_goes_on_from_their_checkpoint(tmp_path: Path) -> None:
     folder, out = write_scene(tmp_path / "scene"), tmp_path / "out"
     both = stage(folder, out, "--gpus", "2")

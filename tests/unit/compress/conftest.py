@@ -31,7 +31,10 @@ def shiny_scene() -> Splats:
 def real_splats() -> Path:
     """Real captures, which are too large for the repository."""
     if not REAL.is_dir():
-        pytest.skip("the real splats are not beside the checkout (../shared/data/splats)")
+        pytest.skip(
+            f"needs {REAL}/playbot_lod1_sog, too large for the repository: examples/assets/splats/playbot/1_0 "
+            "of https://github.com/playcanvas/engine"
+        )
     return REAL
 
 

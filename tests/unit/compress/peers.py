@@ -1,6 +1,5 @@
 """Other people's programs that must agree with ours; where one is missing the test says so, and is skipped."""
 
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,6 +15,7 @@ from PIL import Image
 
 from scripts import check_page
 from splatkit.splats import Floats
+from tests.optional_programs import need_program
 
 ROOT = Path(__file__).parents[3]
 MODULES = ROOT / "build" / "peers" / "node_modules"
@@ -25,13 +25,13 @@ SIZE = {"width": 640, "height": 480}
 def splat_transform(*arguments: Path | str) -> None:
     """PlayCanvas' converter. `-g cpu`, as no test needs a GPU."""
     program = need(MODULES / "@playcanvas" / "splat-transform" / "bin" / "cli.mjs")
-    node = shutil.which("node") or pytest.skip("node is not on the PATH")
-    subprocess.run([str(node), program, "-q", "-w", *arguments, "-g", "cpu"], check=True, timeout=300)
+    need_program("node")
+    subprocess.run(["node", program, "-q", "-w", *arguments, "-g", "cpu"], check=True, timeout=300)
 
 
-def need(path: Path, how: str = "make peers") -> Path:
+def need(path: Path, how: str = "make peers, which needs npm (apt-get install npm)") -> Path:
     if not path.exists():
-        pytest.skip(f"{path.name} is missing: {how}")
+        pytest.skip(f"needs {path.relative_to(ROOT)}, which is not there: {how}")
     return path
 
 

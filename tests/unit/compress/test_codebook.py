@@ -24,6 +24,7 @@ def test_no_partition_of_a_few_values_is_better(values: list[float]) -> None:
     assert found <= least * (1 + 1e-4) + 1e-4
 
 
+@pytest.mark.quality
 def test_a_long_tail_does_not_cost_the_dense_middle_its_precision() -> None:
     draw = np.random.default_rng(0)
     values = np.concatenate([draw.normal(0, 1, 50_000), [500.0, -800.0]]).astype(np.float32)

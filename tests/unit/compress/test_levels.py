@@ -18,6 +18,8 @@ from splatkit.formats.spool import release, spooled, taken
 from splatkit.splats import Splats
 from splatkit.view.shots import framing, ring
 
+pytestmark = pytest.mark.quality
+
 
 def test_merging_looks_better_than_dropping_at_random(shiny_scene: Splats) -> None:
     judge = Judge(shiny_scene, ring(framing(shiny_scene), 3, 160, 120), lambda done, total: None)
@@ -26,7 +28,7 @@ def test_merging_looks_better_than_dropping_at_random(shiny_scene: Splats) -> No
     half = merged(shiny_scene, count)
     assert len(half) == count
     seen, random = (judge.compare(own_palette(splats)).summary["psnr"] for splats in (half, dropped))
-    assert seen > random + 2
+    assert seen > random + 2  # 31.7 and 20.7 dB
 
 
 def test_harmonics_merge_by_the_share_of_each(shiny_scene: Splats) -> None:

@@ -1,8 +1,11 @@
 """The palette of harmonics: exact where it can be, and as good as plain k-means where it cannot."""
 
 import numpy as np
+import pytest
 
 from splatkit.compress.palette import by_first_appearance, distinct_rows, palette_of
+
+pytestmark = pytest.mark.quality
 
 
 def clustered(count: int, dimensions: int, seed: int = 0) -> np.ndarray:

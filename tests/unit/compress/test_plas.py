@@ -29,6 +29,7 @@ def sort_with_plas(params, improvement_break, seed, verbose):
 """
 
 
+@pytest.mark.quality
 def test_neighbours_become_alike_far_beyond_what_a_single_sort_achieves() -> None:
     colours = np.random.default_rng(0).uniform(size=(64, 64, 3)).astype(np.float32)
     places = sort_grid(colours)
@@ -38,12 +39,16 @@ def test_neighbours_become_alike_far_beyond_what_a_single_sort_achieves() -> Non
     assert found < 0.3 * neighbour_distance(by_luminance)
 
 
+@pytest.mark.quality
 @pytest.mark.parametrize(("depth", "reference"), [(3, 0.07855), (10, 0.67153)])
 def test_neighbours_are_as_alike_as_the_authors_package_makes_them(depth: int, reference: float) -> None:
-    """`reference` was measured once with their operations, on these items and with improvement_break=1e-4."""
+    """`reference` was measured once with their operations, on these items and with improvement_break=1e-4.
+
+    Ours is 0.981 to 0.995 of it with seeds 0 to 5, with AVX2 and without AVX.
+    """
     items = np.random.default_rng(0).uniform(size=(64, 64, depth)).astype(np.float32)
     places = sort_grid(items)
-    assert neighbour_distance(items.reshape(-1, depth)[places].reshape(items.shape)) < 1.01 * reference
+    assert neighbour_distance(items.reshape(-1, depth)[places].reshape(items.shape)) < 1.02 * reference
 
 
 def test_the_same_seed_gives_the_same_order_whatever_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,9 +64,11 @@ def test_every_splat_keeps_a_place_also_where_rows_are_not_full() -> None:
         np.testing.assert_array_equal(np.sort(plas_order(ball(count))), np.arange(count))
 
 
+@pytest.mark.quality
 def test_65_thousand_are_sorted_as_well_as_by_the_reference() -> None:
     items = np.random.default_rng(0).uniform(size=(256, 256, 10)).astype(np.float32)
     places = sort_grid(items)
+    # 0.397 to 0.398 with seeds 0 and 1, with AVX2 and without AVX
     assert neighbour_distance(items.reshape(-1, 10)[places].reshape(items.shape)) < 0.405 * neighbour_distance(items)
 
 

@@ -9,6 +9,8 @@ from splatkit.view.rendering import Renderer, psnr
 from splatkit.view.shots import framing, ring, turned_shot
 from splatkit.view.turning import UPRIGHT, turned
 
+pytestmark = pytest.mark.quality
+
 
 @pytest.mark.parametrize("up", UPRIGHT)
 def test_pictures_stay_the_same_with_all_bands_of_harmonics(up: str) -> None:
@@ -16,7 +18,7 @@ def test_pictures_stay_the_same_with_all_bands_of_harmonics(up: str) -> None:
     shot = ring(framing(splats), 5, 160, 120)[1]
     before = Renderer(own_palette(splats)).render(shot)
     after = Renderer(own_palette(turned(splats, turn))).render(turned_shot(shot, turn))
-    assert psnr(before, after) > 60
+    assert psnr(before, after) > 60  # 100, the most that it reports; without harmonics 29
     without = Renderer(own_palette(turned(splats.with_sh_degree(0), turn))).render(turned_shot(shot, turn))
     assert psnr(before, without) < 40  # the harmonics do matter
 

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 EXAMPLES = Path(__file__).parents[3] / "examples"
 needs_torch = pytest.mark.skipif(
     subprocess.run([sys.executable, "-c", "import torch"], capture_output=True).returncode != 0,
-    reason="PyTorch is in the images, and here only where somebody installed it",
+    reason="needs PyTorch: scripts/setup.sh test",
 )
 
 

@@ -213,7 +213,7 @@ CHECKS: dict[str, Callable[[Words], None]] = {
 
 def options_of(stage: str, arguments: Words) -> object:
     """As the stage reads its command line: unknown options and bad values are refused."""
-    pytest.importorskip("torch", reason="the stages' options cannot be read without it")
+    pytest.importorskip("torch", reason="needs PyTorch, to read the stages' options: scripts/setup.sh test")
     from splatkit.options import read_options
 
     return read_options(options_class(stage), stage, ["--input-dir", "IN", "--output-dir", "OUT", *arguments], {})
@@ -272,7 +272,7 @@ def test_defaults_in_the_table_of_gates_are_those_of_the_options() -> None:
 
 
 def test_the_command_that_moves_a_model_to_its_origin_does_so(tmp_path: Path) -> None:
-    pycolmap = pytest.importorskip("pycolmap")
+    pycolmap = pytest.importorskip("pycolmap", reason="needs pycolmap: scripts/setup.sh test")
     (command,) = [words for page, words in COMMANDS if page == "train.md" and words[:2] == ["python", "-c"]]
     folder = tmp_path / "sparse" / "0"
     folder.mkdir(parents=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("hcl2", reason="python-hcl2 comes with the check extra")
+pytest.importorskip("hcl2", reason="needs python-hcl2: scripts/setup.sh check")
 
 ROOT = Path(__file__).resolve().parents[3]
 

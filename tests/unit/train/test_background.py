@@ -21,6 +21,8 @@ from splatkit.train.photo_cache import PhotoCache
 from splatkit.train.scene import read_scene
 from splatkit.train.training import Training
 
+pytestmark = pytest.mark.quality
+
 SHOWN = {"black": 0, "white": 255, "random": 0}
 
 

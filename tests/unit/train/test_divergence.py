@@ -39,6 +39,7 @@ def test_a_diverging_loss_stops_the_stage_and_keeps_the_last_good_checkpoint(
     assert max((tmp_path / "out.checkpoint").glob("step-*.pt")).name < "step-00000061"
 
 
+@pytest.mark.quality
 def test_a_loss_that_explodes_and_stays_high_stops_the_stage_with_a_checkpoint_of_before(
     scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -57,6 +58,7 @@ def test_a_loss_that_explodes_and_stays_high_stops_the_stage_with_a_checkpoint_o
     assert 0 < saved_step(out) <= 60
 
 
+@pytest.mark.quality
 def test_one_white_photo_among_forty_is_no_divergence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scene = write_scene(tmp_path / "scene", views=40)
     Image.new("RGB", (96, 64), "white").save(scene / "images" / "view_03.png")

@@ -6,6 +6,8 @@ import torch
 
 from splatkit.train.gaussians import LEARNING_RATES, from_points, haste, narrow, optimizers, parameters, set_rates
 
+pytestmark = pytest.mark.quality
+
 
 def test_the_first_gaussians_are_as_wide_as_their_neighbours_are_far() -> None:
     grid = np.stack(np.meshgrid(*[np.arange(6.0)] * 3), -1).reshape(-1, 3) * 0.25

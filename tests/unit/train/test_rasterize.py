@@ -13,6 +13,8 @@ from splatkit.rasterizer.rasterize import rasterization
 from splatkit.rasterizer.render import render
 from splatkit.rasterizer.tile_lists import BLOCK, OPACITY, TILE, X, Y, tile_lists
 
+pytestmark = pytest.mark.quality
+
 WIDTH, HEIGHT = 75, 52  # neither a multiple of the tile
 LEARNED = ("means", "quats", "scales", "opacities", "colors")
 Scene = dict[str, Any]
@@ -109,7 +111,7 @@ def test_an_opaque_crowd_ends_early_with_the_same_result() -> None:
 
 
 def test_projection_is_that_of_gsplats_torch_reference() -> None:
-    peer = pytest.importorskip("gsplat.cuda._torch_impl")
+    peer = pytest.importorskip("gsplat.cuda._torch_impl", reason="needs gsplat: scripts/setup.sh test")
     values = scene(count=500, seed=5)
     covariances, _ = peer._quat_scale_to_covar_preci(values["quats"], values["scales"], True, False)
     _, means2d, depths, conics, compensations = peer._fully_fused_projection(
@@ -124,7 +126,7 @@ def test_projection_is_that_of_gsplats_torch_reference() -> None:
 
 
 def test_gradients_of_projection_are_those_of_gsplats_torch_reference() -> None:
-    peer = pytest.importorskip("gsplat.cuda._torch_impl")
+    peer = pytest.importorskip("gsplat.cuda._torch_impl", reason="needs gsplat: scripts/setup.sh test")
     ours, theirs = (learning(scene(count=500, seed=5)) for _ in range(2))
     covariances, _ = peer._quat_scale_to_covar_preci(theirs["quats"], theirs["scales"], True, False)
     _, *wanted = peer._fully_fused_projection(
@@ -146,7 +148,7 @@ def test_gradients_of_projection_are_those_of_gsplats_torch_reference() -> None:
 
 @pytest.mark.parametrize("degree", [0, 1, 2, 3])
 def test_spherical_harmonics_and_their_gradients_are_those_of_gsplats_torch_reference(degree: int) -> None:
-    peer = pytest.importorskip("gsplat.cuda._torch_impl")
+    peer = pytest.importorskip("gsplat.cuda._torch_impl", reason="needs gsplat: scripts/setup.sh test")
     ours, theirs = (learning(scene(count=300, seed=6)) for _ in range(2))
     centre, seen = torch.tensor([0.2, -0.4, 0.9]), torch.ones(300, dtype=torch.bool)
     found = SphericalHarmonics.apply(ours["means"], ours["colors"], centre, seen, degree)

@@ -8,6 +8,8 @@ import torch
 from splatkit.ssim import C1, C2, RADIUS, WINDOW
 from splatkit.train.ssim import ssim_cpu, ssim_torch
 
+pytestmark = pytest.mark.quality
+
 
 @pytest.mark.parametrize(("height", "width"), [(40, 61), (7, 90), (3, 2), (64, 33)])
 def test_the_fused_ssim_and_its_gradient_are_those_of_convolutions(height: int, width: int) -> None:

@@ -13,6 +13,8 @@ from splatkit.train.backend import choose_backend
 from splatkit.train.gaussians import Optimizers, Parameters, from_points, optimizers, parameters
 from splatkit.train.strategy import Refinement, StrategyName, covariances, refinement, relocation, use_cpu_operations
 
+pytestmark = pytest.mark.quality
+
 BINOMS = torch.zeros(51, 51)
 
 

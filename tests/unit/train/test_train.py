@@ -15,6 +15,20 @@ from small_stage import result, run
 from splatkit.errors import FAILED, INPUT_ERROR
 from splatkit.formats.ply import read_ply
 
+pytestmark = pytest.mark.quality
+
+# Results of a training depend on how the CPU rounds, and small differences grow with every step. Measured with seeds 0
+# to 2, on a CPU with AVX2 and as on one without (NUMBA_CPU_NAME=generic ATEN_CPU_CAPABILITY=default). Each limit is
+# further from the measured values than these are from each other; trainings of 50 steps and of 1 miss the first four.
+#                   measured          50 steps   1 step
+LEAST_PSNR = 19.5  # 20.7 to 21.2 dB      18.4     16.5
+LEAST_SSIM = 0.7  #  0.747 to 0.764       0.573    0.505
+LEAST_RISE = 5.0  #  6.5 to 6.9 dB        4.2      2.2
+MOST_ERROR = 0.5  #  0.384 to 0.403       0.556    0.719: mean of |photo - render|, in standard deviations of the photo
+LEAST_PSNR_OF_PRESETS = 20.0  # 21.1 to 21.4 dB after 400 steps with all harmonics
+LEAST_GAIN_OF_SKY = 0.2  # 0.7 to 1.2 dB; a sky that does nothing gains 0
+MOST_CHANGE_BY_ANTIALIASING = 1.0  # -0.2 to 0.2 dB
+
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -31,27 +45,32 @@ def test_a_training_writes_a_splat_in_the_frame_of_the_input_and_what_tells_of_i
     widths = np.exp(splats.scales)
     assert 0.01 * UNIT < np.median(widths) < 0.5 * UNIT
     metrics = result(out)["metrics"]
-    assert metrics["psnr"] > 20 and metrics["ssim"] > 0.7
+    assert metrics["psnr"] > LEAST_PSNR and metrics["ssim"] > LEAST_SSIM
     assert metrics["gaussians"] == len(splats) and metrics["sh_degree"] == 1
     assert metrics["held_out"] == 6 and metrics["photos"] == 18
     rows = (out / "metrics.csv").read_text().splitlines()
     assert len(rows) > 10 and rows[0].startswith("step,seconds,psnr")
     first, last = rows[1].split(","), rows[-1].split(",")
-    assert float(last[2]) > float(first[2]) + 5, "PSNR rises"
+    assert float(last[2]) > float(first[2]) + LEAST_RISE, "PSNR rises"
     for name in ("loss.png", "psnr.png", "preview.jpg"):
         with Image.open(out / name) as image:
             image.load()
             assert np.asarray(image).std() > 5, f"{name} shows something"
     beside = sorted((out / "held_out").iterdir())
     assert [p.name for p in beside] == [f"view_{n:02d}.jpg" for n in range(2, 24, 4)]
-    photo, render = np.split(np.asarray(Image.open(beside[0]), float), 2, axis=1)
-    assert np.abs(photo - render).mean() < 0.5 * photo.std()
+    # The mean of all: one view alone may be 0.1 worse on another CPU.
+    assert np.mean([error_of_render(path) for path in beside]) < MOST_ERROR
     with av.open(str(out / "flythrough.mp4")) as video:
         frames = [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
     assert len(frames) == 12 and frames[0].shape == (64, 96, 3)
     assert np.abs(frames[0].astype(float) - frames[6]).mean() > 3, "the camera moves"
     progress = json.loads((out / "progress.json").read_text())
     assert progress["stage"] == "train" and progress["fraction"] == 1.0
+
+
+def error_of_render(photo_and_render: Path) -> float:
+    photo, render = np.split(np.asarray(Image.open(photo_and_render), float), 2, axis=1)
+    return float(np.abs(photo - render).mean() / photo.std())
 
 
 def test_the_folder_where_it_is_started_can_be_the_output(
@@ -68,7 +87,9 @@ def test_the_other_presets_train_on_a_cpu_too(preset: str, degree: int, scene: P
     out = tmp_path / "out"
     assert run(scene, out, "--preset", preset, "--max-steps", "400", "--cap-max", "1000") == 0, result(out)
     metrics = result(out)["metrics"]
-    assert metrics["psnr"] > 20 and metrics["sh_degree"] == degree and metrics["image_size"] == [96, 64]
+    assert (
+        metrics["psnr"] > LEAST_PSNR_OF_PRESETS and metrics["sh_degree"] == degree and metrics["image_size"] == [96, 64]
+    )
     assert read_ply(out / "splat.ply").sh_degree == degree
 
 
@@ -78,8 +99,8 @@ def test_a_sky_fills_what_lies_behind_the_points_and_antialiasing_does_no_harm(s
         assert run(scene, tmp_path / name, "--max-steps", "300", "--cap-max", "5000", *more) == 0
         psnr[name] = result(tmp_path / name)["metrics"]["psnr"]
     # The photos' background is a dark grey, which black leaves out and Gaussians far off can show.
-    assert psnr["sky"] > psnr["plain"] + 0.3, psnr
-    assert abs(psnr["antialiased"] - psnr["plain"]) < 2, psnr
+    assert psnr["sky"] > psnr["plain"] + LEAST_GAIN_OF_SKY, psnr
+    assert abs(psnr["antialiased"] - psnr["plain"]) < MOST_CHANGE_BY_ANTIALIASING, psnr
     assert [read_ply(tmp_path / name / "splat.ply").antialiased for name in psnr] == [False, False, True]
     distance = np.linalg.norm(read_ply(tmp_path / "sky" / "splat.ply").means - OFFSET, axis=1) / UNIT
     assert (distance > 30).sum() > 50, "of the 1,250 that it began with"

@@ -24,6 +24,8 @@ from splatkit.train.photo_cache import PhotoCache
 from splatkit.train.scene import Scene, read_scene
 from splatkit.train.training import Training, coarseness, largest_cap
 
+pytestmark = pytest.mark.quality
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
