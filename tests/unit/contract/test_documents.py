@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from splatworks.contract.documents.codec import INSTALL, PUSH_THE_IMAGE, DocumentError, NewerDocumentError, to_bytes
@@ -80,37 +80,50 @@ def documents(kind: type, **fixed: st.SearchStrategy[Any]) -> st.SearchStrategy[
 
 
 layouts = st.sampled_from(["flat", "by_name"])
-job_requests = documents(JobRequest, input_layout=layouts, input_by_index=st.just(()))
+NONE, EMPTY = st.none(), st.just(())
+pipeline_jobs = documents(JobRequest, input_layout=layouts, input_by_index=EMPTY, run_key=text)
+single_jobs = documents(  # a batch_job has none of a pipeline's fields
+    JobRequest,
+    input_layout=layouts,
+    input_by_index=EMPTY,
+    variants=EMPTY,
+    fresh=st.just(False),
+    **dict.fromkeys(
+        ["run_key", "scenes_key", "carried_scenes_key", "content_base", "content_key", "script_digest"], NONE
+    ),
+)
+job_requests = pipeline_jobs | single_jobs
+QUICK = settings(max_examples=60, deadline=None, phases=(Phase.explicit, Phase.generate))  # shrinking takes minutes
 times = st.datetimes().map(lambda time: time.strftime("%Y-%m-%dT%H:%M:%SZ").zfill(20))
 run_stages = documents(RunStage, job=st.none() | job_requests)
 
 
-@settings(max_examples=60, deadline=None)
+@QUICK
 @given(documents(RequestDocument, job=job_requests))
 def test_a_request_is_read_as_it_was_written(request_document: RequestDocument) -> None:
     assert read_request(write_request(request_document), WHERE, "") == request_document
 
 
-@settings(max_examples=60, deadline=None)
+@QUICK
 @given(documents(RunDocument, submitted_at=times, stages=st.lists(run_stages, min_size=1, max_size=3).map(tuple)))
 def test_a_run_is_read_as_it_was_written(run: RunDocument) -> None:
     assert read_run(write_run(run), WHERE, "") == run
 
 
-@settings(max_examples=60, deadline=None)
+@QUICK
 @given(documents(JobReport))
 def test_a_job_report_is_read_as_it_was_written(report: JobReport) -> None:
     assert read_job(write_job(report), WHERE, "") == report
 
 
-@settings(max_examples=60, deadline=None)
+@QUICK
 @given(documents(ResultDocument), documents(ProgressDocument))
 def test_result_and_progress_are_read_as_they_were_written(result: ResultDocument, progress: ProgressDocument) -> None:
     assert read_result(to_bytes(result_json(result)), WHERE, "") == result
     assert read_progress(to_bytes(progress_json(progress)), WHERE, "") == progress
 
 
-@settings(max_examples=60, deadline=None)
+@QUICK
 @given(st.lists(documents(SceneEntry, input=st.lists(text, min_size=1, max_size=3).map(tuple)), max_size=4))
 def test_scenes_are_read_as_they_were_written(scenes: list[SceneEntry]) -> None:
     assert read_scenes(json.dumps(scenes_json(scenes)), WHERE) == scenes
