@@ -52,8 +52,9 @@ format:  ## rewrite Python and Terraform in the project's format
 	@scripts/setup.sh check
 	@$(PY) -m ruff check --fix . && $(PY) -m ruff format . && terraform fmt -recursive
 
-docs:  ## rewrite the inputs and outputs in the modules' READMEs
+docs:  ## rewrite what is generated: the tables of the docs, the message's schema, the modules' READMEs
 	@scripts/setup.sh check
+	@$(PY) -m scripts.contract_docs
 	@$(PY) scripts/module_docs.py
 
 clean:  ## remove what the commands above made, .venv included

@@ -39,10 +39,14 @@ mapfile -t tested < <(git ls-files '*.tftest.hcl' | xargs -n1 dirname | xargs -n
 check "ruff format" ruff format --check .
 check "ruff" ruff check .
 check "mypy" mypy
+# Each program's folder is on the path in its own container or zip.
+check "imports of the rooms" env PYTHONPATH=jobs:docker:modules/lambda/functions lint-imports --no-cache
+check "code rules" python -m scripts.code_rules
 check "terraform fmt" terraform fmt -check -recursive
 for folder in "${tested[@]}"; do
   check "terraform test $folder" terraform_tests "$folder"
 done
+check "docs of the contract" python -m scripts.contract_docs --check
 check "module READMEs" python scripts/module_docs.py --check
 check "checkov" checkov -d . --framework terraform --compact --quiet --skip-download --skip-path '\.terraform|\.venv|splatworks-local|demo-output'
 check "shellcheck" shellcheck "${shell_scripts[@]}"

@@ -12,10 +12,10 @@ MAX_TEXT = 2000  # characters of a cause or a fix that are kept of what a script
 class Failure:
     """Why something failed and what to do: the `error` of result.json and job.json, and what e-mails show."""
 
-    code: str
-    cause: str
-    fix: str
-    retryable: bool = False
+    code: str  # a word for programs, such as too_few_photos
+    cause: str  # what went wrong, for people
+    fix: str  # what to do
+    retryable: bool = False  # whether the same job may succeed later
     title: str = ""  # a few words for a subject line; not stored
 
     def as_json(self) -> dict[str, str | bool]:

@@ -6,9 +6,7 @@ The dispatcher checks them before anything is paid for, and the stage reads them
 """
 
 import functools
-import inspect
 import math
-import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -16,6 +14,7 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from splatworks.contract.comments import comments_of
 from splatworks.contract.nearest import nearest
 
 WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
@@ -112,7 +111,7 @@ class Parameter:
 def parameters_of(kind: type) -> dict[str, Parameter]:
     """The parameters of a dataclass by name, in the order of their definition."""
     hints = typing.get_type_hints(kind, include_extras=True)
-    comments = _comments(kind)
+    comments = comments_of(kind)
     return {each.name: _parameter(each, hints[each.name], comments[each.name]) for each in fields(kind)}
 
 
@@ -164,20 +163,6 @@ def _plain(hint: Any) -> type:
     if isinstance(hint, types.UnionType):
         hint = next(part for part in typing.get_args(hint) if part is not type(None))
     return typing.cast(type, hint)
-
-
-def _comments(kind: type) -> dict[str, str]:
-    """The comment after each field, and the comment lines directly above it, of the class and of its bases."""
-    found: dict[str, str] = {}
-    for each in reversed(kind.__mro__[:-1]):
-        above: list[str] = []
-        for line in inspect.getsource(each).splitlines():
-            if match := re.match(r"    (\w+): [^#]*(?:#\s*(.*))?$", line):
-                found[match[1]] = " ".join([*above, match[2] or ""]).strip()
-                above = []
-            elif match := re.match(r"    #\s*(.*)$", line):
-                above.append(match[1])
-    return found
 
 
 def _number(value: float | None) -> str:

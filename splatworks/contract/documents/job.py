@@ -11,98 +11,109 @@ VERSION = 1
 # `ended`
 DONE, FAILED, INPUT_ERROR, INTERRUPTED = "done", "failed", "input_error", "interrupted"
 OUT_OF_MEMORY, COST_LIMIT, RUNNER_ERROR, STILL_RUNNING = "out_of_memory", "cost_limit", "runner_error", "running"
+ENDED = {
+    DONE: "the script's exit code was 0, or an earlier result was copied",
+    FAILED: "the script failed: any exit code that is not in the table of exit codes",
+    INPUT_ERROR: "the input or the options are at fault: exit code 2",
+    INTERRUPTED: "stopped after a checkpoint: SIGTERM or exit code 75; AWS Batch starts the job again",
+    OUT_OF_MEMORY: "the kernel killed a process of the job because its memory limit was reached",
+    COST_LIMIT: "max_cost_usd was reached, or the price is unknown; error.code says which: cost_limit, price_unknown "
+    "or cost_unknown",
+    RUNNER_ERROR: "the runner failed, not the script: the script was not found, a download failed",
+    STILL_RUNNING: "in _RUNNING only: the attempt has not ended",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScriptFacts:
-    key: str = ""
-    sha256: str | None = None
+    key: str = ""  # in the input bucket
+    sha256: str | None = None  # of the script's file
 
 
 @dataclass(frozen=True, kw_only=True)
 class InputFacts:
-    uri: str = ""
-    files: int = 0
-    bytes: int = 0
+    uri: str = ""  # the location that was downloaded
+    files: int = 0  # number of objects
+    bytes: int = 0  # size of all objects
     sha256: str = ""  # over the sorted keys, sizes and ETags
-    origin: str | None = None  # of a stage's output: its URI, or the one that it is a copy of
+    origin: str | None = None  # if it is a stage's output: its URI, or the URI of the result that it was copied from
 
 
 @dataclass(frozen=True, kw_only=True)
 class MachineInfo:
-    instance_type: str | None = None
+    instance_type: str | None = None  # EC2 instance type
     lifecycle: str | None = None  # spot or on-demand
-    availability_zone: str | None = None
-    vcpus: int | None = None  # the job's share
-    memory_mib: int | None = None
-    gpus: tuple[str, ...] = ()
+    availability_zone: str | None = None  # such as us-east-1a
+    vcpus: int | None = None  # the job's share of the machine
+    memory_mib: int | None = None  # the job's memory limit
+    gpus: tuple[str, ...] = ()  # names of the GPUs that the job sees
 
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseSeconds:
-    download: float = 0.0
-    install: float = 0.0
-    script: float = 0.0
-    upload: float = 0.0
-    total: float | None = None
+    download: float = 0.0  # script, input and checkpoints
+    install: float = 0.0  # the script's packages
+    script: float = 0.0  # the script itself
+    upload: float = 0.0  # the output
+    total: float | None = None  # from the attempt's start to its end
 
 
 @dataclass(frozen=True, kw_only=True)
 class GpuUse:
-    utilization_percent: float = 0.0
-    memory_peak_mib: int = 0
+    utilization_percent: float = 0.0  # mean over the script's time
+    memory_peak_mib: int = 0  # highest use of GPU memory
 
 
 @dataclass(frozen=True, kw_only=True)
 class OutputFacts:
-    files: int | None = None
-    bytes: int | None = None
+    files: int | None = None  # number of files that were uploaded
+    bytes: int | None = None  # size of these files
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    usd: float | None = None  # of this attempt
-    usd_per_hour: float | None = None
-    source: str = "source unknown"
+    usd: float | None = None  # cost of this attempt, for the complete machine
+    usd_per_hour: float | None = None  # spot price of the machine
+    source: str = "source unknown"  # source of the price
 
 
 @dataclass(frozen=True, kw_only=True)
 class LostAttempt:
     """An attempt before this one; what nobody recorded is None."""
 
-    attempt: int | None = None
-    ended_at: str | None = None
-    seconds: float | None = None
-    usd: float | None = None
+    attempt: int | None = None  # number of the attempt, from 1
+    ended_at: str | None = None  # time of its end, or of its last sign of life
+    seconds: float | None = None  # duration until then
+    usd: float | None = None  # cost until then
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobReport:
-    run_id: str = ""
-    stage: str = ""
-    job_id: str = ""
-    attempt: int = 0
-    ended: str = ""
-    exit_code: int | None = None
-    error: Failure | None = None
-    script: ScriptFacts | None = None
-    inputs: tuple[InputFacts, ...] = ()
-    args: tuple[str, ...] = ()
-    parameters: dict[str, Any] = field(default_factory=dict)
-    operation: str | None = None
-    content_key: str | None = None
-    reused_from: str | None = None
-    machine: MachineInfo | None = None
-    peak_memory_mib: int | None = None
-    oom_kill: bool = False
-    gpu: GpuUse | None = None
-    output: OutputFacts = field(default_factory=OutputFacts)
-    cost: Cost | None = None
-    interruptions: tuple[LostAttempt, ...] = ()
-    versions: dict[str, Any] = field(default_factory=dict)
-    started_at: str = ""
-    ended_at: str = ""
-    seconds: PhaseSeconds = field(default_factory=PhaseSeconds)
+    run_id: str = ""  # the run; for a batch_job the job's name
+    stage: str = ""  # the stage; for a batch_job the script's name without .py
+    job_id: str = ""  # the Batch job
+    attempt: int = 0  # number of this attempt, from 1
+    ended: str = ""  # how the attempt ended
+    exit_code: int | None = None  # the container's exit code; null while the attempt runs
+    error: Failure | None = None  # the error of result.json, or the runner's own; null if done
+    script: ScriptFacts | None = None  # the script that ran; null if it was not fetched
+    inputs: tuple[InputFacts, ...] = ()  # per location of `input`
+    args: tuple[str, ...] = ()  # as in the request
+    parameters: dict[str, Any] = field(default_factory=dict)  # as in the request, with the variant's
+    operation: str | None = None  # as in the request
+    content_key: str | None = None  # of the result; null if it is not recorded for reuse
+    reused_from: str | None = None  # output prefix of the earlier result that was copied instead of running the script
+    machine: MachineInfo | None = None  # null if unknown
+    peak_memory_mib: int | None = None  # highest memory use of the job
+    oom_kill: bool = False  # whether the kernel killed a process for lack of memory
+    gpu: GpuUse | None = None  # null without a GPU
+    output: OutputFacts = field(default_factory=OutputFacts)  # the files that were uploaded
+    cost: Cost | None = None  # null if the price is unknown; a cost is never guessed
+    interruptions: tuple[LostAttempt, ...] = ()  # the attempts before this one
+    versions: dict[str, Any] = field(default_factory=dict)  # of the runner, Python and boto3
+    started_at: str = ""  # UTC
+    ended_at: str = ""  # UTC
+    seconds: PhaseSeconds = field(default_factory=PhaseSeconds)  # duration of each phase of this attempt
 
     @property
     def is_known(self) -> bool:

@@ -10,13 +10,13 @@ VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class ProgressDocument:
-    stage: str = ""
-    step: str = ""
-    done: int = 0
-    total: int = 0
-    fraction: float | None = None  # of the whole stage, from 0 to 1
-    message: str = ""
-    updated_at: str = ""
+    stage: str = ""  # name of the stage
+    step: str = ""  # the step that runs
+    done: int = 0  # finished items of the step
+    total: int = 0  # all items of the step; 0 if they are not counted
+    fraction: float | None = None  # finished share of the complete stage, from 0 to 1
+    message: str = ""  # one line for people
+    updated_at: str = ""  # UTC
 
     @property
     def known_fraction(self) -> float | None:

@@ -13,10 +13,10 @@ STATUSES = (DONE, FAILED, INPUT_ERROR, INTERRUPTED)
 
 @dataclass(frozen=True, kw_only=True)
 class ResultDocument:
-    stage: str = ""
-    status: str = ""
-    metrics: dict[str, Any] = field(default_factory=dict)
-    error: Failure | None = None
+    stage: str = ""  # name of the stage
+    status: str = ""  # done, failed, input_error or interrupted
+    metrics: dict[str, Any] = field(default_factory=dict)  # figures by name, for e-mails, tables and programs
+    error: Failure | None = None  # null if done
 
 
 def read_result(text: bytes | str, where: str, if_newer: str) -> ResultDocument:

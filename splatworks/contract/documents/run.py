@@ -14,17 +14,17 @@ VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class RunStage:
-    stage: str
-    job_name: str
-    queue: str
-    compute_type: str = ""
-    size: int = 1  # of the array; 1 is no array
-    output_prefix: str = ""
+    stage: str  # name of the stage
+    job_name: str  # name of the Batch job, <run>-<stage>
+    queue: str  # ARN of the job queue
+    compute_type: str = ""  # gpu or cpu
+    size: int = 1  # number of the array's children; 1 without an array
+    output_prefix: str = ""  # prefix of its output
     variants: tuple[dict[str, Any], ...] | None = None  # parameters by index, of a sweep
-    content_key: str | None = None
+    content_key: str | None = None  # of the result, if it was known at submission
     reused_from: str | None = None  # output prefix of the earlier run whose result is used
-    job: JobRequest | None = None  # None if reused
-    submission: dict[str, Any] | None = None  # arguments of SubmitJob but dependsOn; None if reused
+    job: JobRequest | None = None  # the `job` of the stage's request.json; null if reused
+    submission: dict[str, Any] | None = None  # arguments of SubmitJob without dependsOn; null if reused
 
     @property
     def is_array(self) -> bool:
@@ -38,20 +38,20 @@ class RunStage:
 
 @dataclass(frozen=True, kw_only=True)
 class Scenes:
-    count: int = 1
-    key: str | None = None  # of scenes.json, if there are several
+    count: int = 1  # number of scenes
+    key: str | None = None  # key of scenes.json if there are several scenes, else null
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunDocument:
-    run_id: str
-    project: str
-    request_id: str = ""
+    run_id: str  # <label>-<12 hex digits>
+    project: str  # metadata.project as it is in keys
+    request_id: str = ""  # the identity of the request
     message: dict[str, Any]  # as it was published
-    submitted_at: str
-    scenes: Scenes = field(default_factory=Scenes)
-    max_cost_usd: float | None = None
-    stages: tuple[RunStage, ...]
+    submitted_at: str  # UTC
+    scenes: Scenes = field(default_factory=Scenes)  # the scenes of the run
+    max_cost_usd: float | None = None  # limit of the run; in an array of each index
+    stages: tuple[RunStage, ...]  # the stages of this run in their order
 
     @property
     def folder(self) -> str:

@@ -12,8 +12,8 @@ VERSION = 0
 
 @dataclass(frozen=True, kw_only=True)
 class SceneEntry:
-    name: str = ""
-    input: tuple[str, ...]  # absolute URIs
+    name: str = ""  # the name that e-mails and the command line show
+    input: tuple[str, ...]  # absolute S3 URIs
 
 
 def read_scenes(text: bytes | str, where: str, if_newer: str = "") -> list[SceneEntry]:

@@ -1,0 +1,55 @@
+"""The environment variables that a script finds. The README's table is written from this one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+SetBy = Literal["runner", "dispatcher", "job definition"]
+
+PARAMETER_PREFIX = "PARAM_"
+REGION = "AWS_DEFAULT_REGION"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variable:
+    set_by: SetBy
+    meaning: str
+
+
+SCRIPT_VARIABLES: Mapping[str, Variable] = {
+    "INPUT_DIR": Variable(
+        set_by="runner",
+        meaning="`/workspace/input`, the files that `input` names: directly in it if `input` is a string, each "
+        "location in a folder of its last name if it is a list",
+    ),
+    "OUTPUT_DIR": Variable(
+        set_by="runner",
+        meaning="`/workspace/output`, uploaded to `s3://$ML_OUTPUT_BUCKET/$OUTPUT_PREFIX`, also if the script fails",
+    ),
+    "CHECKPOINT_DIR": Variable(
+        set_by="runner",
+        meaning="`/workspace/checkpoints`, mirrored to S3 while the script runs, restored before a retry",
+    ),
+    "MODELS_DIR": Variable(set_by="runner", meaning="`/opt/models`, on EFS, shared by all jobs"),
+    "PARAMETERS_FILE": Variable(set_by="runner", meaning="`/workspace/parameters.json`, the message's `parameters`"),
+    f"{PARAMETER_PREFIX}<NAME>": Variable(
+        set_by="runner", meaning="each of the message's `parameters`, its name in upper case"
+    ),
+    "OPERATION": Variable(set_by="runner", meaning="the message's `operation`, if it has one"),
+    "TMPDIR": Variable(set_by="runner", meaning="`/workspace/tmp`, for temporary files"),
+    "OUTPUT_PREFIX": Variable(
+        set_by="runner", meaning="`runs/<project>/<run>/<stage>/`, in an array followed by `<index>/`"
+    ),
+    "RUN_ID": Variable(set_by="dispatcher", meaning="`<run>` of that prefix"),
+    "STAGE": Variable(
+        set_by="dispatcher", meaning="`<stage>` of that prefix; for your own script its name without `.py`"
+    ),
+    "TRIGGER_USER": Variable(set_by="dispatcher", meaning="`metadata.user` of the message"),
+    "TRIGGER_PROJECT": Variable(set_by="dispatcher", meaning="`metadata.project` of the message"),
+    "TRIGGER_EXPERIMENT": Variable(set_by="dispatcher", meaning="`metadata.experiment` of the message"),
+    "COMPUTE_TYPE": Variable(set_by="job definition", meaning="`gpu` or `cpu`"),
+    "ML_INPUT_BUCKET": Variable(set_by="job definition", meaning="name of the input bucket"),
+    "ML_OUTPUT_BUCKET": Variable(set_by="job definition", meaning="name of the output bucket"),
+    "ML_MODELS_BUCKET": Variable(set_by="job definition", meaning="name of the models bucket"),
+    REGION: Variable(set_by="job definition", meaning="region of the platform"),
+}
