@@ -79,7 +79,7 @@ version() {
   local commit
   commit=$(git -C "$root" rev-parse --short=12 HEAD 2>/dev/null) || { date -u +%Y%m%d%H%M%S; return; }
   # An image with changes that no commit has must not bear the commit's name.
-  if [[ -n $(git -C "$root" status --porcelain -- docker pyproject.toml constraints.txt) ]]; then
+  if [[ -n $(git -C "$root" status --porcelain -- docker splatworks/contract pyproject.toml constraints.txt) ]]; then
     commit+="-changed-$(date -u +%Y%m%d%H%M%S)"
   fi
   echo "$commit"

@@ -14,6 +14,7 @@ TOGETHER = {
     "tests/unit/train": "kernels",
     "tests/unit/compress": "kernels",
     "tests/unit/sfm": "sfm",  # one reconstruction
+    "tests/compatibility": "compatibility",  # both dispatchers run once
 }
 LONGEST_FIRST = tuple(dict.fromkeys(TOGETHER.values()))
 MOST = 4  # processes: with more, all wait for the flow tests
