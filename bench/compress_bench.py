@@ -34,6 +34,7 @@ from splatkit.formats.sog import open_sog, read_sog
 from splatkit.formats.splat_files import read_splats
 from splatkit.splats import Floats, Splats, unit_quats
 from splatkit.view.shots import framing, ring
+from splatworks.contract.keys import RESULT
 
 ROOT = Path(__file__).parent.parent
 PEER = "splat-transform 2.7.1"
@@ -211,7 +212,7 @@ def _stage(name: str, path: Path, size: int, imports: float) -> Iterator[Row]:
     out = path.parent / "out"
     folders = ["--input-dir", str(path.parent), "--output-dir", str(out)]
     seconds, cpu, memory = _timed([sys.executable, str(ROOT / "jobs" / "compress.py"), *folders], runs=1)
-    metrics = json.loads((out / "result.json").read_text())["metrics"]
+    metrics = json.loads((out / RESULT).read_text())["metrics"]
     what = f"{name} splats with SH3, whole stage"
     yield Row(f"{what}: wall time", seconds, seconds, "s", "-", "itself")
     yield Row(f"{what}: CPU time", cpu, cpu, "s", "-", "itself")

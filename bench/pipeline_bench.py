@@ -15,6 +15,7 @@ from typing import Any
 from bench.table import Row
 from local.embedded_aws import EmbeddedAWS
 from local.survey.photos import render_survey
+from splatworks.contract.keys import JOB
 
 ROOT = Path(__file__).parents[1]
 STAGES = ("sfm", "train", "compress")
@@ -96,7 +97,7 @@ def _seconds_added(aws: EmbeddedAWS) -> dict[str, float]:
         prefix = next(
             item["value"] for item in jobs[stage]["container"]["environment"] if item["name"] == "OUTPUT_PREFIX"
         )
-        body = aws.client("s3").get_object(Bucket=aws.outputs["ml_output_bucket"], Key=f"{prefix}job.json")["Body"]
+        body = aws.client("s3").get_object(Bucket=aws.outputs["ml_output_bucket"], Key=f"{prefix}{JOB}")["Body"]
         added[stage] = (jobs[stage]["stoppedAt"] - ready) / 1000 - json.load(body)["seconds"]["script"]
         ready = jobs[stage]["stoppedAt"]
     return added

@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import median
 
 from bench.table import Row
+from splatworks.contract.keys import REQUEST
 
 ROOT = Path(__file__).parents[1]
 RUNS = 5
@@ -120,11 +121,11 @@ def _job(endpoint: str, folder: Path) -> dict[str, str]:
     for number in range(10):
         client.put_object(Bucket="bench", Key=f"photos/{number}.jpg", Body=b"x" * 1000)
     job = {"script_key": "jobs/script.py", "checkpoint_prefix": "checkpoints/", "input": ["s3://bench/photos/"]}
-    client.put_object(Bucket="bench", Key="run/request.json", Body=json.dumps({"version": 1, "job": job}))
+    client.put_object(Bucket="bench", Key=f"run/{REQUEST}", Body=json.dumps({"version": 1, "job": job}))
     return {
         "ML_INPUT_BUCKET": "bench",
         "ML_OUTPUT_BUCKET": "bench",
-        "REQUEST_KEY": "run/request.json",
+        "REQUEST_KEY": f"run/{REQUEST}",
         "OUTPUT_PREFIX": "run/",
         "WORKSPACE_DIR": str(folder / "workspace"),
         "MODELS_DIR": str(folder / "models"),

@@ -24,6 +24,7 @@ from local.terraform.project import TerraformError
 from splatworks.cli.local_files import NamedFile, files_in
 from splatworks.cli.own_folder import NotOurFolderError, check_replaceable, replace_folder
 from splatworks.cli.problems import Problem
+from splatworks.contract.keys import RUN
 
 ROOT = Path(__file__).parents[2]
 PROJECT = "demo"
@@ -148,7 +149,7 @@ def wait_for_run(aws: EmbeddedAWS, bucket: str) -> str:
 
     def planned() -> str | None:
         found = aws.client("s3").list_objects_v2(Bucket=bucket, Prefix=f"runs/{PROJECT}/").get("Contents", [])
-        runs = [item["Key"].split("/")[2] for item in found if item["Key"].endswith("/run.json")]
+        runs = [item["Key"].split("/")[2] for item in found if item["Key"].endswith(f"/{RUN}")]
         refusals = [email for email in aws.emails() if "refused" in email.subject.lower()]
         if refusals:
             raise DemoError(f"the dispatcher refused the message:\n{refusals[-1].body}")

@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from splatworks.contract.keys import RESULT, RUN
+
 PAGE = "scene.html"
 CONNECTIONS = 8
 
@@ -27,7 +29,7 @@ CONTENTS = (
     ("scene/sfm/report.html", "how well the photos fit together, one by one"),
     ("scene/sfm/sparse/0", "the COLMAP model that every trainer reads"),
     ("scene/sfm/images", "the undistorted photos"),
-    ("scene/run.json", "the run as the dispatcher planned it"),
+    (f"scene/{RUN}", "the run as the dispatcher planned it"),
     ("emails", "every e-mail that the platform sent"),
     ("survey", "the rendered photos, and the exact poses they were taken from"),
     ("aws", "the embedded AWS: Terraform's working folder"),
@@ -93,7 +95,7 @@ def write_index(folder: Path, run_id: str, ended: str) -> Path:
 
 def figures(folder: Path) -> Iterable[str]:
     for stage, name, unit in FIGURES:
-        path = folder / "scene" / stage / "result.json"
+        path = folder / "scene" / stage / RESULT
         value = json.loads(path.read_text())["metrics"].get(name) if path.is_file() else None
         if value is not None:
             yield f"{value:,.2f} {unit}" if isinstance(value, float) else f"{value:,} {unit}"

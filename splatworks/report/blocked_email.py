@@ -4,9 +4,9 @@ import shlex
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from splatworks.report.email import Email, compose
 from splatworks.report.email_text import bounded
 from splatworks.report.job_facts import BatchJob
-from splatworks.report.template import Email, compose
 
 # By the beginning of Batch's reason for a job at the head of its queue.
 FIXES = {

@@ -7,12 +7,12 @@ from splatworks.contract.documents.job import JobReport
 from splatworks.contract.documents.result import ResultDocument
 from splatworks.contract.stage import number
 from splatworks.report.console_links import folder_link, log_link
+from splatworks.report.email import Email, compose
 from splatworks.report.email_text import bounded, duration, log_line
 from splatworks.report.failure_causes import failure_cause
 from splatworks.report.job_facts import BatchAttempt, BatchJob, JobFacts
 from splatworks.report.rerun import job_again
 from splatworks.report.settings import ReportSettings
-from splatworks.report.template import Email, compose
 
 METRICS_SHOWN = 20
 NO_OUTPUT = "The script succeeded but wrote nothing into OUTPUT_DIR: check that it writes its results there."

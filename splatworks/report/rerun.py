@@ -7,9 +7,9 @@ from typing import Any
 from splatworks.contract.documents.run import RunDocument, RunStage
 from splatworks.contract.keys import CONTINUE
 from splatworks.contract.stages import STAGES
+from splatworks.report.email import StoredFile
 from splatworks.report.email_text import COMMAND_LIMIT, publish_command, without_request_id
 from splatworks.report.settings import ReportSettings
-from splatworks.report.template import StoredFile
 
 NOT_CONTINUED = ("request_id", "input", "inputs")
 JSON, CSV = "application/json", "text/csv"

@@ -4,6 +4,7 @@ import shlex
 from dataclasses import dataclass
 
 from splatworks.report.console_links import folder_link
+from splatworks.report.email import Email, compose
 from splatworks.report.email_text import bounded, log_line
 from splatworks.report.failure_causes import failure_cause
 from splatworks.report.job_email import job_log_link
@@ -22,7 +23,6 @@ from splatworks.report.stage_summary import (
     summarize_stages,
     took_text,
 )
-from splatworks.report.template import Email, compose
 
 
 @dataclass(frozen=True, kw_only=True)

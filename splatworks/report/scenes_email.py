@@ -9,6 +9,7 @@ from statistics import median
 from splatworks.contract.documents.run import RunDocument
 from splatworks.contract.documents.scenes import SceneEntry, scenes_json
 from splatworks.contract.keys import FAILED_SCENES, JOB, SCENES
+from splatworks.report.email import Email, StoredFile, compose
 from splatworks.report.email_text import table
 from splatworks.report.page_links import page_keys, renew_command
 from splatworks.report.part_facts import (
@@ -26,7 +27,6 @@ from splatworks.report.run_facts import RunFacts
 from splatworks.report.settings import ReportSettings
 from splatworks.report.stage_figures import cell, lost_text, usd_text
 from splatworks.report.stage_summary import took_text
-from splatworks.report.template import Email, StoredFile, compose
 
 COST_PROGRAM = "[.[].cost.usd] | {usd: add, unknown: map(select(. == null)) | length}"
 

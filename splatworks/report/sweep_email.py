@@ -8,6 +8,7 @@ from typing import Any
 
 from splatworks.contract.documents.run import RunDocument
 from splatworks.contract.keys import LEADERBOARD, child_prefix
+from splatworks.report.email import Email, StoredFile, compose
 from splatworks.report.email_text import table
 from splatworks.report.page_links import PageView, page_fields
 from splatworks.report.part_facts import (
@@ -30,7 +31,6 @@ from splatworks.report.stage_summary import (
     summarize_stages,
     took_text,
 )
-from splatworks.report.template import Email, StoredFile, compose
 
 
 @dataclass(frozen=True, kw_only=True)

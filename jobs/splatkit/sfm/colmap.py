@@ -36,7 +36,7 @@ def run_step(
 ) -> dict[str, Any]:
     """The step's result. on_progress hears what the step itself counts; on_poll is called twice a second."""
     with tempfile.TemporaryDirectory(prefix="sfm-step-") as folder:
-        result = Path(folder, "result.json")
+        result = Path(folder, "answer.json")
         # -P would hide splatkit; the child imports nothing of it, so that it works from any folder.
         child = subprocess.Popen(  # noqa: S603 our own file, no shell
             [sys.executable, str(STEPS), step],

@@ -19,10 +19,10 @@ from gather.run_report import compose_run
 from gather.settings import MonitorSettings
 from splatworks.contract.documents.run import RunDocument
 from splatworks.report.blocked_email import blocked_email
+from splatworks.report.email import Email
 from splatworks.report.job_email import job_email
 from splatworks.report.job_facts import BatchJob, read_detail
 from splatworks.report.run_facts import ends_run
-from splatworks.report.template import Email
 
 QUEUE_BLOCKED = "Batch Job Queue Blocked"  # event of Batch about a job at the head of a queue that cannot start
 RUN_SETTLED = "Pipeline Run Settled"  # event of the dispatcher about a run that reuses all results

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from dispatch.refusal import TEMPLATE, RefusedView
+from splatworks.contract.template import PLACEHOLDER, render
 from splatworks.report.blocked_email import BlockedView
+from splatworks.report.email import TEMPLATES
 from splatworks.report.job_email import JobView
 from splatworks.report.run_email import DoneRunView, FailedRunView
 from splatworks.report.scenes_email import ScenesView
 from splatworks.report.sweep_email import SweepView
-from splatworks.report.template import PLACEHOLDER, TEMPLATES, render
 
 VIEWS: dict[str, tuple[type, tuple[Path, ...]]] = {
     "job": (JobView, (TEMPLATES / "job_done.txt", TEMPLATES / "job_failed.txt")),

@@ -8,9 +8,9 @@ from pathlib import Path
 from aws.clients import client
 from aws.notification import send_email
 from dispatch.deliveries import Delivery
+from splatworks.contract.template import read_template, render
 from splatworks.planning.bad_input import BadInputError
 from splatworks.planning.settings import DispatcherSettings
-from splatworks.report.template import read_template, render
 
 SQS_LIMIT = 262_144  # bytes, of the body with its attributes
 ATTRIBUTE_LIMIT = 1024  # bytes of the reason

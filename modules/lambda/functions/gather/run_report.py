@@ -10,6 +10,7 @@ from gather.run_links import sign
 from gather.run_parts import read_failures, read_outcomes, read_parts
 from gather.settings import MonitorSettings
 from splatworks.contract.documents.run import RunDocument, RunStage
+from splatworks.report.email import Email
 from splatworks.report.job_facts import BatchJob, JobFacts, StageFiles
 from splatworks.report.page_links import Links, page_keys
 from splatworks.report.part_facts import Outcome, stage_of_failure
@@ -17,7 +18,6 @@ from splatworks.report.run_email import done_email, failed_email
 from splatworks.report.run_facts import RunFacts, StageFacts
 from splatworks.report.scenes_email import ScenesFacts, scenes_email
 from splatworks.report.sweep_email import ranked_variants, sweep_email
-from splatworks.report.template import Email
 
 FAILURES_SHOWN = 20
 SCENES_SHOWN = 50  # finished scenes that are listed one by one

@@ -5,40 +5,15 @@ paragraph is left out if it has placeholders and all of them are empty.
 """
 
 import re
-from dataclasses import dataclass
 from functools import cache, partial
 from itertools import product
 from pathlib import Path
 
-TEMPLATES = Path(__file__).parent / "templates"
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
 # Control characters and lone surrogates in a value could break lines or the mail.
 replace_controls = partial(re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]").sub, " ")
 
 Paragraph = tuple[tuple[str, tuple[str, ...]], ...]  # lines, and the names of their placeholders
-
-
-@dataclass(frozen=True)
-class StoredFile:
-    """An object of the output bucket that an e-mail refers to; it is written before the e-mail is sent."""
-
-    key: str
-    text: str
-    content_type: str
-
-
-@dataclass(frozen=True)
-class Email:
-    subject: str
-    body: str
-    succeeded: bool
-    files: tuple[StoredFile, ...] = ()
-
-
-def compose(name: str, view: object, *, succeeded: bool, files: tuple[StoredFile, ...] = ()) -> Email:
-    """Fill the template of this name from the fields of a dataclass."""
-    subject, body = render(read_template(TEMPLATES / f"{name}.txt"), view)
-    return Email(subject, body, succeeded, files)
 
 
 @cache
