@@ -52,7 +52,7 @@ class Stage:
     timeout_seconds: int  # per attempt, unless the message says otherwise
     reads: tuple[str, ...]  # earlier stages whose output is its input; none: the photos of the message
     parameters: type  # a frozen dataclass, see splatworks/contract/parameters.py
-    max_inputs: int = 1  # locations that the message may name if it is the first stage of a run
+    max_inputs: int = 1  # locations that the message may name if a run starts with it, or as many as it reads stages
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # parameters by preset of the message
     can_be_swept: bool = True
     optional: bool = False  # runs only if the message has a field of its name, or starts with it

@@ -31,7 +31,7 @@ def decide(clients: Clients, request: Request, order: PipelineOrder, settings: D
     sources = read_sources(clients, order, settings)
     bases = content_bases(order, sources)
     keys = {} if order.scenes else content_keys_of(order, bases, sources.inputs)
-    reused = {} if order.fresh else usable_results(clients, keys, sources.origins, settings.output_bucket)
+    reused = {} if order.fresh else usable_results(clients, order.stages, keys, sources.origins, settings.output_bucket)
     findings = Findings(
         bases=bases,
         script_digest=script_digest(sources.scripts),

@@ -2,6 +2,7 @@
 
 import logging
 import re
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from splatworks.contract.keys import JOB, RESERVED, RUNS, SUCCESS, reuse_key
 from splatworks.lookup.clients import Clients
 from splatworks.lookup.documents import read_object
 from splatworks.lookup.listing import objects_below
+from splatworks.planning.pipeline_order import StageOrder
 
 log = logging.getLogger(__name__)
 
@@ -58,10 +60,12 @@ def _read_report(clients: Clients, bucket: str, key: str) -> JobReport | None:
     return None
 
 
-def usable_results(clients: Clients, keys: dict[str, str], origins: tuple[str, ...], bucket: str) -> dict[str, str]:
-    """Output prefixes by stage, for the first stages of the chain `keys` (content key by stage) that have results.
+def usable_results(
+    clients: Clients, stages: Sequence[StageOrder], keys: dict[str, str], origins: tuple[str, ...], bucket: str
+) -> dict[str, str]:
+    """Output prefixes by stage, for the first of `stages` that have results; `keys` are their content keys.
 
-    A result counts only if it was made from the very outputs that are used before it, and from `origins`, those that
+    A result counts only if it was made from the very outputs that its stage reads in this run. `origins` are those that
     the message names: two runs of one recipe may place a scene differently, and a splat trained on one of them does
     not fit the photos of the other.
     """
@@ -70,12 +74,12 @@ def usable_results(clients: Clients, keys: dict[str, str], origins: tuple[str, .
     with ThreadPoolExecutor(len(keys)) as pool:
         found = list(pool.map(lambda stage: _recorded(clients, stage, keys[stage], bucket), keys))
     used: dict[str, str] = {}
-    read = set(origins)
-    for stage, each in zip(keys, found, strict=True):
+    made: dict[str, str] = {}  # origins by stage
+    for stage, each in zip(stages, found, strict=False):  # a swept stage has no key, and none after it has one
+        read = {*(origins if stage.reads_inputs else ()), *(made[name] for name in stage.reads)}
         if each is None or not read <= each[1].input_origins:
             break
-        used[stage] = each[0]
-        read.add(each[1].origin)
+        used[stage.name], made[stage.name] = each[0], each[1].origin
     return used
 
 

@@ -1,7 +1,7 @@
 """What a splat_pipeline message asks for, stage by stage. Makes no AWS call."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +28,8 @@ class StageOrder:
     options: dict[str, Any]  # of the machine, with the stage's defaults
     parameters: dict[str, Any]
     variants: tuple[dict[str, Any], ...] | None  # parameters of each child, if the stage is an array of variants
-    carries_inputs: bool  # whether it reads the message's input in addition to what the stages before it wrote
+    reads: tuple[str, ...]  # the stages of this run whose output it reads, in their order
+    reads_inputs: bool  # whether it reads the message's input, alone or in addition to that output
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,11 +113,12 @@ def _check_locations(data: dict[str, Any], first: Stage) -> None:
             fix="Give input instead of inputs, or leave sweep out.",
         )
     given = data.get("input")
-    if isinstance(given, list) and len(given) > first.max_inputs:
+    most = max(first.max_inputs, len(first.reads))
+    if isinstance(given, list) and len(given) > most:
         raise BadInputError(
             field="data.input",
             given=f"{len(given)} locations",
-            allowed=f"at most {first.max_inputs} if the first stage is {first.name}",
+            allowed=f"at most {most} if the first stage is {first.name}",
             fix="Give one message for each scene, or inputs for several scenes.",
         )
 
@@ -136,7 +138,7 @@ def check_dataset_name(locations: tuple[str, ...], first: str, field: str = "dat
     Compression reads the dataset next to training's output, each in a folder of its last name.
     """
     run = list(STAGES)[list(STAGES).index(first) :]
-    readers = [each.name for each in STAGES.values() if first in each.reads and not set(each.reads) <= set(run)]
+    readers = [each.name for each in STAGES.values() if first in each.reads and _reads_inputs(each, run)]
     if readers and any(uri.rstrip("/").endswith(f"/{first}") for uri in locations):
         raise BadInputError(
             field=field,
@@ -195,9 +197,18 @@ def _stage(
         options=defaults | {option: value for option, value in given.items() if option != "parameters"},
         parameters=parameters,
         variants=variants,
-        # Compression reads the dataset that training starts from, for its photos and for the direction of up.
-        carries_inputs=entry.name != names[0] and any(read not in names for read in entry.reads),
+        reads=tuple(name for name in names if name in entry.reads),
+        reads_inputs=entry.name == names[0] or _reads_inputs(entry, names),
     )
+
+
+def _reads_inputs(stage: Stage, names: Sequence[str]) -> bool:
+    """Whether a stage reads the message's input if `names` run: the photos, or what a run that starts later lacks.
+
+    Compression reads the dataset that training starts from, for its photos and for the direction of up.
+    """
+    left_out = [read for read in stage.reads if read not in names and not STAGES[read].optional]
+    return bool(left_out) or not stage.reads
 
 
 def label_of(location: str) -> str:

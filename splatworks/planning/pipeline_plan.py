@@ -51,9 +51,9 @@ def content_keys_of(order: PipelineOrder, bases: dict[str, str], inputs: tuple[s
     for stage in order.stages:
         if stage.variants is not None:
             break
-        made = [keys[name] for name in stage.entry.reads if name in keys]
-        read = [*inputs, *made] if stage.carries_inputs or not keys else made
-        keys[stage.name] = content_key(bases[stage.name], stage.parameters, read)
+        read = inputs if stage.reads_inputs else ()
+        made = [keys[name] for name in stage.reads]
+        keys[stage.name] = content_key(bases[stage.name], stage.parameters, [*read, *made])
     return keys
 
 
@@ -106,8 +106,8 @@ def _job(
     size: int,
 ) -> JobRequest:
     """The job of a stage; `before` are the stages before it, whose output it may read."""
-    scenes_key = findings.scenes.key
-    carried_scenes_key = scenes_key if stage.carries_inputs else None
+    scenes_key = findings.scenes.key if stage.reads_inputs else None
+    carried_scenes_key = scenes_key if stage.reads else None
     inputs, by_index = _inputs(order, stage, before, settings.output_bucket)
     place = stage_place(order.project, order.run_id, stage.name)
     return JobRequest(
@@ -122,7 +122,7 @@ def _job(
         output_prefix=f"{RUNS}{place}",
         checkpoint_prefix=f"{CHECKPOINTS}{place}",
         run_key=order.run_key,
-        scenes_key=None if before else scenes_key,
+        scenes_key=None if stage.reads else scenes_key,
         carried_scenes_key=carried_scenes_key,
         input_by_index=by_index,
         variants=(stage.variants or ()) if size > 1 else (),
@@ -137,7 +137,7 @@ def _inputs(
     order: PipelineOrder, stage: StageOrder, before: list[RunStage], output_bucket: str
 ) -> tuple[tuple[str, ...], tuple[bool, ...]]:
     """The locations that a stage reads, and for each whether it has one folder per child."""
-    own = order.inputs if stage.carries_inputs or not before else ()
-    read = [each for each in before if each.stage in stage.entry.reads]
+    own = order.inputs if stage.reads_inputs else ()
+    read = [each for each in before if each.stage in stage.reads]
     places = (f"s3://{output_bucket}/{each.place}" for each in read)
     return (*own, *places), (*(False for _ in own), *(each.is_array for each in read))

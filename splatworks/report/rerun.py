@@ -4,6 +4,7 @@ import json
 import shlex
 from typing import Any
 
+from splatworks.contract.documents.request import BY_NAME
 from splatworks.contract.documents.run import RunDocument, RunStage
 from splatworks.contract.keys import CONTINUE
 from splatworks.contract.stages import STAGES
@@ -42,7 +43,7 @@ def from_stage(run: RunDocument, failed: RunStage) -> dict[str, Any]:
     names = list(STAGES) if failed.stage in STAGES else [stage.stage for stage in run.stages]
     dropped = (*NOT_CONTINUED, *names[: names.index(failed.stage)])
     kept = {name: value for name, value in run.message["data"].items() if name not in dropped}
-    by_name = failed.job is not None and failed.job.input_layout == "by_name"
+    by_name = failed.job is not None and failed.job.input_layout == BY_NAME
     given: Any = list(inputs) if by_name else inputs[0]
     return {**run.message, "data": {"job_name": run.label, **kept, "steps": failed.stage, "input": given}}
 

@@ -17,6 +17,7 @@ from jobrunner.settings import Settings
 from jobrunner.store import AWS_FAULTS, Download, RemoteFile, Store
 from splatworks.contract.content_keys import script_digest
 from splatworks.contract.documents.job import InputFacts
+from splatworks.contract.documents.request import BY_NAME
 from splatworks.contract.paths import path_below, refuse_collisions
 
 log = logging.getLogger("runner")
@@ -159,7 +160,7 @@ def _input(location: Location, layout: str, settings: Settings, store: Store) ->
             f"the input {uri} names no object and no folder with objects",
             f"Upload to it, or look for the right name with: aws s3 ls s3://{bucket}/{prefix}",
         )
-    if layout == "by_name" and not location.folder:
+    if layout == BY_NAME and not location.folder:
         name = _split(location.base)[1].rstrip("/").rpartition("/")[2]
         folder = path_below(folder, name or bucket, uri)
     result = earlier_result(store, bucket, prefix, found) if bucket == settings.output_bucket else None

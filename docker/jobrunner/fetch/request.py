@@ -10,16 +10,14 @@ from jobrunner.failures import RunnerError
 from jobrunner.settings import Settings
 from jobrunner.store import Store
 from splatworks.contract.documents.codec import PUSH_THE_IMAGE, DocumentError
-from splatworks.contract.documents.request import JobRequest, read_request
+from splatworks.contract.documents.request import CARRIED_FOLDER, FLAT, JobRequest, read_request
 from splatworks.contract.documents.scenes import read_scenes
 from splatworks.contract.keys import child_prefix
-from splatworks.contract.stages import STAGES
 
 T = TypeVar("T")
 
 PARAMETER_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 Scalar = str | int | float | bool
-CARRIED_FOLDER = next(iter(STAGES))  # a scene that is read in addition to a stage's output is the first stage's
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ def of_child(job: JobRequest, scenes: bytes | None, settings: Settings) -> Child
         job=replace(
             job,
             parameters={**job.parameters, **variant},
-            input_layout="flat" if job.scenes_key else job.input_layout,
+            input_layout=FLAT if job.scenes_key else job.input_layout,
         ),
         inputs=_inputs(job, index, scenes, settings),
     )

@@ -9,6 +9,7 @@ from splatworks.contract.keys import REQUEST
 VERSION = 1
 FLAT, BY_NAME = "flat", "by_name"
 LAYOUTS = (FLAT, BY_NAME)
+CARRIED_FOLDER = "sfm"  # below INPUT_DIR: a scene that is read in addition to a stage's output
 # Fields of a pipeline's jobs; request.json of a batch_job leaves them out.
 PIPELINE_FIELDS = (
     "run_key",
@@ -36,7 +37,7 @@ class JobRequest:
     input: tuple[str, ...] = ()  # absolute S3 URIs; one that ends in "/" is a folder
     # flat: contents are placed in INPUT_DIR itself; by_name: each folder in INPUT_DIR/<last part of its path>/, each
     # object as INPUT_DIR/<its name>
-    input_layout: str = "flat"
+    input_layout: str = FLAT
     args: tuple[str, ...] = ()  # arguments of the script
     parameters: dict[str, Any] = field(default_factory=dict)  # texts, numbers and booleans by name
     operation: str | None = None  # a word for the script
@@ -78,7 +79,7 @@ def read_request(text: bytes | str, where: str, if_newer: str) -> RequestDocumen
     request = from_json(RequestDocument, {"request_id": "", "submitted_at": "", **document}, where)
     job = request.job
     if job.input_layout not in LAYOUTS:
-        raise DocumentError(where, f"has input_layout {job.input_layout!r}; it is flat or by_name")
+        raise DocumentError(where, f"has input_layout {job.input_layout!r}; it is {' or '.join(LAYOUTS)}")
     if job.input_by_index and len(job.input_by_index) != len(job.input):
         counts = f"{len(job.input_by_index)} entries in `input_by_index` for {len(job.input)} in `input`"
         raise DocumentError(where, f"has {counts}")

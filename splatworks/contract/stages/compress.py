@@ -47,7 +47,6 @@ STAGE = Stage(
     timeout_seconds=3600,
     reads=("sfm", "train"),
     parameters=CompressParameters,
-    max_inputs=2,
     figures=(
         Figure(label="Size", text="{megabytes:.2f} MB", in_subject=True),
         Figure(label="Loss", text="{loss_db:.3f} dB by compression", note="loss_is"),
