@@ -3,7 +3,6 @@
 The command line takes precedence over PARAM_<NAME>, that over parameters.json (PARAMETERS_FILE), that over the default.
 """
 
-import argparse
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -11,11 +10,11 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from splatkit.errors import input_error
+from splatworks.contract.arguments import option_parser
 from splatworks.contract.nearest import nearest
 from splatworks.contract.parameters import Parameter, ParameterError, parameters_of
 
 Options = TypeVar("Options")
-EPILOG = "Each option can also come as PARAM_<NAME> in the environment or by its name in the file PARAMETERS_FILE."
 
 
 def read_options(
@@ -23,7 +22,7 @@ def read_options(
 ) -> Options:
     """Raises StageError (input_error) naming the option, what was given and what is allowed."""
     parameters = parameters_of(cast(type, kind))
-    given = vars(_parser(parameters, description).parse_args(arguments))
+    given = vars(option_parser(parameters, description).parse_args(arguments))
     from_file = _parameters_file(environment)
     _refuse_unknown(parameters, from_file)
     values: dict[str, Any] = {}
@@ -37,18 +36,6 @@ def read_options(
         )
         raise input_error("missing_option", f"{ways} not given", "Give it.")
     return kind(**values)
-
-
-def _parser(parameters: Mapping[str, Parameter], description: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=description, epilog=EPILOG, allow_abbrev=False)
-    for name, parameter in parameters.items():
-        allowed = f" [{parameter.allowed}]" if parameter.choices or parameter.range else ""
-        default = "" if parameter.default in (None, "") else f" (default: {parameter.default})"
-        text = f"{parameter.help}{allowed}{default}".replace("%", "%%")
-        switch: dict[str, Any] = {"nargs": "?", "const": "true"} if parameter.kind is bool else {}
-        metavar = parameter.kind.__name__.upper()
-        parser.add_argument(parameter.option, dest=name, metavar=metavar, help=text, **switch)
-    return parser
 
 
 def _parameters_file(environment: Mapping[str, str]) -> dict[str, Any]:

@@ -8,6 +8,13 @@ SetBy = Literal["runner", "dispatcher", "job definition"]
 
 PARAMETER_PREFIX = "PARAM_"
 REGION = "AWS_DEFAULT_REGION"
+# The folders of a script in its container, by the option of a stage that they set.
+FOLDERS: Mapping[str, str] = {
+    "input_dir": "/workspace/input",
+    "output_dir": "/workspace/output",
+    "checkpoint_dir": "/workspace/checkpoints",
+    "models_dir": "/opt/models",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,18 +26,19 @@ class Variable:
 SCRIPT_VARIABLES: Mapping[str, Variable] = {
     "INPUT_DIR": Variable(
         set_by="runner",
-        meaning="`/workspace/input`, the files that `input` names: directly in it if `input` is a string, each "
+        meaning=f"`{FOLDERS['input_dir']}`, the files that `input` names: directly in it if `input` is a string, each "
         "location in a folder of its last name if it is a list",
     ),
     "OUTPUT_DIR": Variable(
         set_by="runner",
-        meaning="`/workspace/output`, uploaded to `s3://$ML_OUTPUT_BUCKET/$OUTPUT_PREFIX`, also if the script fails",
+        meaning=f"`{FOLDERS['output_dir']}`, uploaded to `s3://$ML_OUTPUT_BUCKET/$OUTPUT_PREFIX`, also if the script "
+        "fails",
     ),
     "CHECKPOINT_DIR": Variable(
         set_by="runner",
-        meaning="`/workspace/checkpoints`, mirrored to S3 while the script runs, restored before a retry",
+        meaning=f"`{FOLDERS['checkpoint_dir']}`, mirrored to S3 while the script runs, restored before a retry",
     ),
-    "MODELS_DIR": Variable(set_by="runner", meaning="`/opt/models`, on EFS, shared by all jobs"),
+    "MODELS_DIR": Variable(set_by="runner", meaning=f"`{FOLDERS['models_dir']}`, on EFS, shared by all jobs"),
     "PARAMETERS_FILE": Variable(set_by="runner", meaning="`/workspace/parameters.json`, the message's `parameters`"),
     f"{PARAMETER_PREFIX}<NAME>": Variable(
         set_by="runner", meaning="each of the message's `parameters`, its name in upper case"

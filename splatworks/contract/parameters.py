@@ -9,7 +9,7 @@ import functools
 import math
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -124,21 +124,6 @@ def check_parameters(kind: type, stage: str, given: Mapping[str, Any]) -> None:
             fix = f"{stage} has no parameter {name}. {nearest(name.lower(), list(known))}"
             raise ParameterError(name, value, f"the parameters {', '.join(known)}", fix, is_unknown=True)
         parameter.read(value)
-
-
-def check_arguments(kind: type, stage: str, arguments: Sequence[str]) -> None:
-    """Refuse unknown options and values out of range by ParameterError, in arguments of a stage's script."""
-    known = {each.option: each for each in (parameters_of(Folders) | parameters_of(kind)).values()}
-    for given, following in zip(arguments, [*arguments[1:], ""], strict=True):
-        option, equals, value = given.partition("=")
-        if not option.startswith("--") or option in ("--", "--help"):
-            continue
-        if option not in known:
-            fix = f"{stage} has no option {option}. {nearest(option, list(known))}"
-            raise ParameterError(option, value or following, f"the options {', '.join(known)}", fix, is_unknown=True)
-        has_value = bool(equals) or (following != "" and not following.startswith("--"))
-        if has_value and not known[option].is_folder:
-            known[option].read(value if equals else following)
 
 
 def _parameter(found: Field[Any], hint: Any, comment: str) -> Parameter:

@@ -15,7 +15,7 @@ from splatworks.planning.job_checks import check_distinct_names, check_script_ke
 from splatworks.planning.message import Request
 from splatworks.planning.placement import Placement, place_job
 from splatworks.planning.settings import DispatcherSettings
-from splatworks.planning.stage_checks import check_stage_parameters, stage_of_script
+from splatworks.planning.stage_checks import check_stage_arguments, check_stage_parameters, stage_of_script
 
 TAG_LIMIT = 128  # characters; ECS fails a task whose overrides exceed 8,192 characters, after Batch has accepted it
 MAX_SLUG = 64  # characters
@@ -72,6 +72,7 @@ def check_job(data: dict[str, Any]) -> None:
     parameters = data.get("parameters", {})
     if stage := stage_of_script(data["script_key"]):
         check_stage_parameters(stage, parameters, "data.parameters", "batch_job")
+        check_stage_arguments(stage, data.get("args", ()))
     check_distinct_names(parameters)
 
 

@@ -1,13 +1,15 @@
 """Parameters of a stage against its entry in the table: refused at once, not after hours of the stages before."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from splatworks.contract.arguments import check_arguments
+from splatworks.contract.message_schema import JOB_FIELDS
 from splatworks.contract.parameters import ParameterError, check_parameters
 from splatworks.contract.stage import Stage
 from splatworks.contract.stages import STAGES
 from splatworks.planning.bad_input import BadInputError, format_value
-from splatworks.planning.places import other_place
+from splatworks.planning.places import BATCH_JOB, other_place
 
 
 def check_stage_parameters(
@@ -22,6 +24,21 @@ def check_stage_parameters(
         raise BadInputError(
             field=f"{path}.{written}"[:120],
             given=format_value(error.given),
+            allowed=error.allowed,
+            fix=elsewhere or error.fix,
+        ) from None
+
+
+def check_stage_arguments(stage: Stage, arguments: Sequence[str]) -> None:
+    """Refuse `args` of a batch_job that the stage's script would refuse once its machine runs."""
+    try:
+        check_arguments(stage.parameters, stage.name, arguments)
+    except ParameterError as error:
+        name = error.name.lstrip("-").replace("-", "_")
+        elsewhere = other_place(name, "data.args.", BATCH_JOB) if name in JOB_FIELDS else None
+        raise BadInputError(
+            field="data.args",
+            given=format_value(error.given if error.is_unknown else f"{error.name} {error.given}"),
             allowed=error.allowed,
             fix=elsewhere or error.fix,
         ) from None

@@ -13,8 +13,7 @@ from splatkit.sfm.steps import SfmRun, open_database
 from splatkit.stage import Progress
 from splatkit.train.options import TrainOptions
 from splatworks.contract.exit_codes import ExitCode
-from splatworks.contract.parameters import ParameterError, check_arguments, parameters_of
-from splatworks.contract.stages.train import TrainParameters
+from splatworks.contract.parameters import parameters_of
 
 FOLDERS = {"INPUT_DIR": "/in", "OUTPUT_DIR": "/out"}
 
@@ -87,22 +86,3 @@ def test_the_checkpoint_lies_beside_any_output_folder_or_where_it_is_told(
     run = SfmRun(options, tmp_path, Progress("sfm", tmp_path, {}), tmp_path / "log")
     open_database(run, [], [])
     assert (here.parent / expected).is_dir()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["--sh-degree", "9"], "sh_degree is '9'; allowed: a whole number from 0 to 3 or -1"),
-        (["--min-opacity=2"], "min_opacity is '2'"),
-        (["--sky", "perhaps"], "true or false"),
-        (["--sh-degre", "1"], "allowed: the options"),
-    ],
-)
-def test_arguments_of_a_stage_are_checked_before_it_runs(arguments: list[str], words: str) -> None:
-    with pytest.raises(ParameterError, match=words):
-        check_arguments(TrainParameters, "train", arguments)
-
-
-def test_arguments_that_a_stage_would_read_pass() -> None:
-    arguments = ["--input-dir", "IN", "--sh-degree", "-1", "--sky", "--absgrad", "true", "--seed=7", "--help"]
-    check_arguments(TrainParameters, "train", arguments)
