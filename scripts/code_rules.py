@@ -17,7 +17,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from splatworks.contract import keys
+from splatworks.contract import events, keys
+from splatworks.contract.documents import job, request
+from splatworks.contract.environment import PARAMETER_PREFIX
 from splatworks.contract.stages import STAGES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,7 +35,14 @@ STAGE_NAMES_MEANT = {
     "local/demo/": "the demo is a run of the shipped stages",
     "scripts/trace_calls.py": "also measures versions that have no table",
 }
-DOCUMENTS = {keys.REQUEST, keys.JOB, keys.RESULT, keys.PROGRESS, keys.RUN, keys.SCENES, keys.RUNNING, keys.SUCCESS}
+DOCUMENTS = {*keys.PLATFORM_FILES, *keys.NOT_INPUT, keys.RESULT, keys.RUN, keys.SCENES}
+DOCUMENTS |= {keys.FAILED_SCENES, keys.CONTINUE, keys.LEADERBOARD}
+WORDS: Mapping[str, str] = {  # by word: the module of the contract that has it
+    request.BY_NAME: "documents.request",
+    **dict.fromkeys((job.INPUT_ERROR, job.RUNNER_ERROR, job.COST_LIMIT), "documents.job"),
+    events.RUN_SETTLED: "events",
+    PARAMETER_PREFIX: "environment",
+}
 DOCUMENTS_MEANT = (
     "splatworks/contract/",
     "examples/",  # a user's script has no contract next to it
@@ -134,6 +143,10 @@ def document_names(source: Source) -> Iterator[Violation]:
         name = text.rpartition("/")[2]
         if name in DOCUMENTS and " " not in text:
             yield Violation(f"{source.name}:{line}", f"{text!r} is a literal", "Use splatworks.contract.keys.")
+        if text in WORDS:
+            yield Violation(
+                f"{source.name}:{line}", f"{text!r} is a literal", f"Use splatworks.contract.{WORDS[text]}."
+            )
 
 
 def path_changes(source: Source) -> Iterator[Violation]:

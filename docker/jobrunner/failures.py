@@ -2,25 +2,26 @@
 
 from botocore.exceptions import ClientError
 
+from splatworks.contract.documents.job import COST_LIMIT, INPUT_ERROR, RUNNER_ERROR
 from splatworks.contract.failures import FailureError, UnusableInputError
 
 
 class RunnerError(FailureError):
     """Stops the attempt: the platform could not do its part."""
 
-    ended = "runner_error"
+    ended = RUNNER_ERROR
 
 
 class InputError(RunnerError, UnusableInputError):
     """Stops the attempt: what the message asks for cannot be used, today or tomorrow."""
 
-    ended = "input_error"
+    ended = INPUT_ERROR
 
 
 class CostLimitError(RunnerError):
     """Stops the attempt: it would cost more than the message allows, or nobody knows what it costs."""
 
-    ended = "cost_limit"
+    ended = COST_LIMIT
 
 
 class Interrupted(Exception):  # noqa: N818 (asked for, no error)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 
 from splatkit.errors import input_error
 from splatworks.contract.arguments import option_parser
+from splatworks.contract.environment import parameter_variable
 from splatworks.contract.nearest import nearest
 from splatworks.contract.parameters import Parameter, ParameterError, parameters_of
 
@@ -62,7 +63,7 @@ def _sources(
     parameter: Parameter, given: Mapping[str, Any], environment: Mapping[str, str], from_file: Mapping[str, Any]
 ) -> list[tuple[str, Any]]:
     """(Source, value) pairs of one parameter, highest precedence first."""
-    name, variable = parameter.name, f"PARAM_{parameter.name.upper()}"
+    name, variable = parameter.name, parameter_variable(parameter.name)
     found: list[tuple[str, Any]] = []
     if given[name] is not None:
         found.append((parameter.option, given[name]))

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from splatworks.cli.problems import Problem
 from splatworks.contract.failures import UnusableInputError
+from splatworks.contract.keys import READY
 from splatworks.contract.paths import path_below
 
-MARKS = ("_READY", "Thumbs.db", "desktop.ini")  # _READY would start a run of its own where uploads do
+MARKS = (READY, "Thumbs.db", "desktop.ini")  # _READY would start a run of its own where uploads do
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,10 @@ FOLDERS: Mapping[str, str] = {
 }
 
 
+def parameter_variable(name: str) -> str:
+    return f"{PARAMETER_PREFIX}{name.upper()}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Variable:
     set_by: SetBy

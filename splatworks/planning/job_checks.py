@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
+from splatworks.contract.environment import parameter_variable
 from splatworks.contract.keys import SCRIPT_FOLDERS
 from splatworks.planning.bad_input import BadInputError, format_value
 
@@ -103,11 +104,11 @@ def check_distinct_names(parameters: Iterable[str], path: str = "data") -> None:
     """Refuse names that would be one PARAM_<NAME>. `path` is the object that has them as `parameters`."""
     variables: dict[str, str] = {}
     for name in parameters:
-        other = variables.setdefault(name.upper(), name)
+        other = variables.setdefault(parameter_variable(name), name)
         if other != name:
             raise BadInputError(
                 field=f"{path}.parameters",
                 given=f"{format_value(other)} and {format_value(name)}",
                 allowed="names that differ in more than upper and lower case",
-                fix=f"Rename one: both would be PARAM_{name.upper()}.",
+                fix=f"Rename one: both would be {parameter_variable(name)}.",
             )

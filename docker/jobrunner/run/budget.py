@@ -7,7 +7,7 @@ from jobrunner.run.machine import SECONDS_PER_HOUR, MachineFacts
 from jobrunner.settings import Settings
 from jobrunner.store import Store
 from splatworks.contract.documents.codec import PUSH_THE_IMAGE, DocumentError, NewerDocumentError
-from splatworks.contract.documents.job import LostAttempt, read_job_strictly
+from splatworks.contract.documents.job import COST_LIMIT, LostAttempt, read_job_strictly
 from splatworks.contract.documents.run import read_run
 from splatworks.contract.keys import JOB, child_prefix
 
@@ -33,7 +33,7 @@ class Budget:
         if self.error or spent < self._limit:
             return
         self.error = CostLimitError(
-            "cost_limit",
+            COST_LIMIT,
             f"${spent:.4f} are spent, ${self._before:.4f} of them before this attempt; max_cost_usd allows "
             f"${self._limit:g}",
             "Publish the message again with a higher max_cost_usd, or ask for less work",

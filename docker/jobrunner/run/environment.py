@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from jobrunner.fetch.request import Scalar
 from jobrunner.settings import Settings
 from splatworks.contract.documents.request import JobRequest
+from splatworks.contract.environment import parameter_variable
 from splatworks.contract.keys import STAGES_FOLDER
 
 PR_SET_DUMPABLE = 4  # linux/prctl.h
@@ -17,7 +18,7 @@ AWS_KEPT = re.compile(r"AWS_(DEFAULT_REGION|REGION|BATCH_\w+)")
 
 def script_environment(job: JobRequest, settings: Settings, own: Mapping[str, str]) -> dict[str, str]:
     """The variables of a script: the runner's `own` environment as far as the script may see it, and the job's."""
-    parameters = {f"PARAM_{name.upper()}": _text(value) for name, value in job.parameters.items()}
+    parameters = {parameter_variable(name): _text(value) for name, value in job.parameters.items()}
     operation = {} if job.operation is None else {"OPERATION": job.operation}
     return {
         # Stages read photos of third parties: nothing leads them to the job role. Users' own scripts may use it.

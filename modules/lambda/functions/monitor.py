@@ -18,6 +18,7 @@ from gather.job_files import gather
 from gather.run_report import compose_run
 from gather.settings import MonitorSettings
 from splatworks.contract.documents.run import RunDocument
+from splatworks.contract.events import RUN_KEY, RUN_SETTLED
 from splatworks.report.blocked_email import blocked_email
 from splatworks.report.email import Email
 from splatworks.report.job_email import job_email
@@ -25,7 +26,6 @@ from splatworks.report.job_facts import BatchJob, read_detail
 from splatworks.report.run_facts import ends_run
 
 QUEUE_BLOCKED = "Batch Job Queue Blocked"  # event of Batch about a job at the head of a queue that cannot start
-RUN_SETTLED = "Pipeline Run Settled"  # event of the dispatcher about a run that reuses all results
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -34,7 +34,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     settings = MonitorSettings.from_environment(os.environ)
     bridged = EventBridgeEvent(event)
     if bridged.detail_type == RUN_SETTLED:
-        run = read_run(settings.output_bucket, bridged.detail["run_key"])
+        run = read_run(settings.output_bucket, bridged.detail[RUN_KEY])
         return report_run_once(run, None, bridged.region, settings, context)
     job = read_detail(bridged.detail, bridged.region)
     if bridged.detail_type == QUEUE_BLOCKED:

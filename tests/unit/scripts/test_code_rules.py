@@ -66,6 +66,22 @@ def test_a_document_name_outside_the_contract_is_found(text: str) -> None:
     assert "docker/a.py:1" in told and "splatworks.contract.keys" in told
 
 
+@pytest.mark.parametrize(
+    ("text", "module"),
+    [
+        ('x = "_READY"', "keys"),
+        ('x = "leaderboard.csv"', "keys"),
+        ('x == "by_name"', "documents.request"),
+        ('ended = "input_error"', "documents.job"),
+        ('f"PARAM_{name}"', "environment"),
+        ('{"DetailType": "Pipeline Run Settled"}', "events"),
+    ],
+)
+def test_a_word_of_the_contract_outside_it_is_found(text: str, module: str) -> None:
+    (told,) = found(docker__a=text)
+    assert told.startswith("docker/a.py:1") and told.endswith(f"Use splatworks.contract.{module}.")
+
+
 @pytest.mark.parametrize("text", ['"""job.json"""', 'x = "see job.json"', 'x = "myjob.json"', "# job.json"])
 def test_text_about_a_document_is_allowed(text: str) -> None:
     assert found(docker__a=text) == []

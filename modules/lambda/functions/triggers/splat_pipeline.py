@@ -12,14 +12,13 @@ from splatworks.contract.documents.codec import APPLY
 from splatworks.contract.documents.request import JobRequest, RequestDocument, write_request
 from splatworks.contract.documents.run import RunDocument, read_run, write_run
 from splatworks.contract.documents.scenes import write_scenes
+from splatworks.contract.events import RUN_KEY, RUN_SETTLED
 from splatworks.lookup.decision import decide
 from splatworks.lookup.documents import read_object
 from splatworks.planning.message import Request
 from splatworks.planning.pipeline_order import PipelineOrder, order_pipeline
 from triggers.base import BaseTrigger
 from triggers.batch_job import find_job, other_body
-
-SETTLED = "Pipeline Run Settled"
 
 
 class SplatPipelineTrigger(BaseTrigger):
@@ -86,8 +85,8 @@ class SplatPipelineTrigger(BaseTrigger):
         """Send the event that the monitor gets otherwise when a run's last job ends: this run has no job."""
         entry = {
             "Source": self.settings.project_name,
-            "DetailType": SETTLED,
-            "Detail": json.dumps({"run_key": run.key}),
+            "DetailType": RUN_SETTLED,
+            "Detail": json.dumps({RUN_KEY: run.key}),
         }
         (answer,) = client("events").put_events(Entries=[entry])["Entries"]
         if "ErrorCode" in answer:
