@@ -12,6 +12,7 @@ from rich.text import Text
 from splatworks.cli.run_states import FAILED, FORGOTTEN, REUSED, RUNNING, SUCCEEDED, RunStatus, StageStatus
 from splatworks.contract.documents.codec import to_json
 from splatworks.contract.keys import LEADERBOARD, run_folder
+from splatworks.contract.stage import number
 from splatworks.contract.stages import STAGES
 from splatworks.report.email_text import duration
 
@@ -160,8 +161,8 @@ def _message(stage: StageStatus) -> str:
 
 
 def _facts(stage: StageStatus) -> str:
-    known = stage.metrics
-    words = [f"{name} {_number(known[name])}" for name in METRICS if isinstance(known.get(name), int | float)]
+    known = {name: number(stage.metrics.get(name)) for name in METRICS}
+    words = [f"{name} {_number(value)}" for name, value in known.items() if value is not None]
     cost = stage.report.cost if stage.report else None
     spent = [f"{cost.usd:.4f} USD"] if cost and cost.usd is not None else []
     return ", ".join([*words[:METRICS_SHOWN], *spent])

@@ -1,6 +1,5 @@
 """The request of one job as one child of its array sees it: its scene, its variant, its locations."""
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -90,7 +89,7 @@ def _scenes_key(job: JobRequest) -> str | None:
 def _check(job: JobRequest, where: str, array_index: int | None) -> None:
     for parameters in (job.parameters, *job.variants):
         _check_parameters(parameters, where)
-    if job.max_cost_usd is not None and not (job.max_cost_usd > 0 and math.isfinite(job.max_cost_usd)):
+    if job.max_cost_usd is not None and not job.max_cost_usd > 0:
         raise DocumentError(where, f"has max_cost_usd {job.max_cost_usd}; it is a number above 0 or null")
     if array_index is None and (_scenes_key(job) or job.variants or any(job.input_by_index)):
         raise DocumentError(where, "is of an array, but AWS_BATCH_JOB_ARRAY_INDEX is not set")

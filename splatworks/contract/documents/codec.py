@@ -10,8 +10,11 @@ from typing import Any, TypeVar
 
 from splatworks.contract.exit_codes import ExitCode
 from splatworks.contract.failures import Failure, FailureError
+from splatworks.contract.stage import MAX_NUMBER
 
 T = TypeVar("T")
+LONGEST_PROBLEM = 500  # characters of an error that may repeat what a document holds
+NUMBERS = (int, float)
 PLAIN = (str, int, float, dict, type(None))  # in JSON as they are
 
 # What to do about a document that is newer than its reader; each program names its own.
@@ -27,6 +30,7 @@ class DocumentError(FailureError):
 
     def __init__(self, where: str, what: str, fix: str = "") -> None:
         fix = fix or "The platform writes it: deploy functions and images of one version, and publish the message again"
+        what = what if len(what) <= LONGEST_PROBLEM else f"{what[:LONGEST_PROBLEM]}… ({len(what)} characters)"
         super().__init__("bad_document", f"{where} {what}", fix)
 
 
@@ -70,7 +74,7 @@ def from_json(kind: type[T], value: Any, where: str) -> T:
         given = value.get(field.name)
         if given is None and field.has_default and (field.name not in value or not field.is_optional):
             continue  # absent, or null in place of a list or an object
-        if type(given) in field.types:
+        if type(given) in field.types and _is_finite(given):
             values[field.name] = given
         elif field.nested and type(given) is dict:
             values[field.name] = from_json(field.nested, given, f"{where.rstrip(',')}, {field.name},")
@@ -87,7 +91,7 @@ def from_json_leniently(kind: type[T], value: Any) -> T:
         given = document.get(field.name)
         if field.name not in document:
             continue
-        if type(given) in field.types:
+        if type(given) in field.types and _is_finite(given):
             values[field.name] = given
             continue
         with contextlib.suppress(DocumentError):
@@ -199,8 +203,14 @@ def _convert(hint: Any, value: Any, where: str, name: str, is_there: bool) -> An
 
 def _is_a(value: Any, kind: Any) -> bool:
     if kind in (int, float):
-        return isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)
+        is_number = isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)
+        return is_number and _is_finite(value)
     return isinstance(value, kind)
+
+
+def _is_finite(value: Any) -> bool:
+    """Whether sums and formats take it, if it is a number: not NaN, not infinite, no integer of hundreds of digits."""
+    return type(value) not in NUMBERS or -MAX_NUMBER < value < MAX_NUMBER
 
 
 def _plain(value: Any) -> Any:

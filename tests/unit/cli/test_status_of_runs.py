@@ -137,6 +137,16 @@ def test_files_of_odd_shape_keep_nothing_from_being_told(deployed: Any, splatwor
     assert "To do:  7" in splatworks("status", RUN).out
 
 
+@pytest.mark.parametrize("odd", ["NaN", "1e999", "1e308", "9" * 400])
+def test_figures_that_are_no_numbers_are_left_out(deployed: Any, splatworks: Splatworks, odd: str) -> None:
+    job_id, *_ = add_pipeline(deployed, "SUCCEEDED", "PENDING", "PENDING")
+    put_run(deployed)
+    put_report(deployed, "sfm", job_id, ended="done")
+    deployed.put(f"{PREFIX}sfm/result.json", f'{{"metrics": {{"photos": {odd}, "registered": 2}}}}'.encode())
+    ended = splatworks("status", RUN)
+    assert (ended.code, "registered 2" in ended.out, "photos" in ended.out) == (0, True, False)
+
+
 @pytest.mark.parametrize("earlier", [{"attempt": 1}, {"job_id": "00000000-0000-0000-0000-000000000009"}, {}])
 def test_the_report_of_an_earlier_attempt_or_job_is_not_taken_for_the_last_ones(
     deployed: Any, splatworks: Splatworks, earlier: dict[str, Any]

@@ -49,7 +49,7 @@ LENIENT: dict[str, tuple[Read, dict[str, Any]]] = {
 ALL = STRICT | LENIENT
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
-numbers = st.floats(allow_nan=False, allow_infinity=False)
+numbers = st.floats(-1e299, 1e299)
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | numbers | text,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3),
@@ -279,3 +279,21 @@ def test_every_way_to_end_is_explained() -> None:
         "runner_error",
         "running",
     } == (set(ENDED))
+
+
+@pytest.mark.parametrize("long", [{"job": "x" * 10_000_000}, {"version": 10**400}], ids=["job", "version"])
+def test_an_error_does_not_repeat_a_long_value(long: dict[str, Any]) -> None:
+    with pytest.raises(DocumentError) as refused:
+        read_request(json.dumps({"message": {}, **long}), "request.json", PUSH_THE_IMAGE)
+    assert len(refused.value.cause) < 600
+
+
+@pytest.mark.parametrize("odd", ["NaN", "Infinity", "1e308", "9" * 400, "-" + "9" * 400])
+def test_a_number_that_no_sum_takes_is_no_number(odd: str) -> None:
+    report = read_job(f'{{"attempt": {odd}, "cost": {{"usd": {odd}}}, "seconds": {{"total": {odd}}}}}', "job.json", "")
+    assert (report.attempt, report.cost, report.seconds.total) == (0, None, None)
+    progress = read_progress(f'{{"fraction": {odd}, "done": {odd}}}', "progress.json", "")
+    assert (progress.known_fraction, progress.done) == (None, 0)
+    with pytest.raises(DocumentError, match="has max_cost_usd"):
+        request = f'{{"message": {{}}, "job": {{"script_key": "", "checkpoint_prefix": "", "max_cost_usd": {odd}}}}}'
+        read_request(request, "request.json", "")
