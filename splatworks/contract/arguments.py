@@ -34,7 +34,7 @@ def check_arguments(kind: type, stage: str, arguments: Sequence[str]) -> None:
     except argparse.ArgumentError as error:
         option = str(error.argument_name)
         parameter = next(each for each in known.values() if each.option == option)
-        raise ParameterError(option, "nothing", parameter.allowed, f"Give it a value: {option}=VALUE.") from None
+        raise ParameterError(option, "(no value)", parameter.allowed, f"Give it a value: {option}=VALUE.") from None
     if rest:
         raise _unknown(stage, rest[0], [each.option for each in known.values()])
     for name, value in vars(given).items():

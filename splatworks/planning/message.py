@@ -110,7 +110,7 @@ def _wrong_fields(field: str, value: dict[str, Any], definition: dict[str, Any],
                 field=f"{prefix}{name}"[:120],
                 given=format_value(value[name]),
                 allowed=f"the fields {', '.join(known)}",
-                fix=other_place(name, prefix, trigger_type)
+                fix=other_place(name, prefix, trigger_type, str(value.get("script_key", "")))
                 or f"There is no field {format_value(name)}. {nearest(name, known)}",
             )
     missing = next(name for name in definition["required"] if name not in value)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from splatworks.contract.keys import RUN, run_folder
+from splatworks.contract.parameters import parameters_of
 from splatworks.contract.stage import Stage
 from splatworks.contract.stages import ALL_STEPS, STAGES, stages_to_run
 from splatworks.planning.bad_input import BadInputError, format_value
@@ -187,8 +188,7 @@ def _stage(
     parameters = {parameter: value for parameter, value in preset.items() if parameter not in set_by_hand} | own
     check_stage_parameters(entry, parameters, f"data.{entry.name}.parameters")
     for name, values in swept.items():
-        for value in values:
-            check_stage_parameters(entry, {name: value}, f"data.sweep.{entry.name}")
+        _check_swept(entry, name, values)
     check_distinct_names({**parameters, **swept}, f"data.{entry.name}")
     defaults = {"compute_type": entry.compute_type, "timeout_seconds": entry.timeout_seconds}
     return StageOrder(
@@ -200,6 +200,22 @@ def _stage(
         reads=tuple(name for name in names if name in entry.reads),
         reads_inputs=entry.name == names[0] or _reads_inputs(entry, names),
     )
+
+
+def _check_swept(entry: Stage, name: str, values: list[Any]) -> None:
+    path = f"data.sweep.{entry.name}"
+    given: dict[Any, Any] = {}  # by value as the stage reads it: "7" and 7 are one
+    for value in values:
+        check_stage_parameters(entry, {name: value}, path)
+        read = parameters_of(entry.parameters)[name.lower()].read(value)
+        if read in given:
+            raise BadInputError(
+                field=f"{path}.{name}",
+                given=f"{format_value(given[read])} and {format_value(value)}",
+                allowed="values that differ for the stage",
+                fix="Leave one of them out: each variant is a job that costs money.",
+            )
+        given[read] = value
 
 
 def _reads_inputs(stage: Stage, names: Sequence[str]) -> bool:

@@ -16,14 +16,15 @@ BATCH_JOB, SPLAT_PIPELINE = "batch_job", "splat_pipeline"
 MAX_PLACES = 3
 
 
-def other_place(name: str, found_in: str, trigger_type: str) -> str | None:
+def other_place(name: str, found_in: str, trigger_type: str, script_key: str = "") -> str | None:
     """A sentence that says where `name` belongs, or None if no level knows it.
 
-    `found_in` is the path of the object in which it was found, with a dot at its end: "data.train." or "".
+    `found_in` is the path of the object in which it was found, with a dot at its end: "data.train." or "". `script_key`
+    is that of a batch_job: if it names a stage, the parameters of other stages do not count.
     """
     if found_in and name.lower() in message_schema()["properties"]:
         return f"{name} does not belong here: write it at the top level of the message."
-    places = [path for path in _places(name.lower(), found_in, trigger_type) if path != f"{found_in}{name}"]
+    places = [path for path in _places(name.lower(), found_in, trigger_type, script_key) if path != f"{found_in}{name}"]
     if places:
         return f"{name} does not belong here: write it as {' or '.join(_nearby(places, found_in)[:MAX_PLACES])}."
     others = [trigger for trigger in (BATCH_JOB, SPLAT_PIPELINE) if trigger != trigger_type]
@@ -38,13 +39,13 @@ def _nearby(places: list[str], found_in: str) -> list[str]:
     return [path for path in places if path.startswith(prefixes)] or places
 
 
-def _places(name: str, found_in: str, trigger_type: str) -> Iterator[str]:
+def _places(name: str, found_in: str, trigger_type: str, script_key: str) -> Iterator[str]:
     if trigger_type != BATCH_JOB:
         yield from _places_in_pipeline(name, found_in)
     if trigger_type != SPLAT_PIPELINE:
         if name in JOB_FIELDS:
             yield f"data.{name}"
-        elif any(_has_parameter(stage, name) for stage in STAGES.values()):
+        elif any(_has_parameter(stage, name) for stage in _stages_of(script_key)):
             yield f"data.parameters.{name}"
     if name in METADATA_FIELDS:
         yield f"metadata.{name}"
@@ -59,6 +60,11 @@ def _places_in_pipeline(name: str, found_in: str) -> Iterator[str]:
         if _has_parameter(stage, name):
             is_swept = found_in.startswith("data.sweep.") and stage.can_be_swept
             yield f"data.sweep.{stage.name}.{name}" if is_swept else f"data.{stage.name}.parameters.{name}"
+
+
+def _stages_of(script_key: str) -> list[Stage]:
+    stages = list(STAGES.values())
+    return [stage for stage in stages if stage.script_key == script_key] or stages
 
 
 def _has_parameter(stage: Stage, name: str) -> bool:

@@ -200,6 +200,15 @@ def test_a_field_at_the_wrong_level_is_answered_with_where_it_belongs(
         (pipeline(metadata={"user": "ann"}), "data.metadata", "at the top level of the message"),
         (pipeline(script_key="jobs/x.py"), "data.script_key", "is a field of trigger_type batch_job"),
         (batch_job(steps="train"), "data.steps", "is a field of trigger_type splat_pipeline"),
+        (batch_job(levels=3), "data.levels", 'There is no field "levels"'),  # not of this script
+        (
+            pipeline(sweep={"train": {"cap_max": ["200000", 200000]}}),
+            "data.sweep.train.cap_max",
+            "Leave one of them out",
+        ),
+        (pipeline(sweep={"train": {"sky": [True, "Yes"]}}), "data.sweep.train.sky", "Leave one of them out"),
+        (batch_job(args=["--qualty", "fast"]), "data.args", "Did you mean --quality?"),
+        (batch_job(args=["--quality", "ultra"]), "data.args", "Give one of fast, normal, high."),
         (batch_job(parameters={"qualty": "fast"}), "data.parameters.qualty", "Did you mean quality?"),
         (batch_job(parameters={"max_steps": 3}), "data.parameters.max_steps", "sfm has no parameter max_steps"),
         (
