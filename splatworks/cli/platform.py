@@ -34,6 +34,8 @@ class Platform:
         """Not for threads to make: ask for a client first, then share it."""
         if service not in self._clients:
             self._clients[service] = self.session.client(service, config=client_config(service))
+            # Threads that load these classes at once get different ones, and `except s3.exceptions.NoSuchKey` misses.
+            _ = self._clients[service].exceptions
         return self._clients[service]
 
     @property

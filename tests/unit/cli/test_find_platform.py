@@ -9,7 +9,10 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.errorfactory import ClientExceptionsFactory
 from botocore.exceptions import ClientError
+
+from splatworks.cli.platform import Platform
 
 Splatworks = Callable[..., Any]
 
@@ -140,3 +143,15 @@ def test_a_dispatcher_of_another_version_is_told(deployed: Any, splatworks: Spla
     ended = splatworks("status")
     assert ended.code == 2
     assert "different versions" in ended.err
+
+
+def test_the_exceptions_of_a_client_are_made_before_threads_share_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """botocore makes them at first use, and two threads at once make different ones."""
+    session = boto3.Session(region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b")
+    made = Platform("demo", "us-east-1", None, {}, session).client("s3")  # type: ignore[arg-type]
+
+    def make(*_: object) -> None:
+        raise AssertionError("made at first use")
+
+    monkeypatch.setattr(ClientExceptionsFactory, "create_client_exceptions", make)
+    assert issubclass(made.exceptions.NoSuchKey, Exception)

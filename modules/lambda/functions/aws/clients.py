@@ -14,7 +14,10 @@ ATTEMPTS = {"batch": 1}
 @functools.cache
 def client(service: str, attempts: int | None = None) -> Any:
     """`attempts` of each call, where the usual number will not do."""
-    return boto3.client(service, config=_config(attempts or ATTEMPTS.get(service, 3)))
+    made = boto3.client(service, config=_config(attempts or ATTEMPTS.get(service, 3)))
+    # Threads that load these classes at once get different ones, and `except made.exceptions.NoSuchKey` misses.
+    _ = made.exceptions
+    return made
 
 
 def _config(attempts: int) -> Config:
