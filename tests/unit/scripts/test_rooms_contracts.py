@@ -1,7 +1,6 @@
 """import-linter's contracts in .importlinter: every room has one, and a forbidden import breaks it."""
 
 import configparser
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -27,7 +26,10 @@ def project(tmp_path: Path) -> Path:
     for folder in ("splatworks", *map(str, rooms), *PROGRAMS):
         (tmp_path / folder).mkdir(parents=True, exist_ok=True)
         (tmp_path / folder / "__init__.py").write_text("")
-    shutil.copy(ROOT / ".importlinter", tmp_path)
+    contracts = (ROOT / ".importlinter").read_text()
+    # Empty packages have none of the imports that a contract makes an exception for.
+    contracts = contracts.replace("ignore_imports =", "unmatched_ignore_imports_alerting = none\nignore_imports =")
+    (tmp_path / ".importlinter").write_text(contracts)
     return tmp_path
 
 
