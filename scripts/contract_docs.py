@@ -20,6 +20,8 @@ BEGIN = "<!-- table: {}, written by scripts/contract_docs.py -->"
 END = "<!-- end of table -->"
 TABLE = re.compile(rf"{re.escape(BEGIN).replace(re.escape('{}'), '([^,]+)')}\n.*?{END}", re.DOTALL)
 COMMAND = "make docs"
+PARAMETERS = "docs/reference/parameters.md"
+OF_STAGE = "parameters of "  # begins the name of a stage's table
 
 
 def main() -> int:
@@ -44,16 +46,28 @@ def stale_files(root: Path) -> Iterator[tuple[Path, str]]:
     """Each file that differs from the contract, with its new text."""
     schema = root / SCHEMA
     texts = {schema: json.dumps(message_schema(), indent=2, ensure_ascii=False) + "\n"}
-    shown: set[str] = set()
-    for page in pages(root):
-        text = page.read_text()
-        shown |= set(TABLE.findall(text))
-        texts[page] = TABLE.sub(lambda found, page=page: written(found[1], page), text)  # type: ignore[misc]
-    if missing := [name for name in TABLES if name not in shown]:
+    found = with_new_stages({page: page.read_text() for page in pages(root)}, root / PARAMETERS)
+    if missing := missing_tables(found):
         raise SystemExit(f"on no page: {', '.join(missing)}. Add {BEGIN.format(missing[0])} and {END} to one.")
+    for page, text in found.items():
+        texts[page] = TABLE.sub(lambda table, page=page: written(table[1], page), text)  # type: ignore[misc]
     for path, text in texts.items():
         if not path.exists() or path.read_text() != text:
             yield path, text
+
+
+def with_new_stages(texts: dict[Path, str], page: Path) -> dict[Path, str]:
+    """Add a section to the page of parameters for each stage that has none."""
+    if page not in texts:
+        return texts
+    names = [name for name in missing_tables(texts) if name.startswith(OF_STAGE)]
+    added = [f"\n## {name.removeprefix(OF_STAGE)}\n\n{BEGIN.format(name)}\n{END}\n" for name in names]
+    return {**texts, page: "".join([texts[page], *added])}
+
+
+def missing_tables(texts: dict[Path, str]) -> list[str]:
+    shown = {name for text in texts.values() for name in TABLE.findall(text)}
+    return [name for name in TABLES if name not in shown]
 
 
 def pages(root: Path) -> list[Path]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.contract_docs import BEGIN, END, SCHEMA
+from scripts.contract_docs import BEGIN, END, OF_STAGE, PARAMETERS, SCHEMA
 from scripts.contract_tables import RETRIED, TABLES, document_rows, table
 from splatworks.contract.comments import comments_of
 from splatworks.contract.exit_codes import ExitCode
@@ -118,3 +118,16 @@ def test_the_docs_say_of_each_exit_code_what_the_retry_rules_do() -> None:
     retried = [code for code in ExitCode if f'onExitCode = "{int(code)}", action = "RETRY"' in main]
     assert retried == list(RETRIED)
     assert all(comments_of(ExitCode)[code.name] for code in ExitCode)
+
+
+def test_the_page_of_parameters_gets_a_section_for_a_new_stage(pages: Path) -> None:
+    page, name = pages / PARAMETERS, f"{OF_STAGE}train"
+    page.parent.mkdir(parents=True)
+    page.write_text("# Parameters\n")
+    readme = pages / "README.md"
+    readme.write_text(readme.read_text().replace(f"{BEGIN.format(name)}\n{END}", ""))
+    ended = contract_docs(pages)
+    assert ended.returncode == 0, ended.stderr
+    assert page.read_text().startswith(f"# Parameters\n\n## train\n\n{BEGIN.format(name)}\n\n| parameter |")
+    assert "| `cap_max` |" in page.read_text()
+    assert contract_docs(pages, "--check").returncode == 0
