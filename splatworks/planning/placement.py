@@ -1,6 +1,7 @@
 """The machine that a job asks for: its queue and its size, checked against what the queue's machines hold."""
 
 from dataclasses import dataclass
+from operator import ge
 from typing import Any
 
 from splatworks.planning.bad_input import BadInputError, format_value
@@ -66,7 +67,9 @@ def _check_size(
             allowed=f"{'at least 1' if kind == 'gpu' else '0'} on compute_type {kind}",
             fix=f'Leave gpus out, or set "compute_type": "{other}".',
         )
-    instances = tuple(each.type for each in compute.instances if _holds(each, vcpus, memory, gpus))
+    instances = tuple(
+        each.type for each in compute.instances if each.vcpus >= vcpus and each.memory >= memory and each.gpus >= gpus
+    )
     if instances and vcpus <= compute.max_vcpus:
         return instances
     oversized = [f"{path}.{name}" for name in _oversized(compute, vcpus, memory, gpus)]
@@ -99,10 +102,6 @@ def _no_queue(kind: str, path: str) -> BadInputError:
     )
 
 
-def _holds(instance: Instance, vcpus: int, memory: int, gpus: int) -> bool:
-    return instance.vcpus >= vcpus and instance.memory >= memory and instance.gpus >= gpus
-
-
 def _oversized(compute: Compute, vcpus: int, memory: int, gpus: int) -> list[str]:
     """The fields that are too large for every machine on their own account."""
     most_vcpus = min(compute.max_vcpus, max(instance.vcpus for instance in compute.instances))
@@ -116,9 +115,9 @@ def _oversized(compute: Compute, vcpus: int, memory: int, gpus: int) -> list[str
 
 def _largest(instances: tuple[Instance, ...]) -> list[Instance]:
     """The machines that no other machine exceeds in every respect."""
+    shapes = {instance: (instance.vcpus, instance.memory, instance.gpus) for instance in instances}
 
-    def exceeded(small: Instance) -> bool:
-        shape = (small.vcpus, small.memory, small.gpus)
-        return any(_holds(other, *shape) and (other.vcpus, other.memory, other.gpus) != shape for other in instances)
+    def exceeded(small: tuple[int, int, int]) -> bool:
+        return any(other != small and all(map(ge, other, small)) for other in shapes.values())
 
-    return [instance for instance in instances if not exceeded(instance)]
+    return [instance for instance, shape in shapes.items() if not exceeded(shape)]

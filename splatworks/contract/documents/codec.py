@@ -12,7 +12,6 @@ from splatworks.contract.exit_codes import ExitCode
 from splatworks.contract.failures import Failure, FailureError
 
 T = TypeVar("T")
-PLAIN = (str, int, float, dict, type(None))  # in JSON as they are
 
 # What to do about a document that is newer than its reader; each program names its own.
 PUSH_THE_IMAGE = "Push the image of the platform's version: docker/build-and-push.sh"
@@ -100,8 +99,7 @@ def from_json_leniently(kind: type[T], value: Any) -> T:
 def to_json(document: Any, version: int | None = None) -> dict[str, Any]:
     """The JSON object of a dataclass, with its version first."""
     head = {} if version is None else {"version": version}
-    values = {field.name: getattr(document, field.name) for field in dataclasses.fields(document)}
-    return head | {name: value if isinstance(value, PLAIN) else _plain(value) for name, value in values.items()}
+    return head | dataclasses.asdict(document)
 
 
 def to_bytes(document: dict[str, Any] | list[dict[str, Any]]) -> bytes:
@@ -201,13 +199,3 @@ def _is_a(value: Any, kind: Any) -> bool:
     if kind in (int, float):
         return isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)
     return isinstance(value, kind)
-
-
-def _plain(value: Any) -> Any:
-    if hasattr(value, "as_json"):
-        return value.as_json()
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return to_json(value)
-    if isinstance(value, tuple | list):
-        return [each if isinstance(each, PLAIN) else _plain(each) for each in value]
-    return value

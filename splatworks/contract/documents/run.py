@@ -26,11 +26,11 @@ class RunStage:
     job: JobRequest | None = None  # the `job` of the stage's request.json; null if reused
     submission: dict[str, Any] | None = None  # arguments of SubmitJob without dependsOn; null if reused
 
-    @property
+    @cached_property
     def is_array(self) -> bool:
         return self.size > 1
 
-    @property
+    @cached_property
     def place(self) -> str:
         """Prefix of its results: the earlier run's, if they are reused."""
         return self.reused_from or self.output_prefix
