@@ -60,39 +60,33 @@ def check_version(document: dict[str, Any], version: int, where: str, if_newer: 
         raise DocumentError(where, f"has version {found}; this program reads versions {version - 1} and {version}")
 
 
-def from_json(kind: type[T], value: Any, where: str) -> T:
-    """Make a dataclass of a JSON object. Raises DocumentError that names the field."""
+def from_json(kind: type[T], value: Any, where: str, *, lenient: bool = False) -> T:
+    """Make a dataclass of a JSON object. Raises DocumentError that names the field.
+
+    `lenient` is for what users' scripts write: a field of the wrong type is its default. All fields must have one.
+    """
     if not isinstance(value, dict):
         raise DocumentError(where, f"holds {value!r}, not an object")
     values = {}
+    tolerated = contextlib.suppress(DocumentError) if lenient else contextlib.nullcontext()
     for field in _fields(typing.cast(Any, kind)):
         given = value.get(field.name)
         if given is None and field.has_default and (field.name not in value or not field.is_optional):
             continue  # absent, or null in place of a list or an object
         if type(given) in field.types:
             values[field.name] = given
-        elif field.nested and type(given) is dict:
-            values[field.name] = from_json(field.nested, given, f"{where.rstrip(',')}, {field.name},")
-        else:
-            values[field.name] = _convert_field(field, value, where)
-    return kind(**values)
-
-
-def from_json_leniently(kind: type[T], value: Any) -> T:
-    """Like from_json for what users' scripts write: a field of the wrong type is its default. All must have one."""
-    document = value if isinstance(value, dict) else {}
-    values = {}
-    for field in _fields(typing.cast(Any, kind)):
-        given = document.get(field.name)
-        if field.name not in document:
             continue
-        if type(given) in field.types:
-            values[field.name] = given
-            continue
-        with contextlib.suppress(DocumentError):
-            is_object = field.nested and type(given) is dict
-            read = from_json(field.nested, given, field.name) if is_object else _convert_field(field, document, "")
-            values[field.name] = read
+        with tolerated:
+            place = f"{where.rstrip(',')}, {field.name}" if where else field.name
+            if field.nested and type(given) is dict:
+                values[field.name] = from_json(field.nested, given, f"{place},")
+            elif field.entries and type(given) is list:
+                entries = [from_json(field.entries, each, f"{place}[{i}],") for i, each in enumerate(given)]
+                values[field.name] = tuple(entries)
+            elif field.items and type(given) is list and field.items.issuperset(map(type, given)):
+                values[field.name] = tuple(given)
+            else:
+                values[field.name] = _convert(field.hint, given, where, field.name, field.name in value)
     return kind(**values)
 
 
@@ -159,16 +153,6 @@ def _shape(hint: Any) -> _Shape:
         entries=entry[0].nested if entry else None,
         is_optional=hint is Any or type(None) in parts,
     )
-
-
-def _convert_field(field: _Field, document: dict[str, Any], where: str) -> Any:
-    given = document.get(field.name)
-    if field.items and type(given) is list and set(map(type, given)) <= field.items:
-        return tuple(given)
-    if field.entries and type(given) is list:
-        place = f"{where.rstrip(',')}, {field.name}" if where else field.name
-        return tuple([from_json(field.entries, each, f"{place}[{index}],") for index, each in enumerate(given)])
-    return _convert(field.hint, given, where, field.name, field.name in document)
 
 
 def _convert(hint: Any, value: Any, where: str, name: str, is_there: bool) -> Any:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from splatworks.contract.documents.codec import from_json, from_json_leniently, parse, to_bytes, to_json
+from splatworks.contract.documents.codec import from_json, parse, to_bytes, to_json
 from splatworks.contract.failures import Failure
 
 VERSION = 1
@@ -132,7 +132,7 @@ class JobReport:
 def read_job(text: bytes | str, where: str, if_newer: str) -> JobReport:
     """Raises DocumentError if it is not a JSON object or of a later version. Fields of a wrong type are unknown."""
     document = parse(text, where, VERSION, if_newer)
-    return from_json_leniently(JobReport, document)
+    return from_json(JobReport, document, where, lenient=True)
 
 
 def read_job_strictly(text: bytes | str, where: str, if_newer: str) -> JobReport:

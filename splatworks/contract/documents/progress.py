@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from splatworks.contract.documents.codec import from_json_leniently, parse, to_json
+from splatworks.contract.documents.codec import from_json, parse, to_json
 
 VERSION = 1
 
@@ -26,7 +26,7 @@ class ProgressDocument:
 def read_progress(text: bytes | str, where: str, if_newer: str) -> ProgressDocument:
     """Raises DocumentError if it is not a JSON object or of a later version. Fields of a wrong type are unknown."""
     document = parse(text, where, VERSION, if_newer)
-    return from_json_leniently(ProgressDocument, document)
+    return from_json(ProgressDocument, document, where, lenient=True)
 
 
 def progress_json(progress: ProgressDocument) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from splatworks.contract.documents.codec import from_json_leniently, parse, to_json
+from splatworks.contract.documents.codec import from_json, parse, to_json
 from splatworks.contract.documents.job import DONE, FAILED, INPUT_ERROR, INTERRUPTED
 from splatworks.contract.failures import Failure
 
@@ -22,7 +22,7 @@ class ResultDocument:
 def read_result(text: bytes | str, where: str, if_newer: str) -> ResultDocument:
     """Raises DocumentError if it is not a JSON object or of a later version. Fields of a wrong type are empty."""
     document = parse(text, where, VERSION, if_newer)
-    return from_json_leniently(ResultDocument, document)
+    return from_json(ResultDocument, document, where, lenient=True)
 
 
 def result_json(result: ResultDocument) -> dict[str, Any]:
