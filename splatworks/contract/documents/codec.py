@@ -36,8 +36,11 @@ class NewerDocumentError(DocumentError):
     ended = "input_error"
 
 
-def parse(text: bytes | str, where: str, version: int | None = None, if_newer: str = "") -> dict[str, Any]:
-    """The JSON object in `text`; with `version` it is checked too, as check_version does."""
+def read(kind: type[T], version: int, text: bytes | str, where: str, if_newer: str = "", *, lenient: bool = False) -> T:
+    """Read a document. Raises DocumentError if it is not a JSON object of this version, or as from_json does.
+
+    `where` names the object in errors, `if_newer` says what to do about a later version.
+    """
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -45,9 +48,9 @@ def parse(text: bytes | str, where: str, version: int | None = None, if_newer: s
     if not isinstance(value, dict):
         raise DocumentError(where, f"holds a {type(value).__name__}, not a JSON object")
     found = value.get("version", 0)
-    if version is not None and (type(found) is not int or found != version):
+    if type(found) is not int or found != version:
         check_version(value, version, where, if_newer)
-    return value
+    return from_json(kind, value, where, lenient=lenient)
 
 
 def check_version(document: dict[str, Any], version: int, where: str, if_newer: str) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from splatworks.contract.documents.codec import DocumentError, from_json, parse, to_bytes, to_json
+from splatworks.contract.documents.codec import DocumentError, read, to_bytes, to_json
 from splatworks.contract.keys import REQUEST
 
 VERSION = 1
@@ -61,16 +61,15 @@ class JobRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class RequestDocument:
-    request_id: str  # the identity of the request
+    request_id: str = ""  # the identity of the request
     message: dict[str, Any]  # as it was published
     job: JobRequest  # what the runner does
-    submitted_at: str  # UTC
+    submitted_at: str = ""  # UTC
 
 
 def read_request(text: bytes | str, where: str, if_newer: str) -> RequestDocument:
     """Raises DocumentError; `where` names the object in it, `if_newer` says what to do about a later version."""
-    document = parse(text, where, VERSION, if_newer)
-    request = from_json(RequestDocument, {"request_id": "", "submitted_at": "", **document}, where)
+    request = read(RequestDocument, VERSION, text, where, if_newer)
     job = request.job
     if job.input_layout not in LAYOUTS:
         raise DocumentError(where, f"has input_layout {job.input_layout!r}; it is flat or by_name")
