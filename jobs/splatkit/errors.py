@@ -1,5 +1,6 @@
 """How a stage ends before it is done: errors that say the cause and the fix, and a stop on request."""
 
+from dataclasses import asdict
 from typing import Any
 
 from splatworks.contract.exit_codes import ExitCode
@@ -34,7 +35,7 @@ class StageError(FailureError):
     @property
     def arguments(self) -> dict[str, Any]:
         """Keyword arguments that make an equal error, in another process."""
-        return {**self.failure.as_json(), "exit_code": self.exit_code, "metrics": self.metrics}
+        return {**asdict(self.failure), "exit_code": self.exit_code, "metrics": self.metrics}
 
 
 class StopRequested(BaseException):

@@ -1,10 +1,10 @@
 """The text of the e-mail about a run on this machine, composed as the monitor does."""
 
 from splatworks.cli.local_run import LocalEnd
-from splatworks.contract.documents.codec import from_json_leniently
+from splatworks.contract.documents.codec import from_json
 from splatworks.contract.documents.job import JobReport
 from splatworks.contract.documents.result import ResultDocument
-from splatworks.contract.keys import PLATFORM_FILES
+from splatworks.contract.keys import JOB, PLATFORM_FILES, RESULT
 from splatworks.report.job_email import local_job_email
 from splatworks.report.job_facts import BatchAttempt, BatchJob, JobFacts
 
@@ -21,8 +21,8 @@ def _facts(end: LocalEnd) -> JobFacts:
     return JobFacts(
         job=job,
         message=end.message,
-        report=from_json_leniently(JobReport, end.report),
-        result=from_json_leniently(ResultDocument, end.result),
+        report=from_json(JobReport, end.report, JOB, lenient=True),
+        result=from_json(ResultDocument, end.result, RESULT, lenient=True),
         has_output=bool(own) if job.succeeded else None,
     )
 

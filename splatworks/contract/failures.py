@@ -16,10 +16,6 @@ class Failure:
     cause: str  # what went wrong, for people
     fix: str  # what to do
     retryable: bool = False  # whether the same job may succeed later
-    title: str = ""  # a few words for a subject line; not stored
-
-    def as_json(self) -> dict[str, str | bool]:
-        return {"code": self.code, "cause": self.cause, "fix": self.fix, "retryable": self.retryable}
 
     @classmethod
     def from_json(cls, value: Any) -> "Failure | None":

@@ -89,7 +89,10 @@ class Parameter:
         """Read a value from JSON, the environment or a command line. Raises ParameterError."""
         text = str(given).strip()
         try:
-            value = self._parsed(text)
+            if self.choices:
+                value = {str(choice): choice for choice in self.choices}[text]
+            else:
+                value = TRUTH[text.lower()] if self.kind is bool else self.kind(text)
         except (ValueError, KeyError, OverflowError):
             raise self._refused(given) from None
         if isinstance(value, float) and not math.isfinite(value):
@@ -97,11 +100,6 @@ class Parameter:
         if self.range and value not in self.range:
             raise self._refused(given)
         return value
-
-    def _parsed(self, text: str) -> Any:
-        if self.choices:
-            return {str(choice): choice for choice in self.choices}[text]
-        return TRUTH[text.lower()] if self.kind is bool else self.kind(text)
 
     def _refused(self, given: Any) -> ParameterError:
         return ParameterError(self.name, given, self.allowed, f"Give {self.allowed}.")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from string import Formatter
 from typing import Any
 
@@ -18,10 +19,10 @@ class Figure:
     note: str = ""  # a metric whose text is added after a comma, if the stage wrote it
     in_subject: bool = False  # of the e-mail about a run
 
-    @property
-    def metrics(self) -> list[str]:
+    @cached_property
+    def metrics(self) -> tuple[str, ...]:
         """Names of the metrics that it needs."""
-        return [name for _, name, _, _ in Formatter().parse(self.text) if name]
+        return tuple(name for _, name, _, _ in Formatter().parse(self.text) if name)
 
     def of(self, metrics: Metrics) -> str | None:
         """The figure as text; None if the stage did not write all metrics that it needs."""
@@ -61,7 +62,7 @@ class Stage:
     page: str = ""  # file of its output that shows the result in a browser
     thumbnail: str = ""  # image file of its output
 
-    @property
+    @cached_property
     def script_key(self) -> str:
         return f"stages/{self.name}.py"
 

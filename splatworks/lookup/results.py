@@ -84,11 +84,12 @@ def usable_results(
 
 
 def _recorded(clients: Clients, stage: str, key: str, bucket: str) -> tuple[str, StageResult] | None:
-    content = read_object(clients, bucket, reuse_key(key))
+    where = reuse_key(key)
+    content = read_object(clients, bucket, where)
     if content is None:
         return None
     try:
-        prefix = read_reuse_entry(content, reuse_key(key), APPLY).output_prefix
+        prefix = read_reuse_entry(content, where, APPLY).output_prefix
     except DocumentError:
         return None
     # Not the folder of an array's child, which is a number: compress would not know which stage it is of.

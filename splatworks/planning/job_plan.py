@@ -86,7 +86,7 @@ def submission(
     array_size: int = 1,
 ) -> dict[str, Any]:
     """The arguments of SubmitJob without dependsOn; `name` is the Batch job's, `array_size` 1 means a single job."""
-    people = {label: _tag(request.metadata[label]) for label in METADATA_FIELDS if label in request.metadata}
+    people = _tags(request.metadata)
     variables = {
         "REQUEST_KEY": job.request_key,
         "OUTPUT_PREFIX": job.output_prefix,
@@ -145,7 +145,11 @@ def slug(text: str, otherwise: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "-", text)[:MAX_SLUG].strip("-_") or otherwise
 
 
-def _tag(text: str) -> str:
-    """Clean a tag's value: letters, digits, spaces and _ . : / = + - @, without the prefix that AWS reserves."""
-    clean = re.sub(r"[^\w .:/=+@-]", "-", unicodedata.normalize("NFC", text)).strip()
-    return re.sub(r"^(aws:)+", "", clean, flags=re.IGNORECASE)[:TAG_LIMIT].strip()
+def _tags(metadata: dict[str, str]) -> dict[str, str]:
+    """The labels, cleaned: letters, digits, spaces and _ . : / = + - @, without the prefix that AWS reserves."""
+    tags = {}
+    for label in METADATA_FIELDS:
+        if label in metadata:
+            clean = re.sub(r"[^\w .:/=+@-]", "-", unicodedata.normalize("NFC", metadata[label])).strip()
+            tags[label] = re.sub(r"^(aws:)+", "", clean, flags=re.IGNORECASE)[:TAG_LIMIT].strip()
+    return tags

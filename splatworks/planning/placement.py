@@ -1,6 +1,7 @@
 """The machine that a job asks for: its queue and its size, checked against what the queue's machines hold."""
 
 from dataclasses import dataclass
+from operator import ge
 from typing import Any
 
 from splatworks.planning.bad_input import BadInputError, format_value
@@ -34,7 +35,14 @@ def place_job(
     kind = options.get("compute_type", "gpu")
     compute = computes[kind]
     sizes = {name: int(options.get(name, getattr(compute, name))) for name in ("vcpus", "memory", "gpus")}
-    instances = _check_size(kind, compute, **sizes, path=path)
+    vcpus, memory, gpus = sizes.values()
+    if (gpus > 0) != (kind == "gpu"):
+        raise _wrong_gpus(gpus, kind, path)
+    instances = tuple(
+        each.type for each in compute.instances if each.vcpus >= vcpus and each.memory >= memory and each.gpus >= gpus
+    )
+    if not instances or vcpus > compute.max_vcpus:
+        raise _too_large(kind, compute, vcpus, memory, gpus, path)
     wants_spot = options.get("spot", True)
     is_spot = wants_spot and compute.queue != compute.on_demand_queue
     if max_cost_usd is not None and not is_spot:
@@ -54,23 +62,20 @@ def place_job(
     )
 
 
-def _check_size(
-    kind: str, compute: Compute, *, vcpus: int, memory: int, gpus: int, path: str = "data"
-) -> tuple[str, ...]:
-    """Types that hold it. Batch accepts a job that no machine can hold, and leaves it waiting for ever."""
-    if (gpus > 0) != (kind == "gpu"):
-        other = "cpu" if kind == "gpu" else "gpu"
-        raise BadInputError(
-            field=f"{path}.gpus",
-            given=format_value(gpus),
-            allowed=f"{'at least 1' if kind == 'gpu' else '0'} on compute_type {kind}",
-            fix=f'Leave gpus out, or set "compute_type": "{other}".',
-        )
-    instances = tuple(each.type for each in compute.instances if _holds(each, vcpus, memory, gpus))
-    if instances and vcpus <= compute.max_vcpus:
-        return instances
+def _wrong_gpus(gpus: int, kind: str, path: str) -> BadInputError:
+    other = "cpu" if kind == "gpu" else "gpu"
+    return BadInputError(
+        field=f"{path}.gpus",
+        given=format_value(gpus),
+        allowed=f"{'at least 1' if kind == 'gpu' else '0'} on compute_type {kind}",
+        fix=f'Leave gpus out, or set "compute_type": "{other}".',
+    )
+
+
+def _too_large(kind: str, compute: Compute, vcpus: int, memory: int, gpus: int, path: str) -> BadInputError:
+    """Batch would accept a job that no machine can hold, and leave it waiting for ever."""
     oversized = [f"{path}.{name}" for name in _oversized(compute, vcpus, memory, gpus)]
-    raise BadInputError(
+    return BadInputError(
         field=", ".join(oversized) or f"{path}.vcpus, {path}.memory, {path}.gpus together",
         given=f"{vcpus} vCPUs, {memory} MiB and {gpus} GPUs (defaults for what was left out)",
         allowed=f"what one {kind} machine has, at most {compute.max_vcpus} vCPUs. The largest: "
@@ -99,10 +104,6 @@ def _no_queue(kind: str, path: str) -> BadInputError:
     )
 
 
-def _holds(instance: Instance, vcpus: int, memory: int, gpus: int) -> bool:
-    return instance.vcpus >= vcpus and instance.memory >= memory and instance.gpus >= gpus
-
-
 def _oversized(compute: Compute, vcpus: int, memory: int, gpus: int) -> list[str]:
     """The fields that are too large for every machine on their own account."""
     most_vcpus = min(compute.max_vcpus, max(instance.vcpus for instance in compute.instances))
@@ -116,9 +117,9 @@ def _oversized(compute: Compute, vcpus: int, memory: int, gpus: int) -> list[str
 
 def _largest(instances: tuple[Instance, ...]) -> list[Instance]:
     """The machines that no other machine exceeds in every respect."""
+    shapes = {instance: (instance.vcpus, instance.memory, instance.gpus) for instance in instances}
 
-    def exceeded(small: Instance) -> bool:
-        shape = (small.vcpus, small.memory, small.gpus)
-        return any(_holds(other, *shape) and (other.vcpus, other.memory, other.gpus) != shape for other in instances)
+    def exceeded(small: tuple[int, int, int]) -> bool:
+        return any(other != small and all(map(ge, other, small)) for other in shapes.values())
 
-    return [instance for instance in instances if not exceeded(instance)]
+    return [instance for instance, shape in shapes.items() if not exceeded(shape)]

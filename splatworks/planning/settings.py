@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 
 @dataclass(frozen=True)
@@ -30,10 +29,6 @@ class Compute:
     instances: tuple[Instance, ...]
     image: str  # as the job definition has it
 
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> "Compute":
-        return cls(**{**value, "instances": tuple(Instance(**instance) for instance in value["instances"])})
-
 
 @dataclass(frozen=True, kw_only=True)
 class DispatcherSettings:
@@ -55,14 +50,17 @@ class DispatcherSettings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "DispatcherSettings":
-        compute = json.loads(environment["COMPUTE"])
+        compute = {}
+        for name, value in json.loads(environment["COMPUTE"]).items():
+            instances = tuple(Instance(**instance) for instance in value.pop("instances"))
+            compute[name] = Compute(**value, instances=instances)
         return cls(
             project_name=environment["PROJECT_NAME"],
             input_bucket=environment["INPUT_BUCKET"],
             output_bucket=environment["OUTPUT_BUCKET"],
             models_bucket=environment["MODELS_BUCKET"],
             extra_input_buckets=tuple(json.loads(environment["EXTRA_INPUT_BUCKETS"])),
-            compute={name: Compute.from_json(value) for name, value in compute.items()},
+            compute=compute,
             retry_rules=json.loads(environment["RETRY_RULES"]),
             notification_topic_arn=environment["NOTIFICATION_TOPIC_ARN"],
             trigger_topic_arn=environment["TRIGGER_TOPIC_ARN"],

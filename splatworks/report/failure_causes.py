@@ -24,6 +24,13 @@ MORE_ATTEMPTS = (
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class FailureCause(Failure):
+    """A failure as e-mails show it."""
+
+    title: str  # a few words for a subject line
+
+
 @dataclass(frozen=True)
 class Rule:
     title: str
@@ -188,12 +195,12 @@ RULES = (
 )
 
 
-def failure_cause(facts: JobFacts) -> Failure:
+def failure_cause(facts: JobFacts) -> FailureCause:
     """Return the failure of the first rule that applies."""
     # The rules cover every job: an attempt has an exit code, or it was never started.
     rule = next(rule for rule in RULES if rule.applies(facts))
     words = _words(facts)
-    return Failure(
+    return FailureCause(
         code=facts.error.code if facts.error else "",
         title=rule.title,
         cause=rule.cause.format(**words).strip(),

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from splatworks.contract.documents.result import ResultDocument
 from splatworks.contract.documents.run import RunStage
-from splatworks.contract.failures import Failure
 from splatworks.contract.stage import Column, number
 from splatworks.contract.stages import STAGES
 from splatworks.report.email_text import bounded
+from splatworks.report.failure_causes import FailureCause
 from splatworks.report.job_email import job_log_link
 from splatworks.report.job_facts import BatchJob, StageFiles
 from splatworks.report.settings import ReportSettings
@@ -46,7 +46,7 @@ class PartFailure:
     index: int
     stage: str
     job: BatchJob | None  # None if AWS Batch no longer knows it
-    failure: Failure
+    failure: FailureCause
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -83,8 +83,8 @@ def done_email(facts: RunFacts, settings: ReportSettings) -> Email:
         warnings=tuple([f"{each.stage.stage}: {warning}" for each in stages for warning in each.warnings]),
         problems=stage_problems(facts),
         outputs=output_lines(stages, bucket),
-        copy_command=f"aws s3 cp --recursive {shlex.quote(f's3://{bucket}/{last.place}')} {run.run_id}/",
-        output_link=folder_link(last.stage.queue, facts.region, bucket, last.place),
+        copy_command=f"aws s3 cp --recursive {shlex.quote(f's3://{bucket}/{last.stage.place}')} {run.run_id}/",
+        output_link=folder_link(last.stage.queue, facts.region, bucket, last.stage.place),
     )
     return compose("run_done", view, succeeded=True)
 
@@ -124,4 +124,4 @@ def failed_email(facts: RunFacts, failed: JobFacts, settings: ReportSettings) ->
 def _partial_output(stage: StageSummary, bucket: str) -> str:
     if not stage.was_started:
         return ""
-    return f"Unfinished output of {stage.stage.stage}:  s3://{bucket}/{stage.place}"
+    return f"Unfinished output of {stage.stage.stage}:  s3://{bucket}/{stage.stage.place}"

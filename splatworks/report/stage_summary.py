@@ -21,7 +21,6 @@ class StageSummary:
     stage: RunStage
     state: str  # one line: how it ended, how long it took, on which machine, for how much
     is_done: bool
-    place: str  # prefix of its results
     was_started: bool
     usd: float | None  # cost in this run
     lost: tuple[LostAttempt, ...]
@@ -55,7 +54,7 @@ def interruption_lines(stages: Sequence[StageSummary]) -> tuple[str, ...]:
 
 
 def output_lines(stages: Sequence[StageSummary], bucket: str) -> tuple[str, ...]:
-    return tuple([f"{each.stage.stage + ':':<10}s3://{bucket}/{each.place}" for each in stages])
+    return tuple([f"{each.stage.stage + ':':<10}s3://{bucket}/{each.stage.place}" for each in stages])
 
 
 def stage_problems(facts: RunFacts) -> tuple[str, ...]:
@@ -80,7 +79,6 @@ def _summarize(facts: StageFacts, ready: float) -> StageSummary:
         stage=stage,
         state=_state(facts, total, ready, is_done=is_done),
         is_done=is_done,
-        place=stage.place,
         was_started=bool(job.attempts) if job else report.is_known,
         usd=0.0 if is_free else total.usd,
         lost=() if stage.reused_from else total.lost,
@@ -113,7 +111,7 @@ def _state(facts: StageFacts, total: Spent, ready: float, *, is_done: bool) -> s
         took = "done" if total.seconds is None else f"done after {duration(total.seconds)}"
         # Batch keeps a job for a week; job.json is kept for longer.
         return "; ".join([took, machine_text(facts.files.report), cost]) if is_done else "AWS Batch knows no job of it"
-    if not job.has_ended:
+    if not is_done and not job.has_ended:
         return f"{job.status} when this was written"
     if not job.attempts:
         return "not started"

@@ -87,7 +87,7 @@ def _scenes_key(job: JobRequest) -> str | None:
 
 
 def _check(job: JobRequest, where: str, array_index: int | None) -> None:
-    for parameters in (job.parameters, *job.variants):
+    for parameters in (job.parameters, *(job.variants or ())):
         _check_parameters(parameters, where)
     if job.max_cost_usd is not None and not job.max_cost_usd > 0:
         raise DocumentError(where, f"has max_cost_usd {job.max_cost_usd}; it is a number above 0 or null")

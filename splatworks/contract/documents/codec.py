@@ -15,7 +15,6 @@ from splatworks.contract.stage import MAX_NUMBER
 T = TypeVar("T")
 LONGEST_PROBLEM = 500  # characters of an error that may repeat what a document holds
 NUMBERS = (int, float)
-PLAIN = (str, int, float, dict, type(None))  # in JSON as they are
 
 # What to do about a document that is newer than its reader; each program names its own.
 PUSH_THE_IMAGE = "Push the image of the platform's version: docker/build-and-push.sh"
@@ -41,8 +40,11 @@ class NewerDocumentError(DocumentError):
     ended = "input_error"
 
 
-def parse(text: bytes | str, where: str, version: int | None = None, if_newer: str = "") -> dict[str, Any]:
-    """The JSON object in `text`; with `version` it is checked too, as check_version does."""
+def read(kind: type[T], version: int, text: bytes | str, where: str, if_newer: str = "", *, lenient: bool = False) -> T:
+    """Read a document. Raises DocumentError if it is not a JSON object of this version, or as from_json does.
+
+    `where` names the object in errors, `if_newer` says what to do about a later version.
+    """
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -50,9 +52,9 @@ def parse(text: bytes | str, where: str, version: int | None = None, if_newer: s
     if not isinstance(value, dict):
         raise DocumentError(where, f"holds a {type(value).__name__}, not a JSON object")
     found = value.get("version", 0)
-    if version is not None and (type(found) is not int or found != version):
+    if type(found) is not int or found != version:
         check_version(value, version, where, if_newer)
-    return value
+    return from_json(kind, value, where, lenient=lenient)
 
 
 def check_version(document: dict[str, Any], version: int, where: str, if_newer: str) -> None:
@@ -65,47 +67,40 @@ def check_version(document: dict[str, Any], version: int, where: str, if_newer: 
         raise DocumentError(where, f"has version {found}; this program reads versions {version - 1} and {version}")
 
 
-def from_json(kind: type[T], value: Any, where: str) -> T:
-    """Make a dataclass of a JSON object. Raises DocumentError that names the field."""
+def from_json(kind: type[T], value: Any, where: str, *, lenient: bool = False) -> T:
+    """Make a dataclass of a JSON object. Raises DocumentError that names the field.
+
+    `lenient` is for what users' scripts write: a field of the wrong type is its default. All fields must have one.
+    """
     if not isinstance(value, dict):
         raise DocumentError(where, f"holds {value!r}, not an object")
     values = {}
+    tolerated = contextlib.suppress(DocumentError) if lenient else contextlib.nullcontext()
     for field in _fields(typing.cast(Any, kind)):
-        given = value.get(field.name)
+        given: Any = value.get(field.name)
         if given is None and field.has_default and (field.name not in value or not field.is_optional):
             continue  # absent, or null in place of a list or an object
-        if type(given) in field.types and _is_finite(given):
-            values[field.name] = given
-        elif field.nested and type(given) is dict:
-            values[field.name] = from_json(field.nested, given, f"{where.rstrip(',')}, {field.name},")
-        else:
-            values[field.name] = _convert_field(field, value, where)
-    return kind(**values)
-
-
-def from_json_leniently(kind: type[T], value: Any) -> T:
-    """Like from_json for what users' scripts write: a field of the wrong type is its default. All must have one."""
-    document = value if isinstance(value, dict) else {}
-    values = {}
-    for field in _fields(typing.cast(Any, kind)):
-        given = document.get(field.name)
-        if field.name not in document:
-            continue
-        if type(given) in field.types and _is_finite(given):
+        if type(given) in field.types and (type(given) not in NUMBERS or -MAX_NUMBER < given < MAX_NUMBER):
             values[field.name] = given
             continue
-        with contextlib.suppress(DocumentError):
-            is_object = field.nested and type(given) is dict
-            read = from_json(field.nested, given, field.name) if is_object else _convert_field(field, document, "")
-            values[field.name] = read
+        with tolerated:
+            place = f"{where.rstrip(',')}, {field.name}" if where else field.name
+            if field.nested and type(given) is dict:
+                values[field.name] = from_json(field.nested, given, f"{place},")
+            elif field.entries and type(given) is list:
+                entries = [from_json(field.entries, each, f"{place}[{i}],") for i, each in enumerate(given)]
+                values[field.name] = tuple(entries)
+            elif field.items and type(given) is list and field.items.issuperset(map(type, given)):
+                values[field.name] = tuple(given)
+            else:
+                values[field.name] = _convert(field.hint, given, where, field.name, field.name in value)
     return kind(**values)
 
 
 def to_json(document: Any, version: int | None = None) -> dict[str, Any]:
     """The JSON object of a dataclass, with its version first."""
     head = {} if version is None else {"version": version}
-    values = {field.name: getattr(document, field.name) for field in dataclasses.fields(document)}
-    return head | {name: value if isinstance(value, PLAIN) else _plain(value) for name, value in values.items()}
+    return head | dataclasses.asdict(document)
 
 
 def to_bytes(document: dict[str, Any] | list[dict[str, Any]]) -> bytes:
@@ -167,16 +162,6 @@ def _shape(hint: Any) -> _Shape:
     )
 
 
-def _convert_field(field: _Field, document: dict[str, Any], where: str) -> Any:
-    given = document.get(field.name)
-    if field.items and type(given) is list and set(map(type, given)) <= field.items:
-        return tuple(given)
-    if field.entries and type(given) is list:
-        place = f"{where.rstrip(',')}, {field.name}" if where else field.name
-        return tuple([from_json(field.entries, each, f"{place}[{index}],") for index, each in enumerate(given)])
-    return _convert(field.hint, given, where, field.name, field.name in document)
-
-
 def _convert(hint: Any, value: Any, where: str, name: str, is_there: bool) -> Any:
     if hint is Any:
         return value
@@ -211,13 +196,3 @@ def _is_a(value: Any, kind: Any) -> bool:
 def _is_finite(value: Any) -> bool:
     """Whether sums and formats take it, if it is a number: not NaN, not infinite, no integer of hundreds of digits."""
     return type(value) not in NUMBERS or -MAX_NUMBER < value < MAX_NUMBER
-
-
-def _plain(value: Any) -> Any:
-    if hasattr(value, "as_json"):
-        return value.as_json()
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return to_json(value)
-    if isinstance(value, tuple | list):
-        return [each if isinstance(each, PLAIN) else _plain(each) for each in value]
-    return value

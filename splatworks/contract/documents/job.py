@@ -1,9 +1,10 @@
 """job.json: how one attempt of a job went, written by the runner at its end. _RUNNING holds the same while it runs."""
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from splatworks.contract.documents.codec import from_json, from_json_leniently, parse, to_bytes, to_json
+from splatworks.contract.documents.codec import read, to_bytes, to_json
 from splatworks.contract.failures import Failure
 
 VERSION = 1
@@ -129,16 +130,10 @@ class JobReport:
         return self.job_id == job_id and self.attempt == attempts
 
 
-def read_job(text: bytes | str, where: str, if_newer: str) -> JobReport:
-    """Raises DocumentError if it is not a JSON object or of a later version. Fields of a wrong type are unknown."""
-    document = parse(text, where, VERSION, if_newer)
-    return from_json_leniently(JobReport, document)
-
-
-def read_job_strictly(text: bytes | str, where: str, if_newer: str) -> JobReport:
-    """Like read_job, but a field of a wrong type raises DocumentError too: a limit on costs needs all of them."""
-    document = parse(text, where, VERSION, if_newer)
-    return from_json(JobReport, document, where)
+# Fields of a wrong type are unknown.
+read_job = partial(read, JobReport, VERSION, lenient=True)
+# A field of a wrong type raises DocumentError too: a limit on costs needs all of them.
+read_job_strictly = partial(read, JobReport, VERSION)
 
 
 def write_job(report: JobReport) -> bytes:

@@ -1,9 +1,10 @@
 """progress.json: how far a script is. The runner uploads it every 10 seconds."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from splatworks.contract.documents.codec import from_json_leniently, parse, to_json
+from splatworks.contract.documents.codec import read, to_json
 
 VERSION = 1
 
@@ -23,10 +24,8 @@ class ProgressDocument:
         return None if self.fraction is None else min(1.0, max(0.0, float(self.fraction)))
 
 
-def read_progress(text: bytes | str, where: str, if_newer: str) -> ProgressDocument:
-    """Raises DocumentError if it is not a JSON object or of a later version. Fields of a wrong type are unknown."""
-    document = parse(text, where, VERSION, if_newer)
-    return from_json_leniently(ProgressDocument, document)
+# Fields of a wrong type are unknown.
+read_progress = partial(read, ProgressDocument, VERSION, lenient=True)
 
 
 def progress_json(progress: ProgressDocument) -> dict[str, Any]:

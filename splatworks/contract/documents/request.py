@@ -1,9 +1,10 @@
 """request.json: what the dispatcher asks of one job, read by the runner and the monitor."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
-from splatworks.contract.documents.codec import DocumentError, from_json, parse, to_bytes, to_json
+from splatworks.contract.documents.codec import DocumentError, read, to_bytes, to_json
 from splatworks.contract.keys import REQUEST
 
 VERSION = 1
@@ -47,36 +48,29 @@ class JobRequest:
     # key of scenes.json: child i reads entry i in addition to `input`, into INPUT_DIR/sfm/
     carried_scenes_key: str | None = None
     input_by_index: tuple[bool, ...] = ()  # per input: whether "<index>/" is added to it
-    variants: tuple[dict[str, Any], ...] = ()  # child i runs with `parameters` updated by entry i
+    variants: tuple[dict[str, Any], ...] | None = None  # child i runs with `parameters` updated by entry i
     content_base: str | None = None  # digest that all children share; null: the result is not reused
     content_key: str | None = None  # as known at submission; null for arrays, where each child makes its own
     script_digest: str | None = None  # digest of the script's folder at submission; null: not compared
     fresh: bool = False  # run even if a result with the same key exists; the result is still recorded
 
-    @property
+    @cached_property
     def request_key(self) -> str:
         """Key of the request.json that holds this."""
         return f"{self.output_prefix}{REQUEST}"
 
-    def as_json(self) -> dict[str, Any]:
-        document = to_json(self)
-        document["variants"] = document["variants"] or None
-        left_out = PIPELINE_FIELDS if self.run_key is None else ()
-        return {name: value for name, value in document.items() if name not in left_out}
-
 
 @dataclass(frozen=True, kw_only=True)
 class RequestDocument:
-    request_id: str  # the identity of the request
+    request_id: str = ""  # the identity of the request
     message: dict[str, Any]  # as it was published
     job: JobRequest  # what the runner does
-    submitted_at: str  # UTC
+    submitted_at: str = ""  # UTC
 
 
 def read_request(text: bytes | str, where: str, if_newer: str) -> RequestDocument:
     """Raises DocumentError; `where` names the object in it, `if_newer` says what to do about a later version."""
-    document = parse(text, where, VERSION, if_newer)
-    request = from_json(RequestDocument, {"request_id": "", "submitted_at": "", **document}, where)
+    request = read(RequestDocument, VERSION, text, where, if_newer)
     job = request.job
     if job.input_layout not in LAYOUTS:
         raise DocumentError(where, f"has input_layout {job.input_layout!r}; it is {' or '.join(LAYOUTS)}")
@@ -87,4 +81,8 @@ def read_request(text: bytes | str, where: str, if_newer: str) -> RequestDocumen
 
 
 def write_request(request: RequestDocument) -> bytes:
-    return to_bytes(to_json(request, VERSION))
+    document = to_json(request, VERSION)
+    if request.job.run_key is None:
+        for name in PIPELINE_FIELDS:
+            del document["job"][name]
+    return to_bytes(document)

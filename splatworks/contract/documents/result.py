@@ -1,9 +1,10 @@
 """result.json: what a script says about its end. Users' scripts may write one too, in whatever shape."""
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from splatworks.contract.documents.codec import from_json_leniently, parse, to_json
+from splatworks.contract.documents.codec import read, to_json
 from splatworks.contract.documents.job import DONE, FAILED, INPUT_ERROR, INTERRUPTED
 from splatworks.contract.failures import Failure
 
@@ -19,10 +20,8 @@ class ResultDocument:
     error: Failure | None = None  # null if done
 
 
-def read_result(text: bytes | str, where: str, if_newer: str) -> ResultDocument:
-    """Raises DocumentError if it is not a JSON object or of a later version. Fields of a wrong type are empty."""
-    document = parse(text, where, VERSION, if_newer)
-    return from_json_leniently(ResultDocument, document)
+# Fields of a wrong type are empty.
+read_result = partial(read, ResultDocument, VERSION, lenient=True)
 
 
 def result_json(result: ResultDocument) -> dict[str, Any]:

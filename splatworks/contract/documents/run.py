@@ -5,7 +5,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from splatworks.contract.documents.codec import DocumentError, from_json, parse, to_bytes, to_json
+from splatworks.contract.documents.codec import DocumentError, read, to_bytes, to_json
 from splatworks.contract.documents.request import JobRequest
 from splatworks.contract.keys import RUN, run_folder
 
@@ -26,11 +26,11 @@ class RunStage:
     job: JobRequest | None = None  # the `job` of the stage's request.json; null if reused
     submission: dict[str, Any] | None = None  # arguments of SubmitJob without dependsOn; null if reused
 
-    @property
+    @cached_property
     def is_array(self) -> bool:
         return self.size > 1
 
-    @property
+    @cached_property
     def place(self) -> str:
         """Prefix of its results: the earlier run's, if they are reused."""
         return self.reused_from or self.output_prefix
@@ -82,8 +82,7 @@ class RunDocument:
 
 def read_run(text: bytes | str, where: str, if_newer: str) -> RunDocument:
     """Raises DocumentError; `where` names the object in it, `if_newer` says what to do about a later version."""
-    document = parse(text, where, VERSION, if_newer)
-    run = from_json(RunDocument, document, where)
+    run = read(RunDocument, VERSION, text, where, if_newer)
     if not run.stages:
         raise DocumentError(where, "has no stages")
     try:

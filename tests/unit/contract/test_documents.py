@@ -86,10 +86,10 @@ single_jobs = documents(  # a batch_job has none of a pipeline's fields
     JobRequest,
     input_layout=layouts,
     input_by_index=EMPTY,
-    variants=EMPTY,
     fresh=st.just(False),
     **dict.fromkeys(
-        ["run_key", "scenes_key", "carried_scenes_key", "content_base", "content_key", "script_digest"], NONE
+        ["variants", "run_key", "scenes_key", "carried_scenes_key", "content_base", "content_key", "script_digest"],
+        NONE,
     ),
 )
 job_requests = pipeline_jobs | single_jobs

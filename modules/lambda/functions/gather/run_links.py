@@ -25,17 +25,13 @@ def sign(keys: PageKeys, run_id: str, settings: MonitorSettings, region: str) ->
     s3 = _client_of(credentials, region)
     expire: datetime = credentials["Expiration"]
     seconds = max(1, int((expire - datetime.now(UTC)).total_seconds()))
-    page_url, thumbnail_url = (
-        s3.generate_presigned_url("get_object", _wanted(settings.output_bucket, key), seconds) if key else ""
-        for key in (keys.page, keys.thumbnail)
-    )
-    return Links(keys=keys, page_url=page_url, thumbnail_url=thumbnail_url, expire=expire)
-
-
-def _wanted(bucket: str, key: str) -> dict[str, str]:
-    """Name the content type, so that browsers show the page instead of downloading it."""
-    kind = CONTENT_TYPES.get(key[key.rfind(".") :])
-    return {"Bucket": bucket, "Key": key} | ({"ResponseContentType": kind} if kind else {})
+    urls = {"": ""}
+    for key in filter(None, (keys.page, keys.thumbnail)):
+        wanted = {"Bucket": settings.output_bucket, "Key": key}
+        if kind := CONTENT_TYPES.get(key[key.rfind(".") :]):
+            wanted["ResponseContentType"] = kind  # so that browsers show the page instead of downloading it
+        urls[key] = s3.generate_presigned_url("get_object", wanted, seconds)
+    return Links(keys=keys, page_url=urls[keys.page], thumbnail_url=urls[keys.thumbnail], expire=expire)
 
 
 def _client_of(credentials: dict[str, Any], region: str) -> Any:

@@ -9,13 +9,12 @@ from gather.job_files import read_files
 from gather.run_jobs import describe, failed_parts
 from splatworks.contract.documents.result import ResultDocument
 from splatworks.contract.documents.run import RunDocument, RunStage
-from splatworks.contract.failures import Failure
 from splatworks.contract.keys import child_prefix
-from splatworks.report.failure_causes import failure_cause
+from splatworks.report.failure_causes import FailureCause, failure_cause
 from splatworks.report.job_facts import BatchJob
 from splatworks.report.part_facts import FailedPart, Outcome, Part, PartFailure, make_part
 
-FORGOTTEN = Failure(
+FORGOTTEN = FailureCause(
     code="unknown", title="unknown", cause="AWS Batch no longer knows its job.", fix="Look at its job.json."
 )
 
@@ -77,5 +76,5 @@ def _outcome(stage: RunStage, listed: Sequence[FailedPart]) -> Outcome:
     return Outcome(stage, failed, len(listed) - len(failed))
 
 
-def _cause(bucket: str, job: BatchJob | None) -> Failure:
+def _cause(bucket: str, job: BatchJob | None) -> FailureCause:
     return failure_cause(read_files(job, bucket)) if job else FORGOTTEN

@@ -1,15 +1,16 @@
 """What every trigger is: something that a message can start."""
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Any
 
 from splatworks.planning.message import Request
 from splatworks.planning.settings import DispatcherSettings
 
 
+@dataclass
 class BaseTrigger(ABC):
-    def __init__(self, settings: DispatcherSettings) -> None:
-        self.settings = settings
+    settings: DispatcherSettings
 
     @abstractmethod
     def execute(self, request: Request) -> dict[str, Any]:
