@@ -21,6 +21,7 @@ SETTLED_AFTER = timedelta(hours=1)  # from then on a stage without a job gets no
 
 Document = TypeVar("Document")
 Reader = Callable[[bytes, str, str], Document]  # content, name for errors, what to do about a later version
+SCRIPTS_WRITE = (PROGRESS, RESULT)
 
 
 def in_parallel(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
@@ -31,7 +32,8 @@ def in_parallel(function: Callable[[Any], Any], items: Iterable[Any]) -> list[An
 def read_document(platform: Platform, key: str, read: Reader[Document], limit: int = FILE_LIMIT) -> Document | None:
     """A document of the output bucket; None if it is missing or broken, as jobs can write there.
 
-    Raises NewerDocumentError if a later version of the platform wrote it.
+    Raises NewerDocumentError if a later version of the platform wrote it. What scripts write is then unknown instead:
+    a user's own script may number its files in its own way, and must not hide the run, or the list of all runs.
     """
     s3, bucket = platform.client("s3"), platform.settings.output_bucket
     try:
@@ -41,6 +43,8 @@ def read_document(platform: Platform, key: str, read: Reader[Document], limit: i
     try:
         return read(content, f"s3://{bucket}/{key}", INSTALL)
     except NewerDocumentError:
+        if key.endswith(SCRIPTS_WRITE):
+            return None
         raise
     except DocumentError:
         return None

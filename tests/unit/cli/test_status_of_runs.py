@@ -444,7 +444,6 @@ def test_the_json_of_a_run_holds_what_stages_left(deployed: Any, splatworks: Spl
     ("document", "state"),
     [
         ("run.json", "PENDING"),
-        ("train/progress.json", "RUNNING"),
         ("train/job.json", "FAILED"),
         ("sfm/job.json", "FAILED"),
     ],
@@ -460,6 +459,18 @@ def test_a_document_of_a_later_version_ends_the_command_with_what_to_install(
     assert (ended.code, ended.out) == (2, "")
     assert f"{PREFIX}{document} has version 2; this program reads up to version 1" in ended.err
     assert "Install the platform's version of splatworks" in ended.err
+
+
+@pytest.mark.parametrize(("document", "state"), [("progress.json", "RUNNING"), ("result.json", "FAILED")])
+def test_a_script_that_numbers_its_own_files_hides_neither_its_run_nor_the_others(
+    deployed: Any, splatworks: Splatworks, document: str, state: str
+) -> None:
+    add_pipeline(deployed, "SUCCEEDED", state, "PENDING", startedAt=1)
+    put_run(deployed)
+    deployed.put(f"{PREFIX}train/{document}", {"version": 2})
+    one, every = splatworks("status", RUN), splatworks("status")
+    assert (one.code, every.code) == (0, 0), one.err + every.err
+    assert RUN in every.out
 
 
 @pytest.mark.parametrize("broken", [b"{", b"[]", b'{"version": "two"}', b'{"version": 1, "stages": 7}'])
