@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jobrunner.failures import RunnerError
+from splatworks.contract.environment import OUTPUT_PREFIX, REQUEST_KEY, RUN_ID, STAGE_NAME
 from splatworks.contract.keys import child_prefix
 
 
@@ -74,11 +75,11 @@ class Settings:
         return cls(
             input_bucket=_required(environment, "ML_INPUT_BUCKET"),
             output_bucket=_required(environment, "ML_OUTPUT_BUCKET"),
-            request_key=_required(environment, "REQUEST_KEY"),
-            output_prefix=child_prefix(_required(environment, "OUTPUT_PREFIX"), array_index),
+            request_key=_required(environment, REQUEST_KEY),
+            output_prefix=child_prefix(_required(environment, OUTPUT_PREFIX), array_index),
             array_index=array_index,
-            run_id=environment.get("RUN_ID", ""),
-            stage=environment.get("STAGE", ""),
+            run_id=environment.get(RUN_ID, ""),
+            stage=environment.get(STAGE_NAME, ""),
             job_id=environment.get("AWS_BATCH_JOB_ID", ""),
             attempt=_whole_number(environment, "AWS_BATCH_JOB_ATTEMPT") or 1,
             workspace=Path(environment.get("WORKSPACE_DIR") or "/workspace").absolute(),

@@ -22,6 +22,7 @@ from splatworks.cli.run_states import (
 )
 from splatworks.contract.documents.request import RequestDocument, read_request
 from splatworks.contract.documents.run import RunStage, read_run
+from splatworks.contract.environment import OUTPUT_PREFIX, RUN_ID, STAGE_NAME
 from splatworks.contract.keys import REQUEST, RUN, RUNS, run_folder
 from splatworks.contract.stages import STAGES
 from splatworks.report.job_facts import REQUEST_LIMIT
@@ -122,7 +123,7 @@ def _stage(job: dict[str, Any], name: str) -> StageStatus:
     environment = _environment(job)
     array = job.get("arrayProperties") or {}
     return StageStatus(
-        name=name or environment.get("STAGE", ""),
+        name=name or environment.get(STAGE_NAME, ""),
         status=_status(job["status"], array.get("statusSummary") or {}),
         job_id=job["jobId"],
         job_name=job["jobName"],
@@ -133,7 +134,7 @@ def _stage(job: dict[str, Any], name: str) -> StageStatus:
         stopped=_seconds(job.get("stoppedAt")),
         size=array.get("size") or 1,
         counts=array.get("statusSummary") or {},
-        output_prefix=environment.get("OUTPUT_PREFIX", ""),
+        output_prefix=environment.get(OUTPUT_PREFIX, ""),
         log_streams=_log_streams(job),
         attempts=len(job.get("attempts") or []),
         exit_code=container.get("exitCode"),
@@ -191,7 +192,7 @@ def _run_of_job(platform: Platform, job_id: str) -> str:
 
 
 def _run_id_of(job: dict[str, Any]) -> str:
-    return _environment(job).get("RUN_ID") or str(job["jobName"])
+    return _environment(job).get(RUN_ID) or str(job["jobName"])
 
 
 def _environment(job: dict[str, Any]) -> dict[str, str]:

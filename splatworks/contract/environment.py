@@ -6,6 +6,8 @@ from typing import Literal
 
 SetBy = Literal["runner", "dispatcher", "job definition"]
 
+# Set by the dispatcher in the container overrides, read by the runner, the monitor and the command line.
+REQUEST_KEY, OUTPUT_PREFIX, RUN_ID, STAGE_NAME, RUN_KEY = "REQUEST_KEY", "OUTPUT_PREFIX", "RUN_ID", "STAGE", "RUN_KEY"
 PARAMETER_PREFIX = "PARAM_"
 REGION = "AWS_DEFAULT_REGION"
 # The folders of a script in its container, by the option of a stage that they set.
@@ -19,6 +21,11 @@ FOLDERS: Mapping[str, str] = {
 
 def parameter_variable(name: str) -> str:
     return f"{PARAMETER_PREFIX}{name.upper()}"
+
+
+def label_variable(label: str) -> str:
+    """The variable with a label of the message's metadata: user, project or experiment."""
+    return f"TRIGGER_{label.upper()}"
 
 
 @dataclass(frozen=True, kw_only=True)

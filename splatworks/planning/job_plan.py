@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from splatworks.contract.documents.request import BY_NAME, FLAT, JobRequest
+from splatworks.contract.environment import OUTPUT_PREFIX, REQUEST_KEY, RUN_ID, RUN_KEY, STAGE_NAME, label_variable
 from splatworks.contract.keys import CHECKPOINTS, RUNS, stage_place
 from splatworks.contract.message_schema import METADATA_FIELDS
 from splatworks.planning.job_checks import check_distinct_names, check_script_key, resolve_inputs
@@ -88,12 +89,12 @@ def submission(
     """The arguments of SubmitJob without dependsOn; `name` is the Batch job's, `array_size` 1 means a single job."""
     people = _tags(request.metadata)
     variables = {
-        "REQUEST_KEY": job.request_key,
-        "OUTPUT_PREFIX": job.output_prefix,
-        "RUN_ID": job.run_id,
-        "STAGE": job.stage,
-        **({"RUN_KEY": job.run_key} if job.run_key else {}),
-        **{f"TRIGGER_{label.upper()}": people.get(label, "") for label in METADATA_FIELDS},
+        REQUEST_KEY: job.request_key,
+        OUTPUT_PREFIX: job.output_prefix,
+        RUN_ID: job.run_id,
+        STAGE_NAME: job.stage,
+        **({RUN_KEY: job.run_key} if job.run_key else {}),
+        **{label_variable(label): people.get(label, "") for label in METADATA_FIELDS},
     }
     tags = {**people, "run_id": job.run_id, "stage": job.stage}
     return {

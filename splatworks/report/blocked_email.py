@@ -4,6 +4,7 @@ import shlex
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from splatworks.contract.environment import label_variable
 from splatworks.report.email import Email, compose
 from splatworks.report.email_text import bounded
 from splatworks.report.job_facts import BatchJob
@@ -47,9 +48,9 @@ def blocked_email(job: BatchJob, project_name: str) -> Email:
         queue=job.queue_arn.rsplit("/", 1)[-1],
         reason=bounded(job.status_reason or "nothing"),
         fix=next((text for reason, text in FIXES.items() if job.status_reason.startswith(reason)), OTHERWISE),
-        user=environment.get("TRIGGER_USER", ""),
-        user_project=environment.get("TRIGGER_PROJECT", ""),
-        experiment=environment.get("TRIGGER_EXPERIMENT", ""),
+        user=environment.get(label_variable("user"), ""),
+        user_project=environment.get(label_variable("project"), ""),
+        experiment=environment.get(label_variable("experiment"), ""),
         waits=f"since {datetime.fromtimestamp(job.created_at, UTC):%Y-%m-%d %H:%M} UTC" if job.created_at else "",
         stop_command=f"{stop} --reason {shlex.quote('it cannot start')}",
     )

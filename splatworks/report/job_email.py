@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from splatworks.contract.documents.job import JobReport
 from splatworks.contract.documents.result import ResultDocument
+from splatworks.contract.environment import REQUEST_KEY, STAGE_NAME, label_variable
 from splatworks.contract.stage import number
 from splatworks.report.console_links import folder_link, log_link
 from splatworks.report.email import Email, compose
@@ -80,7 +81,7 @@ def _view_job(facts: JobFacts) -> JobView:
         title=failure.title if failure else "",
         cause=bounded(failure.cause) if failure else "",
         fix=bounded(failure.fix) if failure else "",
-        stage=job.environment.get("STAGE", ""),
+        stage=job.environment.get(STAGE_NAME, ""),
         user=_metadata(facts, "user"),
         experiment=_metadata(facts, "experiment"),
         array=_array_text(job),
@@ -112,7 +113,7 @@ def _on_platform(view: JobView, facts: JobFacts, settings: ReportSettings) -> Jo
             copy_command=f"aws s3 cp --recursive {shlex.quote(uri)} {shlex.quote(job.name)}/",
             output_link=folder_link(job.queue_arn, job.region, bucket, job.output_prefix),
         )
-    request_key = job.environment.get("REQUEST_KEY", "")
+    request_key = job.environment.get(REQUEST_KEY, "")
     if facts.message is None:
         return replace(view, no_rerun=NO_REQUEST if request_key else NOT_SUBMITTED)
     return replace(view, rerun_commands=job_again(facts.message, request_key, settings))
@@ -133,7 +134,7 @@ def machine_text(report: JobReport) -> str:
 
 def _metadata(facts: JobFacts, name: str) -> str:
     metadata = (facts.message or {}).get("metadata") or {}
-    return str(metadata.get(name) or facts.job.environment.get(f"TRIGGER_{name.upper()}", ""))
+    return str(metadata.get(name) or facts.job.environment.get(label_variable(name), ""))
 
 
 def _array_text(job: BatchJob) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 from splatworks.contract.documents.job import JobReport
 from splatworks.contract.documents.result import ResultDocument
+from splatworks.contract.environment import OUTPUT_PREFIX
 from splatworks.contract.failures import Failure
 
 # Bytes that are read of a JSON file. job.json holds the parameters of a message, which SNS limits to 256 KiB, in ASCII:
@@ -69,7 +70,7 @@ class BatchJob:
 
     @property
     def output_prefix(self) -> str | None:
-        prefix = self.environment.get("OUTPUT_PREFIX")
+        prefix = self.environment.get(OUTPUT_PREFIX)
         return f"{prefix}{self.array_index}/" if prefix and self.array_index is not None else prefix
 
 

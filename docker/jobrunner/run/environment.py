@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from jobrunner.fetch.request import Scalar
 from jobrunner.settings import Settings
 from splatworks.contract.documents.request import JobRequest
-from splatworks.contract.environment import parameter_variable
+from splatworks.contract.environment import OUTPUT_PREFIX, parameter_variable
 from splatworks.contract.keys import STAGES_FOLDER
 
 PR_SET_DUMPABLE = 4  # linux/prctl.h
@@ -29,7 +29,7 @@ def script_environment(job: JobRequest, settings: Settings, own: Mapping[str, st
         "MODELS_DIR": str(settings.models_dir),
         "PARAMETERS_FILE": str(settings.parameters_file),
         "TMPDIR": str(settings.temporary_dir),
-        "OUTPUT_PREFIX": settings.output_prefix,
+        OUTPUT_PREFIX: settings.output_prefix,
         "PYTHONUNBUFFERED": "1",
         **parameters,
         **operation,

@@ -18,7 +18,8 @@ from gather.job_files import gather
 from gather.run_report import compose_run
 from gather.settings import MonitorSettings
 from splatworks.contract.documents.run import RunDocument
-from splatworks.contract.events import RUN_KEY, RUN_SETTLED
+from splatworks.contract.environment import RUN_KEY
+from splatworks.contract.events import RUN_KEY_FIELD, RUN_SETTLED
 from splatworks.report.blocked_email import blocked_email
 from splatworks.report.email import Email
 from splatworks.report.job_email import job_email
@@ -34,14 +35,14 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     settings = MonitorSettings.from_environment(os.environ)
     bridged = EventBridgeEvent(event)
     if bridged.detail_type == RUN_SETTLED:
-        run = read_run(settings.output_bucket, bridged.detail[RUN_KEY])
+        run = read_run(settings.output_bucket, bridged.detail[RUN_KEY_FIELD])
         return report_run_once(run, None, bridged.region, settings, context)
     job = read_detail(bridged.detail, bridged.region)
     if bridged.detail_type == QUEUE_BLOCKED:
         return report_blocked_once(job, settings, context)
     if not job.has_ended or job.array_index is not None:
         return {"skipped": f"{job.id} {job.status}"}  # the e-mail of an array counts its parts
-    if run_key := job.environment.get("RUN_KEY"):
+    if run_key := job.environment.get(RUN_KEY):
         run = read_run(settings.output_bucket, run_key)
         stage = run.stage_of_job(job.name)
         if stage and not ends_run(run, stage, failed=not job.succeeded):

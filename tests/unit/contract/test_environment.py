@@ -60,7 +60,20 @@ def test_the_dispatcher_sets_its_variables() -> None:
 
 
 def test_the_runner_sets_its_variables() -> None:
-    sources = "".join(path.read_text() for path in (ROOT / "docker").rglob("*.py"))
-    missing = [name for name in set_by("runner") if not re.search(rf'"{re.escape(name.partition("<")[0])}', sources)]
-    assert [name for name in missing if not name.startswith("PARAM_")] == []
-    assert "PARAM_" in sources
+    from jobrunner.run.environment import script_environment
+    from jobrunner.settings import Settings
+    from splatworks.contract.documents.request import JobRequest
+
+    names = {
+        "ML_INPUT_BUCKET": "in",
+        "ML_OUTPUT_BUCKET": "out",
+        "REQUEST_KEY": "runs/a/b/c/request.json",
+        "OUTPUT_PREFIX": "runs/a/b/c/",
+    }
+    job = JobRequest(
+        script_key="jobs/a.py", checkpoint_prefix="c/", parameters={"lr": 0.1}, operation="clean", output_prefix="o/"
+    )
+    found = set(script_environment(job, Settings.from_environment(names), {}))
+    expected = {name.replace("<NAME>", "LR") for name in set_by("runner")}
+    assert expected - found == set()
+    assert found - expected <= {"PYTHONUNBUFFERED"}

@@ -67,7 +67,7 @@ def test_request_json_holds_what_the_runner_needs(platform: Platform) -> None:
     platform.put("partner-photos", "flight/1.jpg")
     published = message(
         input=["photos/my-scene/", "s3://partner-photos/flight/1.jpg"],
-        args=["--max-images", "200"],
+        args=["--threads", "2"],
         parameters={"preset": "high", "max_steps": 3, "sky": True},
         operation="align",
         max_cost_usd=2.5,
@@ -89,7 +89,7 @@ def test_request_json_holds_what_the_runner_needs(platform: Platform) -> None:
             "script_key": "stages/train.py",
             "input": ["s3://demo-input/photos/my-scene/", "s3://partner-photos/flight/1.jpg"],
             "input_layout": "by_name",
-            "args": ["--max-images", "200"],
+            "args": ["--threads", "2"],
             "parameters": {"preset": "high", "max_steps": 3, "sky": True},
             "operation": "align",
             "max_cost_usd": 2.5,

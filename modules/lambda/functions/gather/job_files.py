@@ -6,6 +6,7 @@ from aws.clients import client
 from gather.documents import file_keys, parse, parse_files, parse_request, read_texts
 from gather.settings import MonitorSettings
 from splatworks.contract.documents.job import JobReport, read_job
+from splatworks.contract.environment import REQUEST_KEY
 from splatworks.contract.keys import PLATFORM_FILES, RUNNING
 from splatworks.report.job_facts import BatchJob, JobFacts, StageFiles
 
@@ -25,7 +26,7 @@ def gather(job: BatchJob, settings: MonitorSettings) -> JobFacts:
 
 
 def read_files(job: BatchJob, bucket: str) -> JobFacts:
-    request_key, prefix = job.environment.get("REQUEST_KEY"), job.output_prefix
+    request_key, prefix = job.environment.get(REQUEST_KEY), job.output_prefix
     keys = [*([request_key] if request_key else []), *file_keys([prefix] if prefix else [])]
     texts = read_texts(bucket, keys)
     request, problems = parse_request(texts.get(request_key or ""))

@@ -12,7 +12,7 @@ from splatworks.contract.documents.codec import APPLY
 from splatworks.contract.documents.request import JobRequest, RequestDocument, write_request
 from splatworks.contract.documents.run import RunDocument, read_run, write_run
 from splatworks.contract.documents.scenes import write_scenes
-from splatworks.contract.events import RUN_KEY, RUN_SETTLED
+from splatworks.contract.events import RUN_KEY_FIELD, RUN_SETTLED
 from splatworks.lookup.decision import decide
 from splatworks.lookup.documents import read_object
 from splatworks.planning.message import Request
@@ -86,7 +86,7 @@ class SplatPipelineTrigger(BaseTrigger):
         entry = {
             "Source": self.settings.project_name,
             "DetailType": RUN_SETTLED,
-            "Detail": json.dumps({RUN_KEY: run.key}),
+            "Detail": json.dumps({RUN_KEY_FIELD: run.key}),
         }
         (answer,) = client("events").put_events(Entries=[entry])["Entries"]
         if "ErrorCode" in answer:
