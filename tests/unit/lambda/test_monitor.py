@@ -19,7 +19,7 @@ PREFIX = "runs/model-training/train-0123456789ab/train/"
 STREAM = "demo-ml-gpu-job/default/77e101"
 MESSAGE = {
     "trigger_type": "batch_job",
-    "data": {"script_key": "stages/train.py", "request_id": "nightly-1", "args": ["it's", "--x"]},
+    "data": {"script_key": "jobs/gpu_processing.py", "request_id": "nightly-1", "args": ["it's", "--x"]},
     "metadata": {"user": "ml-engineer", "project": "model-training", "experiment": "first"},
 }
 JOB = {"script_key": "stages/train.py", "checkpoint_prefix": "checkpoints/"}
@@ -104,7 +104,7 @@ def test_the_command_runs_the_same_message_again_without_its_request_id(finished
     again = json.loads(arguments[arguments.index("--message") + 1])
     assert again == {
         **MESSAGE,
-        "data": {"script_key": "stages/train.py", "args": ["it's", "--x"]},
+        "data": {"script_key": "jobs/gpu_processing.py", "args": ["it's", "--x"]},
     }
     assert "job_id" in finished.dispatch(again)
 
