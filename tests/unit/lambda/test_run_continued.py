@@ -100,10 +100,3 @@ def test_the_variants_of_a_sweep_are_read_by_stage(platform: Platform) -> None:
     assert [stage.is_array for stage in run.stages] == [False, True, True]
     assert run.stages[1].variants == ({"cap_max": 1000}, {"cap_max": 1000}, {"cap_max": 2000}, {"cap_max": 2000})
     assert run.stages[2].variants == ({"sh_degree": 0}, {"sh_degree": 3}, {"sh_degree": 0}, {"sh_degree": 3})
-
-
-def test_the_dispatcher_and_the_monitor_call_a_settled_run_the_same() -> None:
-    import monitor
-    from triggers import splat_pipeline
-
-    assert monitor.RUN_SETTLED == splat_pipeline.SETTLED
