@@ -1,4 +1,4 @@
-"""Results that need not be made again: their content key, where one is recorded, and its copy."""
+"""Find, record and copy results that need not be made again, by their content key."""
 
 import logging
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What an input location is made of: the result of a stage, or files."""
+"""Describe an input location by what it was made from: the result of a stage, or files."""
 
 import logging
 from collections.abc import Sequence
