@@ -33,6 +33,7 @@ ROLE_LOCK = threading.Lock()  # Terraform creates the environments at the same t
 def install(hooks: Hooks) -> None:
     for fix in (
         know_managed_policies,
+        use_the_full_services,
         count_the_endpoint_as_tls,
         dispose_of_delete_markers,
         delete_file_system_policies,
@@ -53,6 +54,13 @@ def know_managed_policies(hooks: Hooks) -> None:
     """moto loads the policies that AWS manages only on request, for speed."""
     hooks.on_restore(default_user_config["iam"].update, {"load_aws_managed_policies": False})
     default_user_config["iam"]["load_aws_managed_policies"] = True
+
+
+def use_the_full_services(hooks: Hooks) -> None:
+    """moto answers for Lambda and Batch from other backends once a server in this process was set to use no Docker."""
+    for service in ("batch", "lambda"):
+        hooks.on_restore(default_user_config[service].update, dict(default_user_config[service]))
+        default_user_config[service]["use_docker"] = True
 
 
 def count_the_endpoint_as_tls(hooks: Hooks) -> None:

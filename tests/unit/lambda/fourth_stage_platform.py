@@ -21,6 +21,7 @@ from typing import Any
 import boto3
 import pytest
 from lambda_platform import REGION, Platform, _make_platform, _share_service_models, saved_event
+from moto.core.config import default_user_config
 from moto.server import ThreadedMotoServer
 
 ROOT = Path(__file__).parents[3]
@@ -147,10 +148,9 @@ def make_platform(endpoint: str, package: Path, monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setenv(name, "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-    configuration = json.dumps({"batch": {"use_docker": False}, "lambda": {"use_docker": False}}).encode()
-    for path, body in (("reset", b""), ("config", configuration)):
-        request = urllib.request.Request(f"{endpoint}/moto-api/{path}", body, {"Content-Type": "application/json"})
-        urllib.request.urlopen(request).close()
+    for service in ("batch", "lambda"):  # the server runs in this process; the next one must not inherit it
+        monkeypatch.setitem(default_user_config, service, {"use_docker": False})
+    urllib.request.urlopen(f"{endpoint}/moto-api/reset", b"").close()
     _share_service_models()
     platform = _make_platform(monkeypatch)
     upload_stages(package, platform)

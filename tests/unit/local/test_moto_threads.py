@@ -12,11 +12,16 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from moto.awslambda.models import lambda_backends
+from moto.awslambda.utils import get_backend
 from moto.core import DEFAULT_ACCOUNT_ID
+from moto.core.config import default_user_config
 from moto.dynamodb.models.table import Table
 from moto.ec2.models import ec2_backends
 from moto.events.models import Rule
 from moto.s3.models import S3Backend
+
+from local.moto import fixes
+from local.moto.hooks import Hooks
 
 REGION = "us-east-1"
 
@@ -175,3 +180,15 @@ def test_targets_of_a_rule_that_are_removed_at_once_are_all_gone(aws: Any, monke
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda name: events.remove_targets(Rule="removed", Ids=[name]), names))
     assert [target["Id"] for target in events.list_targets_by_rule(Rule="removed")["Targets"]] == ["kept"]
+
+
+def test_what_an_earlier_server_was_told_about_docker_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """moto keeps its settings for the whole process, and by this one answers for functions from other backends."""
+    monkeypatch.setitem(default_user_config, "lambda", {"use_docker": False})
+    hooks = Hooks()
+    fixes.install(hooks)
+    try:
+        assert get_backend(DEFAULT_ACCOUNT_ID, REGION) is lambda_backends[DEFAULT_ACCOUNT_ID][REGION]
+    finally:
+        hooks.restore()
+    assert default_user_config["lambda"] == {"use_docker": False}
