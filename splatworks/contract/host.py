@@ -1,7 +1,7 @@
 """What a job's container and its host tell each other: files in one folder of the host, mounted into every container.
 
-The watcher on the host (modules/batch/host) writes the notices that EC2 gives in its instance metadata, as it found them.
-The runner writes BAD_HOST; the watcher then drains and stops the host.
+The watcher on the host (modules/batch/host) writes the notices that EC2 gives in its instance metadata, as it found
+them. The runner writes BAD_HOST; the watcher then drains and stops the host.
 """
 
 HOST_FOLDER = "/run/splatworks"  # the same on the host and in the container
