@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 PEERS := @playcanvas/splat-transform@2.7.1 @sparkjsdev/spark@2.2.0 three@0.187.0
 .DEFAULT_GOAL := help
-.PHONY: help demo local test check bench peers viewer lambda format docs clean need-terraform
+.PHONY: help demo local test check bench torture peers viewer lambda format docs clean need-terraform
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -36,6 +36,10 @@ bench: need-terraform  ## measure against named peers and print ratios (ONLY=lam
 	@scripts/setup.sh test
 	@$(PY) modules/lambda/build.py
 	@PYTHONPATH=jobs $(PY) -m bench $(ONLY)
+
+torture: need-terraform  ## long experiments with what can go wrong (PART=spot, ONLY="train kill" for some of its rows)
+	@scripts/setup.sh test
+	@$(PY) -m torture $(or $(PART),--help) $(if $(ONLY),--only "$(ONLY)")
 
 peers:  ## other people's viewers and converter, which tests compare ours with (needs npm)
 	@npm install --prefix build/peers --no-save --no-audit --no-fund --loglevel=error $(PEERS)

@@ -23,7 +23,7 @@ from splatworks.contract.environment import PARAMETER_PREFIX
 from splatworks.contract.stages import STAGES
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = ("bench", "docker", "examples", "jobs", "local", "modules/lambda", "scripts", "splatworks")
+FOLDERS = ("bench", "docker", "examples", "jobs", "local", "modules/lambda", "scripts", "splatworks", "torture")
 
 STAGE_NAMES_MEANT = {
     "splatworks/contract/": "the table, and the texts about it",
@@ -33,6 +33,7 @@ STAGE_NAMES_MEANT = {
     "bench/pipeline_bench.py": "measures the shipped stages",
     "examples/": "examples name what they show",
     "local/demo/": "the demo is a run of the shipped stages",
+    "torture/": "experiments with the shipped stages",
     "scripts/trace_calls.py": "also measures versions that have no table",
 }
 DOCUMENTS = {*keys.PLATFORM_FILES, *keys.NOT_INPUT, keys.RESULT, keys.RUN, keys.SCENES}
@@ -53,7 +54,19 @@ PATH_CHANGES_MEANT = {
 }
 CHANGES = {"append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort"}  # methods of a list
 
-OURS = {"aws", "bench", "dispatch", "gather", "jobrunner", "local", "scripts", "splatkit", "splatworks", "triggers"}
+OURS = {
+    "aws",
+    "bench",
+    "dispatch",
+    "gather",
+    "jobrunner",
+    "local",
+    "scripts",
+    "splatkit",
+    "splatworks",
+    "torture",
+    "triggers",
+}
 PROGRAMS: Mapping[str, tuple[str, ...]] = {  # by file or folder: what of ours it may import
     "modules/lambda/functions/dispatcher.py": (
         "aws",
