@@ -16,7 +16,10 @@ from typing import Any
 
 import boto3
 
+from local.batch.faults import Faults
+from local.batch.fleet import Host
 from local.batch.jobs import ENDED
+from local.batch.reclaim import Reclaim
 from local.delivery.outbox import Outbox, SentEmail
 from local.moto import fixes, threads
 from local.moto.hooks import Hooks
@@ -262,6 +265,22 @@ class EmbeddedAWS:
         """End the processes that are handling an event at this moment. Return their number."""
         return self._services.functions.kill(name)
 
-    def reclaim_spot(self, job_id: str, notice: bool = True) -> str:
-        """Reclaim the job's host, with or without the two minutes' notice. Return the instance's id."""
-        return self._services.scheduler.reclaim_spot(self._services.scheduler.registry.by_id[job_id], notice=notice)
+    def reclaim_spot(self, job_id: str, how: Reclaim = Reclaim.NOTICE) -> str:
+        """Take away the host of a running job, as the spot market does. Return the instance's id."""
+        return self._services.reclaim_spot(job_id, how)
+
+    def recommend_rebalance(self, job_id: str) -> None:
+        """Tell the host of a running job that it is likely to be reclaimed."""
+        self._services.recommend_rebalance(job_id)
+
+    @property
+    def faults(self) -> Faults:
+        """What the next attempts meet: `aws.faults.next(Fault.DOCKER_TIMEOUT)`."""
+        return self._services.faults
+
+    def break_gpus(self, hosts: int = 1) -> None:
+        """Launch the next so many hosts of GPU jobs with a GPU that does not work."""
+        self._services.fleet.broken_gpus = hosts
+
+    def host(self, instance_id: str) -> Host:
+        return self._services.fleet.by_id[instance_id]

@@ -10,10 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from local.batch.hosts import Host
+from local.batch.faults import Fault, Faults
+from local.batch.fleet import Host
+from local.batch.gpus import gpu_variables
+from local.batch.hosts import HostOffer
 from local.batch.jobs import Job
-from local.batch.machine import Machine, MachineRegistry
+from local.batch.reclaim import Interruption
 from local.batch.retry_rules import AttemptEnd
+from local.batch.tasks import Task, TaskRegistry
 from local.delivery.log_streams import LogStream, LogStreams
 from local.iam.credentials import Credentials
 from splatworks.sandbox.process import JobProcess
@@ -29,33 +33,29 @@ class StartError(Exception):
         self.status_reason = status_reason
 
 
-@dataclass(frozen=True)
-class Interruption:
-    status_reason: str
-    final: bool = False
-
-
 @dataclass
 class Attempt:
     process: JobProcess
-    machine: Machine
+    task: Task
     log: LogStream
     stop_timeout: float
     release: Callable[[], None]
     finished: threading.Event = field(default_factory=threading.Event)
     interruption: Interruption | None = None
+    fault: Fault | None = None  # that hides how the container ended
 
     @property
-    def instance_id(self) -> str:
-        return self.machine.instance_id
+    def host(self) -> Host:
+        return self.task.host
 
-    def interrupt(self, interruption: Interruption, *, at_once: bool = False) -> None:
-        """Stop the attempt. The first interruption is the one that is reported."""
+    def interrupt(self, interruption: Interruption, *, grace: float | None = None) -> None:
+        """Stop the attempt: SIGTERM, and SIGKILL after `grace` seconds. The first interruption is reported."""
         self.interruption = self.interruption or interruption
-        if at_once:
-            self.process.kill()
+        seconds = self.stop_timeout if grace is None else grace
+        if seconds:
+            self.process.stop(seconds)
         else:
-            self.process.stop(self.stop_timeout)
+            self.process.kill()
 
     def kill(self) -> None:
         self.process.kill()
@@ -65,14 +65,18 @@ class Attempt:
         self.log.flush()
         self.release()
         self.process.remove_workspace()
+        if self.fault:
+            return AttemptEnd(exit_code=None, reason=self.fault.value, status_reason=self.fault.status_reason)
         if self.interruption is None or (code == 0 and not self.interruption.final):
             return AttemptEnd(exit_code=code, reason=self.process.killed_because)
-        return AttemptEnd(exit_code=code, status_reason=self.interruption.status_reason, final=self.interruption.final)
+        told = self.interruption
+        reported = code if told.exit_code is None else told.exit_code
+        return AttemptEnd(exit_code=reported, status_reason=told.status_reason, final=told.final)
 
     def container(self) -> dict[str, Any]:
         return {
-            "containerInstanceArn": self.machine.container_instance_arn,
-            "taskArn": self.machine.task_arn,
+            "containerInstanceArn": self.task.container_instance_arn,
+            "taskArn": self.task.task_arn,
             "logStreamName": self.log.stream,
         }
 
@@ -92,27 +96,33 @@ class AttemptStarter:
         runner: Path,
         folder: Path,
         environment: dict[str, str],
-        machines: MachineRegistry,
+        tasks: TaskRegistry,
+        faults: Faults,
         logs: LogStreams,
         credentials: Credentials,
     ) -> None:
         self._runner = runner
         self._folder = folder
         self._environment = environment  # endpoint, region and credentials
-        self._machines = machines
+        self._tasks = tasks
+        self._faults = faults
         self._logs = logs
         self._credentials = credentials
 
-    def start(self, job: Job, host: Host, number: int) -> Attempt:
+    def start(self, job: Job, offer: HostOffer, number: int) -> Attempt:
         check_overrides(job)
+        fault = self._faults.take()
+        if fault and fault is not Fault.CANNOT_INSPECT:
+            raise StartError(fault.value, fault.status_reason)
         task_id = uuid.uuid4().hex
         log = self._open_log(job, task_id)
-        machine = self._machines.launch(job, host, task_id)
+        task = self._tasks.start(job, offer, task_id)
         environment = {
             **self._environment,
             **self._role_credentials(job, task_id),
             **job.environment,
-            **batch_environment(job, host, number),
+            **gpu_variables(job, task.host),
+            **batch_environment(job, offer, number),
             "ECS_CONTAINER_METADATA_URI_V4": f"{self._environment['AWS_ENDPOINT_URL']}/v4/{task_id}",
         }
         try:
@@ -122,14 +132,14 @@ class AttemptStarter:
                 environment,
                 self._folder / "jobs" / task_id,
                 self._folder / "models",
+                host=task.host.folder,
                 memory_mib=job.resources["memory"],
             )
         except (OSError, RuntimeError) as error:
-            self._machines.terminate(machine)
+            self._tasks.stop(task)
             raise StartError(f"CannotStartContainerError: {error}") from error
-        return Attempt(
-            process, machine, log, self._machines.stop_timeout(host), release=lambda: self._machines.terminate(machine)
-        )
+        timeout = task.host.settings.stop_timeout
+        return Attempt(process, task, log, timeout, release=lambda: self._tasks.stop(task), fault=fault)
 
     def _role_credentials(self, job: Job, task_id: str) -> dict[str, str]:
         role = job.definition.container_properties.get("jobRoleArn")
@@ -156,12 +166,12 @@ def check_overrides(job: Job) -> None:
         )
 
 
-def batch_environment(job: Job, host: Host, number: int) -> dict[str, str]:
+def batch_environment(job: Job, offer: HostOffer, number: int) -> dict[str, str]:
     variables = {
         "AWS_BATCH_JOB_ID": job.job_id,
         "AWS_BATCH_JOB_ATTEMPT": str(number),
         "AWS_BATCH_JQ_NAME": job.queue.name,
-        "AWS_BATCH_CE_NAME": host.environment.name,
+        "AWS_BATCH_CE_NAME": offer.environment.name,
     }
     if job.parent:
         variables["AWS_BATCH_JOB_ARRAY_INDEX"] = str(job.index)

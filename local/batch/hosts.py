@@ -1,4 +1,4 @@
-"""Choose an instance type of a queue's compute environments that can hold a job."""
+"""What a queue's compute environments offer for a job, and what their hosts' user data sets."""
 
 from __future__ import annotations
 
@@ -14,13 +14,26 @@ USABLE_MEMORY = 0.96
 
 
 @dataclass(frozen=True, kw_only=True)
-class Host:
+class HostOffer:
     environment: Any  # moto's ComputeEnvironment
     instance_type: str
     spot: bool
 
+    @property
+    def capacity(self) -> dict[str, float]:
+        name = self.instance_type
+        return {"vcpus": _vcpus(name), "memory": _memory(name) * USABLE_MEMORY, "gpus": _gpus(name)}
 
-def choose_host(queue: Any, needs: dict[str, float]) -> Host | None:
+
+@dataclass(frozen=True, kw_only=True)
+class AgentSettings:
+    """What /etc/ecs/ecs.config of a host says, as far as jobs notice it."""
+
+    stop_timeout: float = ECS_STOP_TIMEOUT
+    drains_on_notice: bool = False  # ECS_ENABLE_SPOT_INSTANCE_DRAINING: no new tasks; those that run are left alone
+
+
+def choose_host(queue: Any, needs: dict[str, float]) -> HostOffer | None:
     """Return the smallest type that fits, from the first environment in the queue's order that has one."""
     for environment in queue.environments:
         resources = environment.compute_resources or {}
@@ -29,21 +42,26 @@ def choose_host(queue: Any, needs: dict[str, float]) -> Host | None:
         fitting = [name for name in _instance_types(resources) if _fits(name, needs)]
         if fitting:
             smallest = min(fitting, key=lambda name: (_gpus(name), _vcpus(name), _memory(name)))
-            return Host(environment=environment, instance_type=smallest, spot=resources.get("type") == "SPOT")
+            return HostOffer(environment=environment, instance_type=smallest, spot=resources.get("type") == "SPOT")
     return None
 
 
-def stop_timeout(host: Host, ec2_backend: Any) -> float:
-    """Read ECS_CONTAINER_STOP_TIMEOUT from the launch template's user data, like the ECS agent."""
-    template = (host.environment.compute_resources or {}).get("launchTemplate") or {}
-    name_or_id = template.get("launchTemplateId") or template.get("launchTemplateName")
-    if not name_or_id:
-        return ECS_STOP_TIMEOUT
-    found = [item for item in ec2_backend.launch_templates.values() if name_or_id in (item.id, item.name)]
-    user_data = found[0].latest_version().data.get("UserData") if found else None
-    text = user_data.decode() if user_data else ""
+def agent_settings(offer: HostOffer, ec2_backend: Any) -> AgentSettings:
+    """Read the launch template's user data, like the ECS agent."""
+    text = _user_data(offer, ec2_backend)
     seconds = re.search(r"ECS_CONTAINER_STOP_TIMEOUT=[\"']?(\d+)s", text)
-    return float(seconds[1]) if seconds else ECS_STOP_TIMEOUT
+    return AgentSettings(
+        stop_timeout=float(seconds[1]) if seconds else ECS_STOP_TIMEOUT,
+        drains_on_notice=re.search(r"ECS_ENABLE_SPOT_INSTANCE_DRAINING=[\"']?true", text) is not None,
+    )
+
+
+def _user_data(offer: HostOffer, ec2_backend: Any) -> str:
+    template = (offer.environment.compute_resources or {}).get("launchTemplate") or {}
+    name_or_id = template.get("launchTemplateId") or template.get("launchTemplateName")
+    found = [item for item in ec2_backend.launch_templates.values() if name_or_id in (item.id, item.name)]
+    data = found[0].latest_version().data.get("UserData") if found else None
+    return data.decode() if data else ""
 
 
 def _instance_types(resources: dict[str, Any]) -> list[str]:

@@ -36,6 +36,7 @@ class Job:
     stopped_at: int | None = None
     attempts: list[dict[str, Any]] = field(default_factory=list)
     container: dict[str, Any] = field(default_factory=dict)  # what the current attempt adds to the container's details
+    last_instance: str | None = None  # the id of the host that the attempt before ran on
     cancelled: bool = False
     terminated: bool = False
 

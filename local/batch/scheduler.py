@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from local.batch.attempt import Attempt, AttemptStarter, Interruption, StartError
+from local.batch.attempt import Attempt, AttemptStarter, StartError
 from local.batch.dependencies import Dependencies, Readiness
-from local.batch.hosts import Host, choose_host
+from local.batch.fleet import Host
+from local.batch.hosts import HostOffer, choose_host
 from local.batch.jobs import NOT_STARTED, Job, job_from, now_ms
+from local.batch.reclaim import Interruption
 from local.batch.registry import JobRegistry
 from local.batch.retry_rules import AttemptEnd, is_retried
 from local.batch.runnable import RunnableJobs
@@ -112,15 +114,19 @@ class JobScheduler:
                         self._end(each, "FAILED", reason)
             self._changed.notify()
 
-    def reclaim_spot(self, job: Job, *, notice: bool) -> str:
-        """Reclaim the job's host, as the spot market does. Return the instance's id."""
+    def host_of(self, job: Job) -> Host:
         with self._changed:
             attempt = self._attempts.get(job.job_id)
             if attempt is None:
                 raise ValueError(f"job {job.name} is {job.status}; only a RUNNING job has a host to lose")
-            reason = f"Host EC2 (instance {attempt.instance_id}) terminated."
-            attempt.interrupt(Interruption(reason), at_once=not notice)
-            return attempt.instance_id
+            return attempt.host
+
+    def interrupt_on(self, host: Host, interruption: Interruption, *, grace: float) -> None:
+        """Stop all attempts on a host."""
+        with self._changed:
+            for attempt in self._attempts.values():
+                if attempt and attempt.host is host:
+                    attempt.interrupt(interruption, grace=grace)
 
     def close(self) -> None:
         """End all jobs, so that no process outlives the embedded AWS."""
@@ -194,13 +200,13 @@ class JobScheduler:
         self._end(parent, "FAILED" if failed else "SUCCEEDED", reason)
 
     def _start(self, job: Job) -> None:
-        host = choose_host(job.queue, job.resources)
-        if host is None:  # its environments have changed since
+        offer = choose_host(job.queue, job.resources)
+        if offer is None:  # its environments have changed since
             self._stuck.add(job)
             return
         job.status_reason = ""
         self._attempts[job.job_id] = None
-        threading.Thread(target=self._attempt, args=(job, host), name=f"batch-{job.job_id}", daemon=True).start()
+        threading.Thread(target=self._attempt, args=(job, offer), name=f"batch-{job.job_id}", daemon=True).start()
 
     def _review_stuck(self) -> None:
         for job in self._stuck.take_fitting():
@@ -210,13 +216,13 @@ class JobScheduler:
             job.cancelled = True
             self._end(job, "FAILED", reason)
 
-    def _attempt(self, job: Job, host: Host) -> None:
+    def _attempt(self, job: Job, offer: HostOffer) -> None:
         number = len(job.attempts) + 1
         with self._changed:
             job.started_at = None
             self._move(job, "STARTING")
         try:
-            attempt = self._starter.start(job, host, number)
+            attempt = self._starter.start(job, offer, number)
         except StartError as error:
             self._not_started(job, str(error), error.status_reason)
             return

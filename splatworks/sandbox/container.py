@@ -10,8 +10,11 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from splatworks.contract.host import HOST_DIR, HOST_FOLDER
+
 WORKSPACE = Path("/workspace")
 MODELS = Path("/opt/models")
+HOST = Path(HOST_FOLDER)
 
 
 @dataclass(frozen=True)
@@ -37,11 +40,19 @@ def _works(*options: str) -> bool:
     return done.returncode == 0
 
 
-def in_container(command: list[str], workspace: Path, models: Path, info_fd: int) -> list[str]:
-    """Wrap `command` so that the folders are at /workspace and /opt/models; bwrap writes its PID to `info_fd`."""
+def in_container(
+    command: list[str], workspace: Path, models: Path, info_fd: int, host: Path | None = None
+) -> list[str]:
+    """Wrap `command` so that the folders are at /workspace, /opt/models and, if there is one of the host, HOST_FOLDER.
+
+    bwrap writes its PID to `info_fd`.
+    """
     isolation = available_isolation()
-    wrapped = ["bwrap", "--die-with-parent", "--info-fd", str(info_fd), *_root_without((WORKSPACE, MODELS))]
-    wrapped += ["--bind", str(workspace), str(WORKSPACE), "--bind", str(models), str(MODELS), "--chdir", str(WORKSPACE)]
+    folders = {WORKSPACE: workspace, MODELS: models, **({HOST: host} if host else {})}
+    wrapped = ["bwrap", "--die-with-parent", "--info-fd", str(info_fd), *_root_without((WORKSPACE, MODELS, HOST))]
+    for at, folder in folders.items():
+        wrapped += ["--bind", str(folder), str(at)]
+    wrapped += ["--chdir", str(WORKSPACE)]
     if isolation.processes:
         wrapped += ["--unshare-pid", "--as-pid-1", "--proc", "/proc"]
     return [*wrapped, "--", *command]
@@ -51,11 +62,12 @@ def container_pid(info: str) -> int:
     return int(json.loads(info)["child-pid"])
 
 
-def folder_environment(workspace: Path, models: Path) -> dict[str, str]:
+def folder_environment(workspace: Path, models: Path, host: Path | None = None) -> dict[str, str]:
     """Return the folders as variables for the runner if mount namespaces are not available."""
     if available_isolation().mounts:
         return {}
-    return {"WORKSPACE_DIR": str(workspace), "MODELS_DIR": str(models)}
+    folders = {"WORKSPACE_DIR": workspace, "MODELS_DIR": models, **({HOST_DIR: host} if host else {})}
+    return {name: str(folder) for name, folder in folders.items()}
 
 
 def _root_without(hidden: tuple[Path, ...]) -> list[str]:

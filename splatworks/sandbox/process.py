@@ -27,7 +27,10 @@ OUT_OF_MEMORY = "OutOfMemoryError: Container killed due to memory usage"
 
 
 class JobProcess:
-    """Runs `python runner.py` with separate folders and a clean environment, as one process to signal."""
+    """Runs `python runner.py` with separate folders and a clean environment, as one process to signal.
+
+    `host` is the folder by which the job and its host talk (splatworks/contract/host.py), if it has such a host.
+    """
 
     def __init__(
         self,
@@ -38,6 +41,7 @@ class JobProcess:
         models: Path,
         *,
         memory_mib: float,
+        host: Path | None = None,
     ) -> None:
         self.folder = folder
         self.killed_because = ""  # in the words of ECS
@@ -49,20 +53,22 @@ class JobProcess:
         variables = {
             **inherited_environment(),
             "HOME": str(home),
-            **container.folder_environment(workspace, models),
+            **container.folder_environment(workspace, models, host),
             **environment,
         }
         self._killed = threading.Event()
         if container.available_isolation().mounts:
-            self._start_in_container(command, variables, workspace, models)
+            self._start_in_container(command, variables, workspace, models, host)
         else:
             self._process = self._popen(command, variables, cwd=workspace)
             self._pid = self._process.pid
         self._watch_memory(memory_mib)
 
-    def _start_in_container(self, command: list[str], variables: dict[str, str], workspace: Path, models: Path) -> None:
+    def _start_in_container(
+        self, command: list[str], variables: dict[str, str], workspace: Path, models: Path, host: Path | None
+    ) -> None:
         info, reported = os.pipe()
-        wrapped = container.in_container(command, workspace, models, reported)
+        wrapped = container.in_container(command, workspace, models, reported, host)
         self._process = self._popen(wrapped, variables, pass_fds=(reported,))
         os.close(reported)
         with os.fdopen(info) as pipe:

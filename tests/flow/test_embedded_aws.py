@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from local.batch.reclaim import Reclaim
 from local.embedded_aws import EmbeddedAWS
 
 from .job_folders import code_folder, job_lines, models_folder
@@ -110,11 +111,11 @@ def test_a_reclaimed_spot_host_costs_an_attempt_and_not_the_result(platform: Emb
     data = script(CHECKPOINTING)
     platform.publish(message(data))
     job = running_line(platform, data["job_name"], "working")
-    platform.reclaim_spot(job["jobId"], notice=True)
+    platform.reclaim_spot(job["jobId"], how=Reclaim.SIGTERM)
     job = platform.wait_for_job(job["jobId"])
     assert job["status"] == "SUCCEEDED", job
-    assert [attempt["container"]["exitCode"] for attempt in job["attempts"]] == [75, 0]
-    assert job["attempts"][0]["statusReason"].startswith("Host EC2")
+    assert [attempt["container"]["exitCode"] for attempt in job["attempts"]] == [143, 0]
+    assert job["attempts"][0]["statusReason"] == "Essential container in task exited"
     assert "continuing from 41" in job_lines(platform, job)
     assert "result.txt" in keys(platform, output_prefix(job))
 

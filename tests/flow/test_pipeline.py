@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from local.batch.reclaim import Reclaim
 from local.demo.results import PAGE, download_run, write_index
 from local.embedded_aws import EmbeddedAWS
 from local.survey.photos import Survey, render_survey
@@ -168,7 +169,8 @@ def test_a_training_that_is_reclaimed_twice_ends_with_the_result_of_an_undisturb
     dataset = f"s3://{aws.outputs['ml_output_bucket']}/{full_run.folder}sfm/"
     run = publish(aws, "reclaimed", {"input": dataset, "steps": "train", "fresh": True})
     chance = random.Random()
-    for lost, (line, notice) in enumerate((("training 0/", True), ("going on from step", False))):
+    ways = (("training 0/", Reclaim.NOTICE), ("going on from step", Reclaim.KILL))
+    for lost, (line, how) in enumerate(ways):
 
         def trains(attempts: int = lost, line: str = line) -> bool:
             job = aws.job(run.job("train")["jobId"])
@@ -177,7 +179,7 @@ def test_a_training_that_is_reclaimed_twice_ends_with_the_result_of_an_undisturb
 
         aws.wait_until(lambda: run.jobs() and trains(), timeout=PATIENCE, what=f"the line {line!r}")
         time.sleep(chance.uniform(0.1, 1.5))
-        aws.reclaim_spot(run.job("train")["jobId"], notice=notice)
+        aws.reclaim_spot(run.job("train")["jobId"], how=how)
     email = run.email()
     assert "FAILED" not in email.subject, email.body
     codes = [attempt["container"]["exitCode"] for attempt in aws.job(run.job("train")["jobId"])["attempts"]]

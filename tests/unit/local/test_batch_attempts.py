@@ -59,23 +59,6 @@ def test_what_ignores_sigterm_is_killed_after_the_hosts_stop_timeout(queue: Any)
     assert "never" in queue.log(job)
 
 
-@pytest.mark.parametrize(("notice", "exit_code"), [(True, 75), (False, 137)])
-def test_a_reclaimed_host_ends_the_attempt_in_awss_words_and_the_job_is_retried(
-    queue: Any, notice: bool, exit_code: int
-) -> None:
-    strategy = {"attempts": 2, "evaluateOnExit": [{"onStatusReason": "Host EC2*", "action": "RETRY"}]}
-    job_id = queue.submit("exit-75-on-sigterm", retryStrategy=strategy)
-    queue.running(job_id)
-    instance = queue.aws.reclaim_spot(job_id, notice=notice)
-    queue.aws.wait_until(lambda: len(queue.aws.job(job_id)["attempts"]) == 1)
-    (attempt,) = queue.aws.job(job_id)["attempts"]
-    assert attempt["statusReason"] == f"Host EC2 (instance {instance}) terminated."
-    assert attempt["container"]["exitCode"] == exit_code
-    queue.running(job_id)
-    queue.batch.terminate_job(jobId=job_id, reason="seen enough")
-    assert len(queue.ended(job_id)["attempts"]) == 2
-
-
 def test_only_a_running_job_has_a_host_to_lose(queue: Any) -> None:
     job_id = queue.submit("exit", "0")
     queue.ended(job_id)
