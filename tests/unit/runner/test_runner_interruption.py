@@ -147,7 +147,8 @@ time.sleep(600)
 """)
     process = job.start(timings=QUICK)
     ended = job.stop_when(process, lambda: (job.workspace / "output/half.txt").exists())  # waits a minute at most
-    assert ended.exit_code == 137
+    assert ended.exit_code == 75
+    assert (job.report["exit_code"], job.report["told_to_stop"]) == (137, True)
     assert job.report["ended"] == "interrupted" and job.report["oom_kill"] is False
     assert job.read("half.txt") == "half"
 
