@@ -13,14 +13,14 @@ class ExitCode(IntEnum):
     SIGKILLED = 137  # any SIGKILL; out of memory only if ECS or the cgroup says so
 
 
+# Nothing but the runner ends a container with 119: Python has 1, 2 and 120, sysexits.h 64 to 78, curl up to 102, Rust
+# 101, timeout, docker and the shell 124 to 127, signals 128 and more, a Docker daemon that was lost 255.
 class ContainerCode(IntEnum):
     """Of the container, whatever its script's code was. With every other code the container was stopped or crashed."""
 
     DONE = 0  # the result is complete
     INPUT_ERROR = 2  # the input or the options are at fault
     RETRY = 75  # told to stop, or a temporary fault: the next attempt may succeed
-    # Nothing else ends a container with it: Python has 1, 2 and 120, sysexits.h 64 to 78, curl up to 102, Rust's panic
-    # 101, timeout, docker and the shell 124 to 127, signals 128 and more, a lost Docker daemon 255.
     FAILED = 119  # failed for good: the next attempt would fail as well
 
 

@@ -145,9 +145,11 @@ class Report:
 
     def document(self) -> JobReport:
         seconds = {name: round(value, 3) for name, value in self._seconds.items()}
+        own, code = self.facts.exit_code, int(self.container_code)
         return replace(
             self.facts,
-            container_exit_code=int(self.container_code),
+            exit_code=code if own is None else own,
+            container_exit_code=code,
             ended_at=now(),
             seconds=PhaseSeconds(**seconds, total=round(self.total_seconds, 3)),
         )

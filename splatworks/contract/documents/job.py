@@ -97,7 +97,8 @@ class JobReport:
     job_id: str = ""  # the Batch job
     attempt: int = 0  # number of this attempt, from 1
     ended: str = ""  # how the attempt ended
-    exit_code: int | None = None  # the script's own exit code; null if it did not run to an end
+    # the script's own exit code, or the container's if the script did not run to an end; null while the attempt runs
+    exit_code: int | None = None
     container_exit_code: int | None = None  # the container's exit code; null while the attempt runs
     told_to_stop: bool = False  # whether it was told to stop: by AWS, which takes the host back, or by a user
     error: Failure | None = None  # the error of result.json, or the runner's own; null if done

@@ -36,7 +36,9 @@ def scenes(job: Any, *entries: Any) -> None:
     job.request["scenes_key"] = "runs/demo/scenes.json"
 
 
-def failure(job: Any, index: str, exit_code: int = ContainerCode.FAILED, ended_as: str = "runner_error") -> dict[str, Any]:
+def failure(
+    job: Any, index: str, exit_code: int = ContainerCode.FAILED, ended_as: str = "runner_error"
+) -> dict[str, Any]:
     ended = job.run(AWS_BATCH_JOB_ARRAY_INDEX=index)
     prefix = f"{index}/" if index else ""
     report = json.loads(job.read(f"{prefix}job.json"))

@@ -25,7 +25,7 @@ def refused(job: Any, exit_code: int, ended: str, code: str, **environment: str)
     assert outcome.exit_code == exit_code, outcome.stderr
     report = job.report
     assert (report["ended"], report["error"]["code"]) == (ended, code)
-    assert (report["exit_code"], report["container_exit_code"]) == (None, exit_code)
+    assert report["exit_code"] == report["container_exit_code"] == exit_code
     assert report["error"]["cause"] in outcome.stderr and report["error"]["fix"]
     assert "Traceback" not in outcome.stderr and "never" not in outcome.stdout
     assert "_SUCCESS" not in job.objects()
