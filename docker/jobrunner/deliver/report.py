@@ -169,6 +169,7 @@ def _lost(report: JobReport) -> LostAttempt:
         ended_at=report.ended_at or None,
         seconds=report.seconds.total,
         usd=report.cost.usd if report.cost else None,
+        told_to_stop=None if report.ended == STILL_RUNNING else report.told_to_stop,
     )
 
 

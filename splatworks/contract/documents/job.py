@@ -88,6 +88,7 @@ class LostAttempt:
     ended_at: str | None = None  # time of its end, or of its last sign of life
     seconds: float | None = None  # duration until then
     usd: float | None = None  # cost until then
+    told_to_stop: bool | None = None  # whether it was told to stop, as a host that is taken back does
 
 
 @dataclass(frozen=True, kw_only=True)
