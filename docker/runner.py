@@ -14,7 +14,7 @@ from dataclasses import replace
 from jobrunner.deliver.output import Delivered, discard, earlier_output, remove_stale, upload_output
 from jobrunner.deliver.report import Report
 from jobrunner.deliver.reuse import copies, find, own_key, record
-from jobrunner.failures import FailureError, Interrupted, RunnerError, reason
+from jobrunner.failures import FailureError, Interrupted, RunnerError, aws_fault, reason
 from jobrunner.fetch.downloads import DownloadPlan, plan_downloads
 from jobrunner.fetch.request import ChildRequest, read_child_request
 from jobrunner.run.budget import Budget, price_per_hour, spent_before
@@ -32,6 +32,7 @@ from jobrunner.watch.progress import ProgressUpload
 from jobrunner.watch.repeater import Repeater
 from jobrunner.watch.sign_of_life import SignOfLife
 from splatworks.contract.documents.job import COST_LIMIT, DONE, INTERRUPTED, JobReport, write_job
+from splatworks.contract.exit_codes import ContainerCode
 from splatworks.contract.keys import JOB, PROGRESS, RUNNING, SUCCESS
 
 log = logging.getLogger("runner")
@@ -45,7 +46,7 @@ def main(timings: Timings = Timings()) -> int:  # noqa: B008 (frozen)
         settings = Settings.from_environment(os.environ)
     except RunnerError as error:
         log.error("%s", error)
-        return int(error.exit_code)
+        return int(ContainerCode.FAILED)
     stop = StopSignal(timings.stop)
     stop.listen()
     return JobAttempt(settings, timings, Store.connect(), stop).run()
@@ -86,7 +87,7 @@ class JobAttempt:
             log.error("%s", error)
             self._report.failed(error)
         except AWS_FAULTS as error:
-            failure = RunnerError("aws_fault", reason(error), "Publish the message again", retryable=True)
+            failure = aws_fault(error)
             log.error("%s", failure)
             self._report.failed(failure)
         except Exception as error:
@@ -207,7 +208,7 @@ class JobAttempt:
                 meanwhile.enter_context(repeater)
             exit_code = self._stop.run(child)
         oom_kill = self._memory.killed(exit_code)
-        stopped = self._stop.asked.is_set()
+        stopped = self._stop.asked.is_set() and not (self._budget and self._budget.error)
         self._report.script_ended(exit_code, stopped=stopped, oom_kill=oom_kill, last_lines=list(child.tail))
         if self._budget and self._budget.error:
             log.error("%s", self._budget.error)
@@ -259,7 +260,7 @@ class JobAttempt:
                 # A copy is not recorded: all copies come from the first of its kind.
                 if facts.content_key and not facts.reused_from:
                     record(facts.content_key, settings, self._store)
-        return self._report.exit_code
+        return int(self._report.container_code)
 
     def _write_report(self) -> None:
         settings = self._settings

@@ -15,7 +15,7 @@ from splatworks.contract.documents.result import ResultDocument
 from splatworks.contract.documents.run import RunDocument
 from splatworks.contract.documents.scenes import SceneEntry
 from splatworks.contract.environment import SCRIPT_VARIABLES
-from splatworks.contract.exit_codes import ExitCode
+from splatworks.contract.exit_codes import FINAL, ContainerCode, ExitCode
 from splatworks.contract.failures import Failure
 from splatworks.contract.message_defaults import JOB_DEFAULTS, NONE, PIPELINE_DEFAULTS, STAGE_DEFAULT
 from splatworks.contract.message_schema import Schema, message_schema
@@ -25,7 +25,6 @@ from splatworks.contract.stage import Stage
 from splatworks.contract.stages import STAGES
 
 WORDS = {bool: "true or false", int: "whole number", float: "number", str: "text", dict: "object", Any: "any value"}
-RETRIED = (ExitCode.INTERRUPTED,)  # Terraform's retry rules are the other half; a test compares them
 OWN_TABLE = (JobRequest, Failure)  # types that several documents hold
 
 Row = Sequence[str]
@@ -94,10 +93,21 @@ def environment_table() -> str:
 
 def exit_codes_table() -> str:
     comments = comments_of(ExitCode)
-    rows = [
-        (str(int(each)), _code(each.name), comments[each.name], "yes" if each in RETRIED else "no") for each in ExitCode
-    ]
-    return table(("code", "name", "meaning", "retried"), rows)
+    return table(
+        ("code", "name", "meaning"), [(str(int(each)), _code(each.name), comments[each.name]) for each in ExitCode]
+    )
+
+
+def container_codes_table() -> str:
+    """Of the container; the retry rules say the same, and a test compares them."""
+    comments = comments_of(ContainerCode)
+    rows = [(str(int(each)), _code(each.name), comments[each.name], _retried(each)) for each in ContainerCode]
+    rows.append(("others", "", "the container was stopped from outside, or the runner crashed", "yes"))
+    return table(("container's code", "name", "meaning", "retried"), rows)
+
+
+def _retried(code: ContainerCode) -> str:
+    return "no" if code in FINAL or code == ContainerCode.DONE else "yes"
 
 
 def ended_table() -> str:
@@ -220,6 +230,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     **{f"parameters of {stage.name}": lambda stage=stage: parameters_table(stage) for stage in STAGES.values()},  # type: ignore[misc]
     "environment": environment_table,
     "exit codes": exit_codes_table,
+    "container codes": container_codes_table,
     "ended": ended_table,
     "objects": objects_table,
     keys.REQUEST: lambda: document_table(RequestDocument),

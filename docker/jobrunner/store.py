@@ -19,7 +19,7 @@ from s3transfer.exceptions import CancelledError, RetriesExceededError, S3Downlo
 from s3transfer.futures import TransferFuture
 from s3transfer.subscribers import BaseSubscriber
 
-from jobrunner.failures import Interrupted, RunnerError, error_code, reason
+from jobrunner.failures import Interrupted, RunnerError, error_code, is_temporary, reason
 from splatworks.contract.content_types import content_type
 
 WORKERS = 32
@@ -291,5 +291,5 @@ def _raise_first(verb: str, failures: list[tuple[str, BaseException]]) -> None:
         f"{verb}_failed",
         f"{len(failures)} file(s) failed to {verb}, the first {name}: {reason(error)}",
         "Check that the job role may use the bucket and that the disk is not full, then publish the message again",
-        retryable=True,
+        retryable=any(is_temporary(error) for _, error in failures),
     ) from error

@@ -19,7 +19,7 @@ from splatworks.contract.documents.job import DONE, FAILED, INPUT_ERROR, INTERRU
 from splatworks.contract.documents.progress import ProgressDocument, progress_json
 from splatworks.contract.documents.result import ResultDocument, result_json
 from splatworks.contract.exit_codes import ExitCode
-from splatworks.contract.failures import Failure
+from splatworks.contract.failures import Failure, is_temporary
 from splatworks.contract.keys import PROGRESS, RESULT
 from splatworks.contract.parameters import Folders
 from splatworks.contract.stage import Stage
@@ -162,7 +162,7 @@ def _run(output_dir: Path, work: Callable[[], dict[str, Any]]) -> _End:
         return _interrupted()
     except OSError as problem:
         fix = "Check the path and the free disk space, then run again."
-        return _failed("file_error", problem, fix, retryable=True)
+        return _failed("file_error", problem, fix, retryable=is_temporary(problem))
     except Exception as problem:
         if _was_stop_requested(problem):
             return _interrupted()

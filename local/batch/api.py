@@ -16,7 +16,7 @@ from moto.batch.responses import BatchResponse
 
 from local.batch.descriptions import detail, summary
 from local.batch.jobs import STATES, Job
-from local.batch.retry_rules import glob_matches
+from local.batch.retry_rules import check_strategy, glob_matches
 from local.batch.scheduler import JobScheduler
 from local.moto.hooks import Hooks
 
@@ -38,6 +38,7 @@ class BatchAPI:
         )
         hooks.replace(BatchResponse, "terminatejob", lambda response: self.terminate(body(response)))
         hooks.replace(BatchResponse, "canceljob", lambda response: self.cancel(body(response)))
+        hooks.wrap(BatchResponse, "registerjobdefinition", register)
         hooks.wrap(BatchBackend, "delete_job_queue", self.delete_queue)
 
     def submit(self, backend: BatchBackend, request: dict[str, Any]) -> str:
@@ -125,6 +126,12 @@ class BatchAPI:
         original(backend, queue_name)
 
 
+def register(original: Any, response: BatchResponse) -> str:
+    check_retries(body(response))
+    answer: str = original(response)
+    return answer
+
+
 def body(response: BatchResponse) -> dict[str, Any]:
     parsed: dict[str, Any] = json.loads(response.body or "{}")
     return parsed
@@ -146,12 +153,16 @@ def check_submission(request: dict[str, Any], fair_share: bool) -> None:
         (len(request.get("dependsOn") or []) > MAX_DEPENDENCIES, f"At most {MAX_DEPENDENCIES} dependencies"),
         (not 2 <= array_size(request) <= 10_000, "Array size must be between 2 and 10000"),
         (attempt_seconds(request) < 60, "attemptDurationSeconds must be at least 60"),
-        (not 1 <= int((request.get("retryStrategy") or {}).get("attempts", 1)) <= 10, "attempts must be 1 to 10"),
-        (len((request.get("retryStrategy") or {}).get("evaluateOnExit", [])) > 5, "At most 5 evaluateOnExit rules"),
     ]
     for found, message in problems:
         if found:
             raise ClientException(message)
+    check_retries(request)
+
+
+def check_retries(request: dict[str, Any]) -> None:
+    if problem := check_strategy(request.get("retryStrategy") or {}):
+        raise ClientException(f"Error executing request, Exception : {problem}")
 
 
 def array_size(request: dict[str, Any]) -> int:

@@ -37,13 +37,18 @@ locals {
   # Where "spot": false goes: to the queue itself where that is on demand anyway, else to one of its own.
   on_demand_queues = toset([for type, settings in local.compute : type if settings.use_spot && var.on_demand_queues])
 
-  # In order, five at most, and what matches none is retried: hence the last.
+  # What ends a job for good; AWS Batch retries everything else. It takes five rules at most, each of them letters,
+  # digits, dots, colons and white space, with an asterisk at the end only:
+  # https://docs.aws.amazon.com/batch/latest/APIReference/API_EvaluateOnExit.html
+  # splatworks/contract/retries.py has the same, and the sources of the texts.
+  # The exit codes are written out: "2*" would also match 255, which Docker gives to containers of a host that crashed.
   retry_rules = [
-    { onStatusReason = "Host EC2*", action = "RETRY" },             # the spot instance was reclaimed
-    { onReason = "CannotPull*", action = "RETRY" },                 # the image registry or the way to it failed
-    { onStatusReason = "Task failed to start*", action = "RETRY" }, # e.g. the file system was not there yet
-    { onExitCode = "75", action = "RETRY" },                        # the script stopped after a checkpoint
-    { onReason = "*", action = "EXIT" },
+    { onExitCode = "2", action = "EXIT" },               # the input is at fault
+    { onExitCode = "119", action = "EXIT" },             # the script failed for good
+    { onReason = "OutOfMemoryError*", action = "EXIT" }, # the next attempt would have no more of it
+    # The image does not exist, by tag and by digest. A registry that cannot be reached is told in other words.
+    { onReason = "CannotPullImageManifestError: Error response from daemon: manifest unknown*", action = "EXIT" },
+    { onReason = "CannotPullContainerError: Error response from daemon: manifest for*", action = "EXIT" },
   ]
 }
 

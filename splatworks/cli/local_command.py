@@ -51,4 +51,4 @@ def run_local_script(
     ended = run_local(job, lambda line: print(line, flush=True))
     subject, body = email_text(ended)
     tell(f"\nThe e-mail would say:\n\n{subject}\n\n{body}\n\nIts output and job.json: {job.output}")
-    raise typer.Exit(ended.exit_code)
+    raise typer.Exit(ended.own_exit_code)

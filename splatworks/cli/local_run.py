@@ -50,7 +50,7 @@ class LocalJob:
 class LocalEnd:
     """How it ended, in the words of Batch where the monitor reads them."""
 
-    exit_code: int
+    exit_code: int  # the container's
     reason: str
     memory: int  # MiB that it had
     plan: JobPlan
@@ -60,6 +60,12 @@ class LocalEnd:
     files: list[str]
     began: float
     ended: float
+
+    @property
+    def own_exit_code(self) -> int:
+        """The script's own exit code; the container's if the script did not run to an end."""
+        code = self.report.get("exit_code")
+        return code if isinstance(code, int) else self.exit_code
 
 
 def run_local(job: LocalJob, write_line: Callable[[str], None]) -> LocalEnd:

@@ -65,6 +65,12 @@ class StageStatus:
         return (self.report.error if self.report else None) or (self.result.error if self.result else None)
 
     @property
+    def script_exit_code(self) -> int | None:
+        """The script's own exit code, which is not the container's; None if it is unknown or the same."""
+        own = self.report.exit_code if self.report else None
+        return None if own in (None, self.exit_code) else own
+
+    @property
     def metrics(self) -> dict[str, Any]:
         return self.result.metrics if self.result else {}
 

@@ -104,7 +104,11 @@ def _stage_as_json(stage: StageStatus) -> dict[str, Any]:
     del facts["report"]
     documents = {"job": stage.report, "progress": stage.progress, "result": stage.result}
     facts |= {name: to_json(document) if document else {} for name, document in documents.items()}
-    return {**facts, "fraction": stage.fraction, "seconds": stage.seconds}
+    return {**facts, "fraction": stage.fraction, "seconds": stage.seconds, "script_exit_code": _own_code(stage)}
+
+
+def _own_code(stage: StageStatus) -> int | None:
+    return stage.exit_code if stage.script_exit_code is None else stage.script_exit_code
 
 
 def one_line(run: RunStatus) -> str:
@@ -181,6 +185,8 @@ def _lines_below(run: RunStatus, bucket: str) -> list[str]:
         lines.append(f"Why:    {one_row(cause or failed.reason or 'Batch gives no reason')}")
         if failure and failure.fix:
             lines.append(f"To do:  {one_row(failure.fix)}")
+        if failed.script_exit_code is not None:
+            lines.append(f"Code:   {failed.script_exit_code} of the script; the container's is {failed.exit_code}")
         lines.append(f"Log:    splatworks logs {run.id} {failed.name}".rstrip())
     if run.project:
         lines.append(f"Output: s3://{bucket}/{run_folder(run.project, run.id)}")

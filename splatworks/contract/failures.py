@@ -1,10 +1,25 @@
 """The one shape of an error: a code for programs, the cause and the fix for people."""
 
+import errno
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from splatworks.contract.exit_codes import ExitCode
 
+# Errors of files that are the same at the next attempt. Others (a full disk, a network, a device) may pass.
+LASTING_ERRORS = (
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+    errno.ENOTEMPTY,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EINVAL,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+    errno.ENOEXEC,
+)
 MAX_TEXT = 2000  # characters of a cause or a fix that are kept of what a script wrote
 
 
@@ -51,3 +66,8 @@ class UnusableInputError(FailureError):
 
     exit_code = ExitCode.INPUT_ERROR
     ended = "input_error"
+
+
+def is_temporary(error: OSError) -> bool:
+    """Whether the same work may succeed later."""
+    return error.errno not in LASTING_ERRORS

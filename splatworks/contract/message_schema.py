@@ -84,7 +84,8 @@ JOB_FIELDS: dict[str, Schema] = {
         "maximum": 1209600,
     },
     "attempts": {
-        "description": "a whole number from 1 to 10: how often the job may start before it counts as failed",
+        "description": "a whole number from 1 to 10: how often the job may start; each lost machine uses one"
+        ", and each temporary fault",
         "type": "integer",
         "minimum": 1,
         "maximum": 10,

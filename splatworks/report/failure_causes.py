@@ -4,24 +4,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from splatworks.contract.documents.job import COST_LIMIT, INPUT_ERROR, INTERRUPTED, RUNNER_ERROR
-from splatworks.contract.exit_codes import ExitCode
+from splatworks.contract.documents.job import COST_LIMIT, FAILED, INPUT_ERROR, RUNNER_ERROR
+from splatworks.contract.exit_codes import ContainerCode, ExitCode
 from splatworks.contract.failures import Failure
+from splatworks.contract.retries import MISSING_IMAGE, OUT_OF_MEMORY
+from splatworks.report.attempts import BATCH_REASONS, lost_attempts, lost_its_machine, machine_end, own_exit_code
 from splatworks.report.job_facts import DEPENDENCY_FAILED, JobFacts
-
-# What Batch itself gives as a status reason. Anything else was given by the person or the policy that stopped the job.
-BATCH_REASONS = (
-    "",
-    "Essential container in task exited*",
-    "Task failed to start*",
-    "Array Child Job failed*",
-    "Job attempt failed*",
-)
 
 MORE_ATTEMPTS = (
     'Run it again with more "attempts": it starts from the beginning, and each attempt continues from the last '
     "checkpoint."
 )
+USED_UP = "{attempts} of {allowed} attempts were used, {lost} of them because the machine was lost."
+ON_DEMAND = "on-demand"  # `lifecycle` of a machine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +38,25 @@ def _status(*patterns: str) -> Callable[[JobFacts], bool]:
     return lambda facts: any(fnmatchcase(facts.job.status_reason, pattern) for pattern in patterns)
 
 
-def _container(pattern: str) -> Callable[[JobFacts], bool]:
-    return lambda facts: facts.job.last is not None and fnmatchcase(facts.job.last.reason, pattern)
+def _container(*starts: str) -> Callable[[JobFacts], bool]:
+    return lambda facts: facts.job.last is not None and facts.job.last.reason.startswith(starts)
 
 
 def _exit(code: int) -> Callable[[JobFacts], bool]:
     return lambda facts: facts.job.last is not None and facts.job.last.exit_code == code
+
+
+def _lost_spot_machine(facts: JobFacts) -> bool:
+    machine = facts.report.machine
+    return lost_its_machine(facts) and not (machine and machine.lifecycle == ON_DEMAND)
+
+
+def _temporary_fault(facts: JobFacts) -> bool:
+    return _exit(ContainerCode.RETRY)(facts) and facts.report.ended in (FAILED, RUNNER_ERROR)
+
+
+def _killed(facts: JobFacts) -> bool:
+    return facts.job.last is not None and own_exit_code(facts) == ExitCode.SIGKILLED
 
 
 def _ended(how: str) -> Callable[[JobFacts], bool]:
@@ -57,7 +65,7 @@ def _ended(how: str) -> Callable[[JobFacts], bool]:
 
 def _out_of_memory(facts: JobFacts) -> bool:
     # 137 alone is any SIGKILL: a reclaimed host, a timeout and a stopped job end with it too.
-    return _container("OutOfMemoryError*")(facts) or facts.report.oom_kill
+    return _container(OUT_OF_MEMORY)(facts) or facts.report.oom_kill
 
 
 def _input_error(facts: JobFacts) -> bool:
@@ -102,9 +110,15 @@ RULES = (
     ),
     Rule(
         "spot machine reclaimed",
-        _status("Host EC2*"),
-        "AWS took the machine back while the job ran ({status}), {attempts} of {allowed} attempts were used.",
+        _lost_spot_machine,
+        f"AWS took the machine back while the job ran ({{machine_end}}). {USED_UP}",
         f'{MORE_ATTEMPTS} Or set "spot": false where there is an on-demand queue.',
+    ),
+    Rule(
+        "machine lost",
+        lost_its_machine,
+        f"The on-demand machine was stopped or failed while the job ran ({{machine_end}}). {USED_UP}",
+        MORE_ATTEMPTS,
     ),
     Rule(
         "timeout",
@@ -113,11 +127,16 @@ RULES = (
         'Give it longer ("timeout_seconds"), a larger machine, or less to do.',
     ),
     Rule(
+        "the image does not exist",
+        _container(*MISSING_IMAGE),
+        "The registry has no such container image: {reason}",
+        "Push the image with docker/build-and-push.sh, or correct ml_container_image in Terraform; then run it again.",
+    ),
+    Rule(
         "image could not be pulled",
-        _container("CannotPull*"),
-        "The machine could not pull the container image: {reason}",
-        "Push the image with docker/build-and-push.sh and check ml_container_image in Terraform; check that the "
-        "machine's subnet reaches ECR.",
+        _container("CannotPull"),
+        "The machine could not pull the container image in {attempts} of {allowed} attempts: {reason}",
+        "Check that the machine's subnet reaches the registry, and ml_container_image in Terraform; then run it again.",
     ),
     Rule(
         "out of memory",
@@ -150,16 +169,17 @@ RULES = (
         "{error_fix} A message published again counts from zero; set a limit that covers the remaining work.",
     ),
     Rule(
-        "interrupted",
-        _exit(ExitCode.INTERRUPTED),
-        "It was interrupted after a checkpoint, and {attempts} of {allowed} attempts were used.",
-        MORE_ATTEMPTS,
+        "temporary fault",
+        _temporary_fault,
+        "Attempt {attempts} of {allowed} met a fault that may pass: {error_cause}",
+        "{error_fix} If it goes away, run it again; if not, look at the log of each attempt.",
     ),
     Rule(
-        "told to stop",
-        _ended(INTERRUPTED),
-        "It was told to stop, ended with exit code {exit_code}, and {attempts} of {allowed} attempts were used.",
-        "Run it again. A script that saves its state in CHECKPOINT_DIR and exits with code 75 continues from there.",
+        "interrupted",
+        _exit(ContainerCode.RETRY),
+        "The script stopped before it was done, with exit code {exit_code}, and {attempts} of {allowed} attempts were "
+        "used.",
+        MORE_ATTEMPTS,
     ),
     Rule(
         "the platform's runner failed",
@@ -182,7 +202,7 @@ RULES = (
     ),
     Rule(
         "killed",
-        _exit(ExitCode.SIGKILLED),
+        _killed,
         "The script was killed (SIGKILL), and there is no sign that memory was the reason. {reason}",
         "Look at the end of the log; if the script grows while it runs, ask for more memory.",
     ),
@@ -209,12 +229,14 @@ def failure_cause(facts: JobFacts) -> FailureCause:
 
 
 def _words(facts: JobFacts) -> dict[str, str]:
-    job, last, error = facts.job, facts.job.last, facts.error
+    job, last, error, code = facts.job, facts.job.last, facts.error, own_exit_code(facts)
     return {
         "status": job.status_reason.rstrip("."),
         "reason": last.reason if last else "",
-        "exit_code": str(last.exit_code) if last else "unknown",
+        "exit_code": "unknown" if code is None else str(code),
         "attempts": str(len(job.attempts)),
+        "lost": lost_attempts(facts),
+        "machine_end": machine_end(facts),
         "allowed": str(job.attempts_allowed),
         "timeout": str(job.timeout_seconds or "its allowed"),
         "memory": str(job.memory or "allowed"),

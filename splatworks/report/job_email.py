@@ -7,11 +7,12 @@ from splatworks.contract.documents.job import JobReport
 from splatworks.contract.documents.result import ResultDocument
 from splatworks.contract.environment import REQUEST_KEY, STAGE_NAME, label_variable
 from splatworks.contract.stage import number
+from splatworks.report.attempts import attempt_in_words, exit_code_in_words
 from splatworks.report.console_links import folder_link, log_link
 from splatworks.report.email import Email, compose
 from splatworks.report.email_text import bounded, duration, log_line
 from splatworks.report.failure_causes import failure_cause
-from splatworks.report.job_facts import BatchAttempt, BatchJob, JobFacts
+from splatworks.report.job_facts import BatchJob, JobFacts
 from splatworks.report.rerun import job_again
 from splatworks.report.settings import ReportSettings
 
@@ -37,6 +38,7 @@ class JobView:
     experiment: str = ""
     array: str = ""
     took: str = ""
+    exit_code: str = ""
     attempts: str = ""
     results: str = ""
     problems: tuple[str, ...] = ()
@@ -86,7 +88,8 @@ def _view_job(facts: JobFacts) -> JobView:
         experiment=_metadata(facts, "experiment"),
         array=_array_text(job),
         took=_took_text(job),
-        attempts=_attempts_text(job),
+        exit_code=exit_code_in_words(facts) if failure else "",
+        attempts=_attempts_text(facts),
         results=_results_text(facts.result),
         problems=facts.problems,
     )
@@ -151,18 +154,14 @@ def _took_text(job: BatchJob) -> str:
     return duration(job.ran_seconds) + waited
 
 
-def _attempts_text(job: BatchJob) -> str:
+def _attempts_text(facts: JobFacts) -> str:
+    job = facts.job
     if not job.attempts:
         return ""
     count = f"{len(job.attempts)} of {job.attempts_allowed}"
-    return count if len(job.attempts) == 1 else f"{count}: " + "; ".join(map(_attempt_text, job.attempts))
-
-
-def _attempt_text(attempt: BatchAttempt) -> str:
-    words = [duration(attempt.seconds) if attempt.seconds is not None else "not started"]
-    if attempt.exit_code is not None:
-        words.append(f"exit code {attempt.exit_code}")
-    return ", ".join([*words, attempt.reason or attempt.status_reason]).rstrip(", ")
+    if len(job.attempts) == 1:
+        return count
+    return f"{count}: " + "; ".join(map(attempt_in_words, job.attempts))
 
 
 def _cost_text(report: JobReport) -> str:

@@ -3,6 +3,7 @@
 import shlex
 from dataclasses import dataclass
 
+from splatworks.report.attempts import exit_code_in_words
 from splatworks.report.console_links import folder_link
 from splatworks.report.email import Email, compose
 from splatworks.report.email_text import bounded, log_line
@@ -53,6 +54,7 @@ class FailedRunView:
     fix: str
     took: str
     cost: str
+    exit_code: str
     stages: tuple[str, ...]
     interruptions: tuple[str, ...]
     problems: tuple[str, ...]
@@ -107,6 +109,7 @@ def failed_email(facts: RunFacts, failed: JobFacts, settings: ReportSettings) ->
         fix=bounded(failure.fix),
         took=took_text(facts),
         cost=f"{total_usd({each.stage.stage: each.usd for each in stages[: index + 1]})}, so far",
+        exit_code=exit_code_in_words(failed),
         stages=stage_lines(stages),
         interruptions=interruption_lines(stages),
         problems=tuple(dict.fromkeys((*failed.problems, *stage_problems(facts)))),

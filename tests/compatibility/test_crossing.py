@@ -10,9 +10,12 @@ from versions import FAILING, INTERRUPTED, NEW, OLD, Buckets, Dispatched, Ended
 
 from splatworks.contract.documents.job import read_job
 from splatworks.contract.documents.request import read_request
+from splatworks.contract.exit_codes import ContainerCode
 
 After = Callable[[str], Buckets]
 Runners = dict[str, Path]
+
+FINAL_CODE = {OLD: 1, NEW: ContainerCode.FAILED}  # of a container whose job failed for good
 
 # Dispatcher and runner.
 CROSSED = pytest.mark.parametrize(("dispatcher", "runner"), [(OLD, NEW), (NEW, OLD)])
@@ -93,7 +96,7 @@ def test_a_stage_is_not_started_when_those_before_it_have_spent_the_limit(
     lost = {"attempt": 1, "ended_at": None, "seconds": 36000, "usd": None}  # 3.6 dollars
     there.put(f"{sfm.prefix}job.json", json.dumps({**dear, "interruptions": [lost]}).encode())
     ended = there.run(runner, runners[runner], "chain", "train")
-    assert (ended.exit_code, ended.report["ended"]) == (1, "cost_limit")
+    assert (ended.exit_code, ended.report["ended"]) == (FINAL_CODE[runner], "cost_limit")
     assert "$7.6000 of them before" in ended.report["error"]["cause"]
 
 
@@ -129,7 +132,8 @@ def test_a_retry_on_the_other_image_knows_what_the_attempt_before_lost(
         "seconds": before.report["seconds"]["total"],
         "usd": before.report["cost"]["usd"],
     }
-    assert after.report["attempt"] == 2 and after.report["interruptions"] == [lost]
+    more = {"told_to_stop": False} if second == NEW else {}  # the script ended with 75 by itself
+    assert after.report["attempt"] == 2 and after.report["interruptions"] == [lost | more]
 
 
 @pytest.mark.parametrize(("first", "second"), [(OLD, NEW), (NEW, OLD)])
@@ -151,13 +155,14 @@ def test_a_result_is_used_again_by_the_other_image(buckets: After, runners: Runn
     assert again.prefix != made.prefix and again.report["reused_from"] == made.prefix
 
 
-def test_both_runners_write_the_same_fields(buckets: After, runners: Runners) -> None:
+def test_the_new_runner_writes_the_old_ones_fields_and_two_more(buckets: After, runners: Runners) -> None:
     there = buckets(OLD)
     old = there.run(OLD, runners[OLD], "chain", "sfm").report
     new = there.run(NEW, runners[NEW], "chain", "sfm").report
     differing = {"started_at", "ended_at", "seconds", "peak_memory_mib", "cost"}
     same = {name: value for name, value in old.items() if name not in differing}
-    assert {name: value for name, value in new.items() if name not in differing} == same
+    more = {"container_exit_code": 0, "told_to_stop": False}
+    assert {name: value for name, value in new.items() if name not in differing} == same | more
     for name in differing:
         assert type(new[name]) is type(old[name])
     for name in ("seconds", "cost"):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import boto3
 
-from jobrunner.deliver.endings import ending, error_of_script, plain_error
+from jobrunner.deliver.endings import container_code, ending, error_of_script, plain_error
 from jobrunner.failures import CostLimitError, FailureError
 from jobrunner.settings import Settings
 from splatworks.contract.documents.codec import PUSH_THE_IMAGE, DocumentError, NewerDocumentError
@@ -32,7 +32,7 @@ from splatworks.contract.documents.job import (
     read_job,
 )
 from splatworks.contract.documents.request import JobRequest
-from splatworks.contract.exit_codes import ExitCode
+from splatworks.contract.exit_codes import ContainerCode, ExitCode
 from splatworks.contract.keys import RESULT
 
 log = logging.getLogger("runner")
@@ -54,7 +54,6 @@ class Report:
             job_id=settings.job_id,
             attempt=settings.attempt,
             ended=RUNNER_ERROR,
-            exit_code=int(ExitCode.FAILED),
             output=OutputFacts(files=0, bytes=0),
             versions={"runner": RUNNER_VERSION, "python": platform.python_version(), "boto3": boto3.__version__},
             started_at=now(),
@@ -77,8 +76,8 @@ class Report:
         return self.facts.ended
 
     @property
-    def exit_code(self) -> int:
-        return int(ExitCode.FAILED) if self.facts.exit_code is None else self.facts.exit_code
+    def container_code(self) -> ContainerCode:
+        return container_code(self.facts.ended, self.facts.error)
 
     def requested(self, job: JobRequest) -> None:
         self.facts = replace(
@@ -105,15 +104,19 @@ class Report:
 
     def script_ended(self, exit_code: int, *, stopped: bool, oom_kill: bool, last_lines: list[str]) -> None:
         self.script_ran = True
-        ended = ending(exit_code, stopped=stopped, oom_kill=oom_kill)
         error = None
+        if exit_code != ExitCode.DONE:
+            error = error_of_script(self._settings.output_dir / RESULT)
+        ended = ending(exit_code, stopped=stopped, oom_kill=oom_kill, error=error)
         if ended != DONE:
-            error = error_of_script(self._settings.output_dir / RESULT) or plain_error(ended, exit_code, last_lines)
-        self.facts = replace(self.facts, ended=ended, exit_code=exit_code, oom_kill=oom_kill, error=error)
+            error = error or plain_error(ended, exit_code, last_lines, stopped=stopped)
+        self.facts = replace(
+            self.facts, ended=ended, exit_code=exit_code, told_to_stop=stopped, oom_kill=oom_kill, error=error
+        )
 
     def failed(self, error: FailureError) -> None:
-        """Note the runner's own failure. Exit code and error of a script that had failed before stay."""
-        if self.exit_code == ExitCode.DONE or self.facts.error is None:
+        """Note the runner's own failure. The end and the error of a script that had failed before stay."""
+        if self.facts.error is None:
             self._end(error)
 
     def stopped_for(self, error: CostLimitError) -> None:
@@ -122,11 +125,11 @@ class Report:
             self._end(error)
 
     def _end(self, error: FailureError) -> None:
-        self.facts = replace(self.facts, ended=error.ended, exit_code=int(error.exit_code), error=error.failure)
+        self.facts = replace(self.facts, ended=error.ended, error=error.failure)
 
     def interrupted_early(self) -> None:
-        code = int(ExitCode.INTERRUPTED)
-        self.facts = replace(self.facts, ended=INTERRUPTED, exit_code=code, error=plain_error(INTERRUPTED, code, []))
+        error = plain_error(INTERRUPTED, None, [], stopped=True)
+        self.facts = replace(self.facts, ended=INTERRUPTED, told_to_stop=True, error=error)
 
     def after(self, *earlier: bytes | None) -> None:
         """Take over what attempts before this one lost, from the reports that they left; the last one given wins."""
@@ -142,11 +145,18 @@ class Report:
 
     def document(self) -> JobReport:
         seconds = {name: round(value, 3) for name, value in self._seconds.items()}
-        return replace(self.facts, ended_at=now(), seconds=PhaseSeconds(**seconds, total=round(self.total_seconds, 3)))
+        own, code = self.facts.exit_code, int(self.container_code)
+        return replace(
+            self.facts,
+            exit_code=code if own is None else own,
+            container_exit_code=code,
+            ended_at=now(),
+            seconds=PhaseSeconds(**seconds, total=round(self.total_seconds, 3)),
+        )
 
     def sign_of_life(self) -> JobReport:
         """The report as it would be if the host went now."""
-        return replace(self.document(), ended=STILL_RUNNING, exit_code=None, error=None)
+        return replace(self.document(), ended=STILL_RUNNING, exit_code=None, container_exit_code=None, error=None)
 
 
 def now() -> str:
@@ -159,6 +169,7 @@ def _lost(report: JobReport) -> LostAttempt:
         ended_at=report.ended_at or None,
         seconds=report.seconds.total,
         usd=report.cost.usd if report.cost else None,
+        told_to_stop=None if report.ended == STILL_RUNNING else report.told_to_stop,
     )
 
 

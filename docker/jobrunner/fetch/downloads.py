@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from botocore.exceptions import ClientError
 
-from jobrunner.failures import InputError, RunnerError, error_code, reason
+from jobrunner.failures import InputError, RunnerError, error_code, is_temporary, reason
 from jobrunner.fetch.ingredients import Ingredient, earlier_result, ingredient
 from jobrunner.fetch.request import ChildRequest, Location
 from jobrunner.settings import Settings
@@ -208,5 +208,8 @@ def _unlistable(uri: str, error: ClientError, kind: Callable[..., RunnerError]) 
     if code in ("NoSuchBucket", "404", "400"):
         return kind("no_such_bucket", f"{uri} cannot be read ({reason(error)})", "Check the name of the bucket")
     return RunnerError(
-        "listing_failed", f"{uri} cannot be listed: {reason(error)}", "Publish the message again", retryable=True
+        "listing_failed",
+        f"{uri} cannot be listed: {reason(error)}",
+        "Publish the message again",
+        retryable=is_temporary(error),
     )

@@ -2,7 +2,7 @@
 
 import shutil
 
-from jobrunner.failures import RunnerError
+from jobrunner.failures import RunnerError, is_temporary
 from jobrunner.settings import Settings
 
 
@@ -26,5 +26,8 @@ def clear(settings: Settings) -> None:
         settings.models_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunnerError(
-            "workspace_unusable", f"the workspace cannot be prepared: {error}", "Make the folder writable for this user"
+            "workspace_unusable",
+            f"the workspace cannot be prepared: {error}",
+            "Make the folder writable for this user",
+            retryable=is_temporary(error),
         ) from error

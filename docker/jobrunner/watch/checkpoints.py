@@ -5,7 +5,7 @@ import os
 import time
 from pathlib import Path
 
-from jobrunner.failures import RunnerError, reason
+from jobrunner.failures import RunnerError, is_temporary, reason
 from jobrunner.store import AWS_FAULTS, Download, FileUpload, Store, regular_files
 
 log = logging.getLogger("runner")
@@ -52,7 +52,10 @@ class CheckpointMirror:
             self._mirror(patient=False)
         except AWS_FAULTS as error:
             raise RunnerError(
-                "checkpoints_failed", f"checkpoints were not mirrored: {reason(error)}", "Publish the message again"
+                "checkpoints_failed",
+                f"checkpoints were not mirrored: {reason(error)}",
+                "Publish the message again",
+                retryable=is_temporary(error),
             ) from error
 
     def _mirror(self, *, patient: bool) -> None:

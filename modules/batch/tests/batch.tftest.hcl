@@ -318,20 +318,33 @@ run "queues_share_fairly_and_cancel_what_cannot_start" {
 
 # --- Jobs ---
 
-run "a_reclaimed_spot_host_must_not_end_the_job_and_a_failed_script_must" {
+run "a_lost_host_must_not_end_the_job_and_a_failed_script_must" {
   command = plan
 
   assert {
     condition = alltrue([
       for d in aws_batch_job_definition.script :
       [for r in d.retry_strategy[0].evaluate_on_exit : join(" ", compact([r.on_status_reason, r.on_reason, r.on_exit_code, r.action]))] ==
-      ["Host EC2* RETRY", "CannotPull* RETRY", "Task failed to start* RETRY", "75 RETRY", "* EXIT"]
+      [
+        "2 EXIT", "119 EXIT", "OutOfMemoryError* EXIT",
+        "CannotPullImageManifestError: Error response from daemon: manifest unknown* EXIT",
+        "CannotPullContainerError: Error response from daemon: manifest for* EXIT",
+      ]
     ])
-    error_message = "The order of the rules decides; what none of them matches is retried."
+    error_message = "Only an end that the next attempt would meet as well is final; what no rule matches is retried."
   }
 
   assert {
-    condition     = jsonencode(output.retry_rules[0]) == "{\"action\":\"RETRY\",\"onStatusReason\":\"Host EC2*\"}" && length(output.retry_rules) == 5
+    condition = alltrue([
+      for r in local.retry_rules : alltrue([
+        for name, pattern in r : name == "action" ? contains(["EXIT", "RETRY"], pattern) : can(regex("^[A-Za-z0-9.:\\s]*[*]?$", pattern))
+      ])
+    ])
+    error_message = "AWS Batch refuses a pattern with other characters, or with an asterisk that is not at its end."
+  }
+
+  assert {
+    condition     = jsonencode(output.retry_rules[0]) == "{\"action\":\"EXIT\",\"onExitCode\":\"2\"}" && length(output.retry_rules) <= 5
     error_message = "The dispatcher repeats the same rules, in the words of AWS Batch."
   }
 

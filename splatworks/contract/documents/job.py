@@ -14,13 +14,15 @@ DONE, FAILED, INPUT_ERROR, INTERRUPTED = "done", "failed", "input_error", "inter
 OUT_OF_MEMORY, COST_LIMIT, RUNNER_ERROR, STILL_RUNNING = "out_of_memory", "cost_limit", "runner_error", "running"
 ENDED = {
     DONE: "the script's exit code was 0, or an earlier result was copied",
-    FAILED: "the script failed: any exit code that is not in the table of exit codes",
-    INPUT_ERROR: "the input or the options are at fault: exit code 2",
-    INTERRUPTED: "stopped after a checkpoint: SIGTERM or exit code 75; AWS Batch starts the job again",
+    FAILED: "the script failed: any exit code that is not in the table of exit codes; retried if error.retryable is "
+    "true",
+    INPUT_ERROR: "the input or the options are at fault: exit code 2; never retried",
+    INTERRUPTED: "told to stop, or stopped after a checkpoint with exit code 75; AWS Batch starts the job again",
     OUT_OF_MEMORY: "the kernel killed a process of the job because its memory limit was reached",
     COST_LIMIT: "max_cost_usd was reached, or the price is unknown; error.code says which: cost_limit, price_unknown "
     "or cost_unknown",
-    RUNNER_ERROR: "the runner failed, not the script: the script was not found, a download failed",
+    RUNNER_ERROR: "the runner failed, not the script: the script was not found, a download failed; retried if "
+    "error.retryable is true",
     STILL_RUNNING: "in _RUNNING only: the attempt has not ended",
 }
 
@@ -86,6 +88,7 @@ class LostAttempt:
     ended_at: str | None = None  # time of its end, or of its last sign of life
     seconds: float | None = None  # duration until then
     usd: float | None = None  # cost until then
+    told_to_stop: bool | None = None  # whether it was told to stop, as a host that is taken back does
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +98,10 @@ class JobReport:
     job_id: str = ""  # the Batch job
     attempt: int = 0  # number of this attempt, from 1
     ended: str = ""  # how the attempt ended
-    exit_code: int | None = None  # the container's exit code; null while the attempt runs
+    # the script's own exit code, or the container's if the script did not run to an end; null while the attempt runs
+    exit_code: int | None = None
+    container_exit_code: int | None = None  # the container's exit code; null while the attempt runs
+    told_to_stop: bool = False  # whether it was told to stop: by AWS, which takes the host back, or by a user
     error: Failure | None = None  # the error of result.json, or the runner's own; null if done
     script: ScriptFacts | None = None  # the script that ran; null if it was not fetched
     inputs: tuple[InputFacts, ...] = ()  # per location of `input`

@@ -123,6 +123,19 @@ def test_one_run_tells_its_stages_and_why_it_failed(deployed: Any, splatworks: S
     assert f"s3://demo-output/{PREFIX}" in ended.out
 
 
+def test_a_failed_run_names_the_scripts_own_exit_code(deployed: Any, splatworks: Splatworks) -> None:
+    sfm, *_ = add_pipeline(deployed, "FAILED", "FAILED", "FAILED", statusReason="Dependent Job failed")
+    deployed.batch.jobs[0] |= {"container": {**deployed.batch.jobs[0].get("container", {}), "exitCode": 119}}
+    put_run(deployed)
+    put_report(deployed, "sfm", sfm, ended="failed", exit_code=7, container_exit_code=119)
+    assert "Code:   7 of the script; the container's is 119" in splatworks("status", RUN).out
+    (shown, *_) = json.loads(splatworks("status", RUN, "--json").out)["stages"]
+    assert (shown["script_exit_code"], shown["exit_code"]) == (7, 119)
+    put_report(deployed, "sfm", sfm, ended="input_error", exit_code=2, container_exit_code=2)
+    deployed.batch.jobs[0]["container"]["exitCode"] = 2
+    assert "Code:" not in splatworks("status", RUN).out
+
+
 @pytest.mark.parametrize("odd", ["no luck", 7, ["no", "luck"], True])
 def test_files_of_odd_shape_keep_nothing_from_being_told(deployed: Any, splatworks: Splatworks, odd: Any) -> None:
     job_id, *_ = add_pipeline(deployed, "FAILED", "FAILED", "FAILED", statusReason="Dependent Job failed")

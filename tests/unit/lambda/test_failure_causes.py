@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from lambda_platform import saved_event
 
-from splatworks.contract.documents.job import JobReport
+from splatworks.contract.documents.job import JobReport, LostAttempt, MachineInfo
 from splatworks.contract.documents.result import ResultDocument
 from splatworks.contract.failures import Failure
+from splatworks.report.attempts import exit_code_in_words, lost_its_machine
 from splatworks.report.failure_causes import RULES, Rule, failure_cause
 from splatworks.report.job_facts import BatchAttempt, BatchJob, JobFacts, read_detail
 
@@ -28,12 +29,27 @@ def with_exit(event: str, code: int | None, status_reason: str = "", **known: An
     return replace(found, job=replace(found.job, attempts=(last,), status_reason=reason))
 
 
+def with_reason(event: str, reason: str) -> JobFacts:
+    found = facts(event)
+    last = replace(found.job.attempts[-1], reason=reason)
+    return replace(found, job=replace(found.job, attempts=(last,)))
+
+
+def told_to_stop(code: int, **known: Any) -> JobReport:
+    return JobReport(ended="interrupted", exit_code=code, container_exit_code=75, told_to_stop=True, **known)
+
+
 CASES = [
     (facts("job_dependency_failed"), "a job it waited for failed", "never started"),
     (facts("job_stuck_in_queue"), "no machine available", "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY"),
     (facts("job_spot_reclaimed"), "spot machine reclaimed", "3 of 3 attempts were used"),
     (facts("job_timeout"), "timeout", "21600 seconds"),
-    (facts("job_image_pull"), "image could not be pulled", "demo-ml-python:latest: not found"),
+    (facts("job_image_pull"), "the image does not exist", "Requested image not found"),
+    (
+        with_reason("job_image_pull", "CannotPullContainerError: Error response from daemon: Get: i/o timeout"),
+        "image could not be pulled",
+        "in 1 of 3 attempts",
+    ),
     (facts("job_out_of_memory"), "out of memory", "15000 MiB"),
     (with_exit("job_script_error", 137, report=JobReport(oom_kill=True)), "out of memory", "15000 MiB"),
     (facts("array_failed"), "parts of the array failed", "1 of 4"),
@@ -41,11 +57,28 @@ CASES = [
     (facts("job_input_error", report=JobReport(ended="input_error", error=ERROR)), "the input is at fault", "2 usable"),
     (facts("job_input_error"), "the input is at fault", "no cause"),
     (facts("job_script_error", report=JobReport(ended="cost_limit", error=ERROR)), "cost limit", "2 usable photos"),
-    (with_exit("job_script_error", 75), "interrupted", "after a checkpoint, and 1 of 3 attempts"),
+    (with_exit("job_script_error", 75), "interrupted", "and 1 of 3 attempts"),
     (
-        replace(with_exit("job_script_error", 143), report=JobReport(ended="interrupted")),
-        "told to stop",
-        "exit code 143",
+        with_exit("job_script_error", 75, report=told_to_stop(9)),
+        "spot machine reclaimed",
+        "1 of 3 attempts were used, 1 of them because the machine was lost",
+    ),
+    (
+        with_exit("job_script_error", 75, report=told_to_stop(75, machine=MachineInfo(lifecycle="on-demand"))),
+        "machine lost",
+        "The on-demand machine was stopped",
+    ),
+    (with_exit("job_script_error", 143), "spot machine reclaimed", "1 of them because the machine was lost"),
+    (with_exit("job_script_error", 137), "spot machine reclaimed", "1 of them because the machine was lost"),
+    (
+        with_exit("job_script_error", 143, report=JobReport(ended="interrupted", exit_code=143)),  # an old image
+        "spot machine reclaimed",
+        "AWS took the machine back",
+    ),
+    (
+        with_exit("job_script_error", 75, report=JobReport(ended="failed", error=ERROR, container_exit_code=75)),
+        "temporary fault",
+        "a fault that may pass: 2 usable photos",
     ),
     (
         facts("job_script_error", report=JobReport(ended="runner_error", error=ERROR)),
@@ -62,7 +95,21 @@ CASES = [
         "the script reported an error",
         "2",
     ),
-    (with_exit("job_script_error", 137), "killed", "no sign that memory"),
+    (
+        with_exit("job_script_error", 119, report=JobReport(ended="failed", exit_code=137, container_exit_code=119)),
+        "killed",
+        "no sign that memory",
+    ),
+    (
+        with_exit("job_script_error", 137, report=JobReport(ended="failed", exit_code=137)),  # an old image
+        "killed",
+        "no sign that memory",
+    ),
+    (
+        with_exit("job_script_error", 119, report=JobReport(ended="failed", exit_code=42, container_exit_code=119)),
+        "script error",
+        "exit code 42",
+    ),
     (facts("job_script_error"), "script error", "exit code 1"),
     (
         with_exit("job_script_error", None, "Task failed to start"),
@@ -133,3 +180,40 @@ def test_rules_are_read_from_the_top(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(failure_causes, "RULES", (first, *RULES))
 
     assert failure_cause(facts("job_script_error")).cause == "text 1"
+
+
+def test_a_job_that_lost_its_machines_says_how_often() -> None:
+    known = facts("job_spot_reclaimed")
+    assert "3 of 3 attempts were used, at least 2 of them because the machine was lost" in failure_cause(known).cause
+    stopped = (LostAttempt(attempt=1, told_to_stop=True), LostAttempt(attempt=2))
+    report = told_to_stop(75, interruptions=stopped)
+    assert "3 of 3 attempts were used, 3 of them because" in failure_cause(replace(known, report=report)).cause
+    by_itself = told_to_stop(75, interruptions=(LostAttempt(attempt=1, told_to_stop=False),))
+    assert "3 of 3 attempts were used, 2 of them because" in failure_cause(replace(known, report=by_itself)).cause
+
+
+@pytest.mark.parametrize(
+    ("report", "code", "words"),
+    [
+        (
+            JobReport(ended="failed", exit_code=7, container_exit_code=119),
+            119,
+            "7 of the script; the container's is 119 (failed",
+        ),
+        (
+            JobReport(ended="interrupted", exit_code=9, container_exit_code=75),
+            75,
+            "9 of the script; the container's is 75 (told",
+        ),
+        (JobReport(ended="failed", exit_code=7), 7, "7"),  # an old image
+        (JobReport(), 137, "137"),
+        (JobReport(ended="runner_error", exit_code=119, container_exit_code=119), 119, "119 (failed for good)"),
+    ],
+)
+def test_an_email_names_the_scripts_own_exit_code(report: JobReport, code: int, words: str) -> None:
+    assert exit_code_in_words(with_exit("job_script_error", code, report=report)).startswith(words)
+
+
+def test_a_terminated_job_has_not_lost_its_machine() -> None:
+    assert not lost_its_machine(facts("job_terminated", report=told_to_stop(75)))
+    assert not lost_its_machine(facts("job_timeout"))

@@ -1,33 +1,132 @@
-"""AWS Batch's evaluateOnExit, with the rules that the platform deploys."""
+"""AWS Batch's evaluateOnExit, with the rules that the platform deploys, and what AWS refuses."""
+
+import re
+from pathlib import Path
+from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
-from local.batch.retry_rules import AttemptEnd, is_retried, rule_matches
+from local.batch.retry_rules import AttemptEnd, check_strategy, is_retried, rule_matches
+from splatworks.contract.exit_codes import FINAL, ContainerCode
+from splatworks.contract.retries import FINAL_CODES, FINAL_REASONS
 
-RULES = [
-    {"onStatusReason": "Host EC2*", "action": "RETRY"},
-    {"onReason": "CannotPull*", "action": "RETRY"},
-    {"onStatusReason": "Task failed to start*", "action": "RETRY"},
-    {"onExitCode": "75", "action": "RETRY"},
-    {"onReason": "*", "action": "EXIT"},
-]
+MAIN = Path(__file__).parents[3] / "modules" / "batch" / "main.tf"
+RULE = re.compile(r"^    \{ (\w+) = \"([^\"]*)\", action = \"(\w+)\" \},", re.MULTILINE)
+RULES = [{name: pattern, "action": action} for name, pattern, action in RULE.findall(MAIN.read_text())]
 STRATEGY = {"attempts": 3, "evaluateOnExit": RULES}
+
+DIGEST = f"busybox@sha256:{'0' * 64}"
+# Texts of amazon-ecs-agent (integration tests and error_messages.go), ECR, Docker and Docker Hub.
+MISSING_IMAGES = [
+    "CannotPullImageManifestError: Error response from daemon: manifest unknown: manifest unknown",
+    "CannotPullImageManifestError: Error response from daemon: manifest unknown: Requested image not found",
+    "CannotPullContainerError: Error response from daemon: manifest for 123456789012.dkr.ecr.us-east-1.amazonaws.com/"
+    "demo-ml-python:latest not found: manifest unknown: Requested image not found",
+    f"CannotPullContainerError: Error response from daemon: manifest for {DIGEST} not found: manifest unknown: "
+    "manifest unknown",
+]
+PASSING_PULL_FAULTS = [
+    "CannotPullImageManifestError: Error response from daemon: toomanyrequests: Request exceeded pull rate limit",
+    'CannotPullContainerError: Error response from daemon: Get "https://registry-1.docker.io/v2/": net/http: request '
+    "canceled while waiting for connection (Client.Timeout exceeded while awaiting headers)",
+    "CannotPullContainerError: The task can\u2019t pull the image. Check your network configuration. Error response",
+    "CannotPullContainerError: context canceled",
+    "CannotPullContainerError: write /var/lib/docker/tmp/GetImageBlob1: no space left on device",
+    "CannotPullECRContainerError: RequestError: send request failed",
+]
+
+
+def test_the_deployed_rules_are_the_contracts_and_all_of_them_end_a_job() -> None:
+    assert {rule["action"] for rule in RULES} == {"EXIT"}
+    assert [rule["onExitCode"] for rule in RULES if "onExitCode" in rule] == list(FINAL_CODES)
+    assert [rule["onReason"] for rule in RULES if "onReason" in rule] == [f"{reason}*" for reason in FINAL_REASONS]
+
+
+def test_aws_takes_the_deployed_rules() -> None:
+    assert len(RULES) == 5 and check_strategy(STRATEGY) == ""
+
+
+def test_only_the_final_codes_are_final() -> None:
+    for code in range(1, 256):
+        assert is_retried(STRATEGY, 1, AttemptEnd(exit_code=code)) is (code not in FINAL), code
 
 
 @pytest.mark.parametrize(
     ("end", "retried"),
     [
         (AttemptEnd(exit_code=137, status_reason="Host EC2 (instance i-0) terminated."), True),
-        (AttemptEnd(exit_code=None, reason="CannotPullContainerError: no space", status_reason="Task stopped"), True),
+        (AttemptEnd(exit_code=143), True),
+        (AttemptEnd(exit_code=137), True),
+        (AttemptEnd(exit_code=None, status_reason="Host EC2 (instance i-0) terminated."), True),
         (AttemptEnd(exit_code=None, reason="DockerTimeoutError", status_reason="Task failed to start"), True),
-        (AttemptEnd(exit_code=75), True),
-        (AttemptEnd(exit_code=1), False),
-        (AttemptEnd(exit_code=2), False),
+        (AttemptEnd(exit_code=None, reason="CannotInspectContainerError: Could not transition to inspecting"), True),
+        (AttemptEnd(exit_code=ContainerCode.RETRY), True),
+        (AttemptEnd(exit_code=ContainerCode.INPUT_ERROR), False),
+        (AttemptEnd(exit_code=ContainerCode.FAILED), False),
         (AttemptEnd(exit_code=137, reason="OutOfMemoryError: Container killed due to memory usage"), False),
+        *(
+            (AttemptEnd(exit_code=None, reason=each, status_reason="Task failed to start"), False)
+            for each in MISSING_IMAGES
+        ),
+        *(
+            (AttemptEnd(exit_code=None, reason=each, status_reason="Task failed to start"), True)
+            for each in PASSING_PULL_FAULTS
+        ),
     ],
 )
-def test_only_what_is_not_the_jobs_fault_is_retried(end: AttemptEnd, retried: bool) -> None:
+def test_only_what_the_next_attempt_would_meet_as_well_is_final(end: AttemptEnd, retried: bool) -> None:
     assert is_retried(STRATEGY, 1, end) is retried
+
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"attempts": 0}, "attempts must be 1 to 10, not 0"),
+    ({"evaluateOnExit": [{"onExitCode": "1", "action": "EXIT"}] * 6}, "at most 5 rules, not 6"),
+    ({"evaluateOnExit": [{"onExitCode": "1"}]}, r"evaluateOnExit\[0\].action must be RETRY or EXIT, not None"),
+    ({"evaluateOnExit": [{"onExitCode": "1", "action": "STOP"}]}, "action must be RETRY or EXIT, not 'STOP'"),
+    (
+        {"evaluateOnExit": [{"onReason": "*", "action": "EXIT"}, {"onReason": "Host*EC2", "action": "EXIT"}]},
+        r"\[1\].onReason",
+    ),
+    ({"evaluateOnExit": [{"onStatusReason": "*EC2", "action": "EXIT"}]}, "end with an asterisk"),
+    ({"evaluateOnExit": [{"onStatusReason": "Host EC2 (i*", "action": "EXIT"}]}, "letters, digits, periods, colons"),
+    ({"evaluateOnExit": [{"onReason": "Docker?", "action": "EXIT"}]}, "letters, digits, periods, colons"),
+    ({"evaluateOnExit": [{"onExitCode": "1.5", "action": "EXIT"}]}, "can contain digits"),
+    ({"evaluateOnExit": [{"onExitCode": "7**", "action": "EXIT"}]}, "can contain digits"),
+    ({"evaluateOnExit": [{"onReason": "x" * 513, "action": "EXIT"}]}, "at most 512 characters, not 513"),
+]
+
+
+@pytest.mark.parametrize(("strategy", "message"), REFUSED)
+def test_a_strategy_that_aws_refuses_is_refused(strategy: dict[str, Any], message: str) -> None:
+    assert re.search(message, check_strategy(strategy))
+
+
+@pytest.mark.parametrize("action", ["RETRY", "exit", "Exit"])
+def test_a_pattern_may_be_as_long_as_aws_takes_and_end_with_an_asterisk(action: str) -> None:
+    rule = {
+        "onReason": "x" * 511 + "*",
+        "onExitCode": "7*",
+        "onStatusReason": "Task: failed. to\tstart*",
+        "action": action,
+    }
+    assert check_strategy({"attempts": 10, "evaluateOnExit": [rule] * 5}) == ""
+
+
+def test_the_embedded_aws_refuses_such_a_submission_and_such_a_definition(queue: Any) -> None:
+    strategy = {"attempts": 2, "evaluateOnExit": [{"onStatusReason": "Host*terminated.", "action": "RETRY"}]}
+    with pytest.raises(ClientError, match="evaluateOnExit") as refused:
+        queue.submit("exit", "0", retryStrategy=strategy)
+    assert refused.value.response["Error"]["Code"] == "ClientException"
+    properties = {
+        "image": "x",
+        "resourceRequirements": [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "64"}],
+    }
+    with pytest.raises(ClientError, match="evaluateOnExit"):
+        queue.batch.register_job_definition(
+            jobDefinitionName="refused", type="container", containerProperties=properties, retryStrategy=strategy
+        )
+    assert queue.batch.describe_job_definitions(jobDefinitionName="refused")["jobDefinitions"] == []
 
 
 def test_success_is_never_retried() -> None:

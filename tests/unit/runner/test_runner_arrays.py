@@ -9,6 +9,7 @@ import pytest
 from jobrunner.fetch.request import ChildRequest, read_child_request
 from jobrunner.settings import Settings
 from splatworks.contract.documents.codec import PUSH_THE_IMAGE, DocumentError
+from splatworks.contract.exit_codes import ContainerCode
 
 SHOW = """
 import json, os
@@ -35,7 +36,9 @@ def scenes(job: Any, *entries: Any) -> None:
     job.request["scenes_key"] = "runs/demo/scenes.json"
 
 
-def failure(job: Any, index: str, exit_code: int = 1, ended_as: str = "runner_error") -> dict[str, Any]:
+def failure(
+    job: Any, index: str, exit_code: int = ContainerCode.FAILED, ended_as: str = "runner_error"
+) -> dict[str, Any]:
     ended = job.run(AWS_BATCH_JOB_ARRAY_INDEX=index)
     prefix = f"{index}/" if index else ""
     report = json.loads(job.read(f"{prefix}job.json"))

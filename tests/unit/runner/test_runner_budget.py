@@ -9,6 +9,9 @@ import pytest
 
 from jobrunner.run.budget import Budget
 from splatworks.contract.documents.codec import PUSH_THE_IMAGE
+from splatworks.contract.exit_codes import ContainerCode
+
+FAILED = ContainerCode.FAILED
 
 TIMINGS = "cost=0.05, progress=0.2, checkpoints=0.2, checkpoints_soon=0.1, stop=5, price=5, facts=1"
 PRICED = """
@@ -97,10 +100,11 @@ def stops_at(priced: Priced, seconds: float, **extra: str) -> dict[str, Any]:
     assert process.poll() is None, process.stderr.read()
     priced.at(seconds)
     ended = priced.job.finish(process)
-    assert ended.exit_code == 1, ended.stderr
+    assert ended.exit_code == FAILED, ended.stderr
     index = extra.get("AWS_BATCH_JOB_ARRAY_INDEX")
     report = json.loads(priced.job.read(f"{index}/job.json" if index else "job.json"))
-    assert (report["ended"], report["exit_code"], report["error"]["code"]) == ("cost_limit", 1, "cost_limit")
+    assert (report["ended"], report["error"]["code"]) == ("cost_limit", "cost_limit")
+    assert (report["container_exit_code"], report["told_to_stop"]) == (FAILED, False)
     assert report["error"]["retryable"] is False and report["error"]["fix"]
     return report
 
@@ -151,7 +155,7 @@ def test_earlier_attempts_count_and_a_retry_over_the_limit_is_not_started(priced
     assert priced.job.report["ended"] == "interrupted"
     priced.at(0.6)
     exit_code, report, printed = priced.run(attempt=2)
-    assert (exit_code, report["ended"], report["error"]["code"]) == (1, "cost_limit", "cost_limit")
+    assert (exit_code, report["ended"], report["error"]["code"]) == (FAILED, "cost_limit", "cost_limit")
     assert "$9.5000 of them before" in report["error"]["cause"] and "the script runs" not in printed
     assert report["interruptions"][0]["usd"] == 9.5
 
@@ -176,19 +180,23 @@ def fetch(self, file):
 s._Transfers.fetch = fetch
 """
     exit_code, report, printed = priced.run()
-    assert (exit_code, report["ended"]) == (1, "cost_limit") and "the script runs" not in printed
+    assert (exit_code, report["ended"]) == (FAILED, "cost_limit") and "the script runs" not in printed
 
 
-@pytest.mark.parametrize(("code", "ended"), [(0, "done"), (2, "input_error"), (1, "cost_limit")])
-def test_a_script_that_ends_by_itself_when_it_is_stopped_keeps_its_end(priced: Priced, code: int, ended: str) -> None:
+@pytest.mark.parametrize(
+    ("code", "ended", "container"), [(0, "done", 0), (2, "input_error", 2), (1, "cost_limit", FAILED)]
+)
+def test_a_script_that_ends_by_itself_when_it_is_stopped_keeps_its_end(
+    priced: Priced, code: int, ended: str, container: int
+) -> None:
     priced.job.request["parameters"] = {"code": code}
     process = priced.running()
     priced.at(11)
-    assert priced.job.finish(process).exit_code == code
-    assert priced.job.report["ended"] == ended
+    assert priced.job.finish(process).exit_code == container
+    assert (priced.job.report["exit_code"], priced.job.report["ended"]) == (code, ended)
 
 
-def refused(priced: Priced, code: str, ended: str = "cost_limit", with_code: int = 1) -> str:
+def refused(priced: Priced, code: str, ended: str = "cost_limit", with_code: int = FAILED) -> str:
     exit_code, report, printed = priced.run()
     assert (exit_code, report["ended"], report["error"]["code"]) == (with_code, ended, code)
     assert "the script runs" not in printed and "_SUCCESS" not in priced.job.objects()

@@ -14,6 +14,9 @@ from jobrunner.fetch import downloads
 from jobrunner.settings import Settings
 from splatworks.contract.documents.codec import PUSH_THE_IMAGE
 from splatworks.contract.documents.job import write_job
+from splatworks.contract.exit_codes import ContainerCode
+
+FAILED = ContainerCode.FAILED
 
 
 def refused(job: Any, exit_code: int, ended: str, code: str, **environment: str) -> str:
@@ -21,7 +24,8 @@ def refused(job: Any, exit_code: int, ended: str, code: str, **environment: str)
     outcome = job.run(**environment)
     assert outcome.exit_code == exit_code, outcome.stderr
     report = job.report
-    assert (report["ended"], report["error"]["code"], report["exit_code"]) == (ended, code, exit_code)
+    assert (report["ended"], report["error"]["code"]) == (ended, code)
+    assert report["exit_code"] == report["container_exit_code"] == exit_code
     assert report["error"]["cause"] in outcome.stderr and report["error"]["fix"]
     assert "Traceback" not in outcome.stderr and "never" not in outcome.stdout
     assert "_SUCCESS" not in job.objects()
@@ -30,7 +34,7 @@ def refused(job: Any, exit_code: int, ended: str, code: str, **environment: str)
 
 def test_a_missing_script_is_named_with_the_command_that_uploads_it(job: Any) -> None:
     job.request["script_key"] = "jobs/gone.py"
-    cause = refused(job, 1, "runner_error", "script_not_found")
+    cause = refused(job, FAILED, "runner_error", "script_not_found")
     assert "jobs/gone.py" in cause
     assert "aws s3 cp" in job.report["error"]["fix"]
 
@@ -111,7 +115,7 @@ def test_hostile_keys_in_the_checkpoints_and_the_scripts_folder_are_refused_too(
 def test_a_request_of_another_shape_is_refused_naming_the_field(job: Any, change: dict[str, Any]) -> None:
     job.script("print('never')")
     job.request.update(change)
-    assert next(iter(change)).split("_")[0] in refused(job, 1, "runner_error", "bad_document").replace(
+    assert next(iter(change)).split("_")[0] in refused(job, FAILED, "runner_error", "bad_document").replace(
         "parameter", "parameters"
     )
 
@@ -121,7 +125,7 @@ def test_a_request_of_another_shape_is_refused_naming_the_field(job: Any, change
 )
 def test_a_request_that_is_not_ours_is_refused(job: Any, text: bytes) -> None:
     job.write_request = lambda: job.s3.put_object(Bucket=job.output_bucket, Key=f"{job.prefix}request.json", Body=text)
-    refused(job, 1, "runner_error", "bad_document")
+    refused(job, FAILED, "runner_error", "bad_document")
 
 
 def test_a_request_of_a_later_version_is_refused_for_good_and_asks_for_the_image(job: Any) -> None:
@@ -134,7 +138,7 @@ def test_a_request_of_a_later_version_is_refused_for_good_and_asks_for_the_image
 
 def test_a_request_that_is_gone_is_named(job: Any) -> None:
     job.write_request = lambda: None
-    refused(job, 1, "runner_error", "no_request")
+    refused(job, FAILED, "runner_error", "no_request")
 
 
 def test_a_script_key_that_is_no_python_file_is_refused(job: Any) -> None:
@@ -146,14 +150,14 @@ def test_a_script_key_that_is_no_python_file_is_refused(job: Any) -> None:
 def test_an_environment_without_a_variable_names_it(job: Any, name: str) -> None:
     job.script("print('never')")
     ended = job.run(**{name: ""})
-    assert ended.exit_code == 1
+    assert ended.exit_code == FAILED
     assert name in ended.stderr and "Traceback" not in ended.stderr
 
 
 def test_a_workspace_that_cannot_be_written_is_said(job: Any) -> None:
     job.script("print('never')")
     (job.folder / "file").write_text("in the way")
-    refused(job, 1, "runner_error", "workspace_unusable", WORKSPACE_DIR=str(job.folder / "file" / "below"))
+    refused(job, FAILED, "runner_error", "workspace_unusable", WORKSPACE_DIR=str(job.folder / "file" / "below"))
 
 
 def test_input_larger_than_the_disk_is_refused_before_it_is_downloaded(job: Any) -> None:
@@ -182,7 +186,7 @@ while not (output / "go on").exists():
     job.s3.delete_bucket(Bucket=job.output_bucket)
     (job.workspace / "output" / "go on").touch()
     ended = job.finish(process)
-    assert ended.exit_code == 1
+    assert ended.exit_code == FAILED
     assert "2 file(s) failed to upload" in ended.stderr and "NoSuchBucket" in ended.stderr
     assert "Traceback" not in ended.stderr
 
@@ -205,5 +209,5 @@ def test_job_json_keeps_the_scripts_failure_when_the_upload_fails_too() -> None:
     report.script_ended(42, stopped=False, oom_kill=False, last_lines=["ValueError: x"])
     report.failed(RunnerError("upload_failed", "the upload failed", "Publish again"))
     document = json.loads(write_job(report.document()))
-    assert (document["exit_code"], document["ended"]) == (42, "failed")
+    assert (document["exit_code"], document["ended"], document["container_exit_code"]) == (42, "failed", FAILED)
     assert document["error"]["code"] == "script_failed"

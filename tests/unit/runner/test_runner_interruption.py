@@ -61,7 +61,9 @@ def test_a_host_lost_without_notice_costs_only_what_was_not_mirrored(job: Any) -
 def test_a_host_lost_before_its_first_sign_of_life_is_listed_without_numbers(job: Any) -> None:
     job.script("pass")
     job.run(attempt=2)
-    assert job.report["interruptions"] == [{"attempt": 1, "ended_at": None, "seconds": None, "usd": None}]
+    assert job.report["interruptions"] == [
+        {"attempt": 1, "ended_at": None, "seconds": None, "usd": None, "told_to_stop": None}
+    ]
 
 
 def test_two_reclaims_with_and_without_notice_are_both_told_and_the_result_is_the_same(job: Any) -> None:
@@ -85,8 +87,20 @@ def test_two_reclaims_with_and_without_notice_are_both_told_and_the_result_is_th
     assert third.exit_code == 0 and "begins at 0" not in third.stdout
     assert job.read("counted.txt") == WHOLE
     assert job.report["interruptions"] == [
-        {"attempt": 1, "ended_at": told["ended_at"], "seconds": told["seconds"]["total"], "usd": None},
-        {"attempt": 2, "ended_at": alive["ended_at"], "seconds": alive["seconds"]["total"], "usd": None},
+        {
+            "attempt": 1,
+            "ended_at": told["ended_at"],
+            "seconds": told["seconds"]["total"],
+            "usd": None,
+            "told_to_stop": True,
+        },
+        {
+            "attempt": 2,
+            "ended_at": alive["ended_at"],
+            "seconds": alive["seconds"]["total"],
+            "usd": None,
+            "told_to_stop": None,
+        },
     ]
     assert alive["seconds"]["total"] >= 1
     assert set(job.objects()) == {"request.json", "counted.txt", "job.json", "_SUCCESS"}
@@ -135,7 +149,9 @@ def test_another_jobs_report_under_the_same_prefix_is_not_taken_over(job: Any) -
     job.run(attempt=1, AWS_BATCH_JOB_ID="an-earlier-job")
     job.s3.put_object(Bucket=job.output_bucket, Key=f"{job.prefix}_RUNNING", Body=job.read("job.json"))
     job.run(attempt=2)
-    assert job.report["interruptions"] == [{"attempt": 1, "ended_at": None, "seconds": None, "usd": None}]
+    assert job.report["interruptions"] == [
+        {"attempt": 1, "ended_at": None, "seconds": None, "usd": None, "told_to_stop": None}
+    ]
 
 
 def test_a_script_that_ignores_sigterm_is_killed_and_its_output_uploaded(job: Any) -> None:
@@ -147,7 +163,8 @@ time.sleep(600)
 """)
     process = job.start(timings=QUICK)
     ended = job.stop_when(process, lambda: (job.workspace / "output/half.txt").exists())  # waits a minute at most
-    assert ended.exit_code == 137
+    assert ended.exit_code == 75
+    assert (job.report["exit_code"], job.report["told_to_stop"]) == (137, True)
     assert job.report["ended"] == "interrupted" and job.report["oom_kill"] is False
     assert job.read("half.txt") == "half"
 

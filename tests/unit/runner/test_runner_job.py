@@ -8,6 +8,12 @@ from typing import Any
 
 import pytest
 
+from jobrunner.deliver.endings import container_code, ending
+from splatworks.contract.exit_codes import ContainerCode
+from splatworks.contract.failures import Failure
+
+FAILED = ContainerCode.FAILED
+
 WRITE_ENVIRONMENT = """
 import json, os
 open(os.environ["OUTPUT_DIR"] + "/seen.json", "w").write(json.dumps(dict(os.environ)))
@@ -83,22 +89,73 @@ def test_arguments_reach_the_script_and_its_folder_is_the_working_directory(job:
 
 
 @pytest.mark.parametrize(
-    ("statement", "exit_code", "word"),
+    ("statement", "exit_code", "word", "container"),
     [
-        ("sys.exit(0)", 0, "done"),
-        ("sys.exit(2)", 2, "input_error"),
-        ("sys.exit(75)", 75, "interrupted"),
-        ("sys.exit(1)", 1, "failed"),
-        ("sys.exit(42)", 42, "failed"),
-        ("os.kill(os.getpid(), 9)", 137, "failed"),
-        ("os.kill(os.getpid(), 11)", 139, "failed"),
+        ("sys.exit(0)", 0, "done", 0),
+        ("sys.exit(2)", 2, "input_error", 2),
+        ("sys.exit(75)", 75, "interrupted", 75),
+        ("sys.exit(1)", 1, "failed", FAILED),
+        ("sys.exit(42)", 42, "failed", FAILED),
+        (f"sys.exit({int(FAILED)})", int(FAILED), "failed", FAILED),
+        ("sys.exit(255)", 255, "failed", FAILED),
+        ("os.kill(os.getpid(), 9)", 137, "failed", FAILED),
+        ("os.kill(os.getpid(), 11)", 139, "failed", FAILED),
+        # Nobody told the runner, but the signal asks to stop: the host's shutdown, for one, sends it to all processes.
+        ("os.kill(os.getpid(), 15)", 143, "interrupted", 75),
     ],
 )
-def test_the_exit_code_is_the_scripts(job: Any, statement: str, exit_code: int, word: str) -> None:
+def test_the_containers_code_says_if_a_retry_helps_and_job_json_has_the_scripts_own(
+    job: Any, statement: str, exit_code: int, word: str, container: int
+) -> None:
     job.script(f"import os, sys; {statement}")
-    assert job.run().exit_code == exit_code
+    assert job.run().exit_code == container
     assert (job.report["exit_code"], job.report["ended"]) == (exit_code, word)
-    assert ("_SUCCESS" in job.objects()) == (exit_code == 0)
+    assert job.report["container_exit_code"] == container and job.report["told_to_stop"] is False
+    assert ("_SUCCESS" in job.objects()) == (container == 0)
+
+
+def test_every_code_of_a_script_becomes_one_of_the_containers() -> None:
+    expected = {0: 0, 2: 2, 75: 75, 129: 75, 130: 75, 143: 75}
+    for code in range(256):
+        ended = ending(code, stopped=False, oom_kill=False, error=None)
+        assert container_code(ended, None) == expected.get(code, FAILED), code
+
+
+def test_a_job_that_is_told_to_stop_ends_with_75_whatever_its_scripts_code() -> None:
+    for code in range(1, 256):
+        ended = ending(code, stopped=True, oom_kill=code == 137, error=None)
+        assert (ended, container_code(ended, None)) == ("interrupted", ContainerCode.RETRY)
+    assert ending(0, stopped=True, oom_kill=False, error=None) == "done"
+
+
+def test_an_input_that_a_script_has_named_as_wrong_is_wrong_although_it_is_told_to_stop() -> None:
+    error = Failure(code="too_few_photos", cause="2 usable photos", fix="Take more")
+    assert ending(2, stopped=True, oom_kill=False, error=error) == "input_error"
+
+
+@pytest.mark.parametrize(("retryable", "container"), [(True, 75), (False, FAILED), ("yes", FAILED)])
+def test_a_fault_that_a_script_calls_temporary_is_retried(job: Any, retryable: Any, container: int) -> None:
+    error = {"code": "licence_server", "cause": "no answer", "fix": "Wait", "retryable": retryable}
+    job.script(
+        "import json, os, sys\n"
+        f"json.dump({{'error': {error}}}, open(os.environ['OUTPUT_DIR'] + '/result.json', 'w')); sys.exit(9)"
+    )
+    assert job.run().exit_code == container
+    assert (job.report["ended"], job.report["exit_code"]) == ("failed", 9)
+
+
+def test_an_input_error_is_final_even_if_it_is_called_temporary(job: Any) -> None:
+    job.script(
+        "import json, os, sys\n"
+        "error = {'code': 'x', 'cause': 'y', 'fix': 'z', 'retryable': True}\n"
+        "json.dump({'error': error}, open(os.environ['OUTPUT_DIR'] + '/result.json', 'w')); sys.exit(2)"
+    )
+    assert job.run().exit_code == 2
+
+
+def test_out_of_memory_within_a_container_that_lives_on_is_final() -> None:
+    ended = ending(137, stopped=False, oom_kill=True, error=None)
+    assert (ended, container_code(ended, None)) == ("out_of_memory", FAILED)
 
 
 def test_a_failing_scripts_output_is_uploaded_and_its_last_line_is_the_cause(job: Any) -> None:
@@ -106,7 +163,7 @@ def test_a_failing_scripts_output_is_uploaded_and_its_last_line_is_the_cause(job
         "import os; open(os.environ['OUTPUT_DIR'] + '/half.txt', 'w').write('x'); raise ValueError('no focal length')"
     )
     ended = job.run()
-    assert ended.exit_code == 1
+    assert ended.exit_code == FAILED
     assert job.read("half.txt") == "x"
     assert job.report["error"]["code"] == "script_failed"
     assert "ValueError: no focal length" in job.report["error"]["cause"]
@@ -125,7 +182,7 @@ def test_result_json_explains_a_failure_better_than_the_runner(job: Any) -> None
 @pytest.mark.parametrize("content", ["not json", "[1]", '{"error": "text"}', ""])
 def test_a_broken_result_json_does_no_harm(job: Any, content: str) -> None:
     job.script(f"import os, sys; open(os.environ['OUTPUT_DIR'] + '/result.json', 'w').write({content!r}); sys.exit(3)")
-    assert job.run().exit_code == 3
+    assert job.run().exit_code == FAILED and job.report["exit_code"] == 3
     assert job.report["error"]["code"] == "script_failed"
 
 
@@ -209,7 +266,7 @@ open(b"caf\\xe9.txt", "w").write("latin-1")
 raise SystemExit(1)
 """)
     ended = job.run()
-    assert ended.exit_code == 1
+    assert ended.exit_code == FAILED
     assert job.outputs() == {"real.txt", "alias.txt"}
     assert "_SUCCESS" not in job.objects()
     assert "leads out of the output folder" in ended.stderr
@@ -231,7 +288,7 @@ def test_leftovers_are_not_uploaded_when_the_request_cannot_be_read(job: Any) ->
     (job.workspace / "output").mkdir(parents=True)
     (job.workspace / "output" / "anothers.txt").write_text("private")
     job.request["script_key"] = 7
-    assert job.run().exit_code == 1
+    assert job.run().exit_code == FAILED
     assert job.outputs() == set() and job.report["error"]["code"] == "bad_document"
 
 
@@ -323,7 +380,7 @@ def test_requirements_that_cannot_be_installed_name_the_package(job: Any) -> Non
     job.put("jobs/script.requirements.txt", "no-such-package-anywhere==1.0")
     job.script("print('never')")
     ended = job.run(PIP_NO_INDEX="1")
-    assert ended.exit_code == 1 and "never" not in ended.stdout
+    assert ended.exit_code == FAILED and "never" not in ended.stdout
     assert job.report["ended"] == "runner_error"
     assert job.report["error"]["code"] == "requirements_failed"
     assert "no-such-package-anywhere" in job.report["error"]["cause"]

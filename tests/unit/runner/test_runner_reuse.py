@@ -8,6 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from splatworks.contract.content_keys import content_key, objects_digest, script_digest
+from splatworks.contract.exit_codes import ContainerCode
 
 BASE = "b" * 64
 WRITE = """
@@ -207,7 +208,7 @@ def test_a_copy_that_breaks_off_leaves_nothing_and_the_script_runs(array: Any) -
     assert {name for name in array.objects() if name.startswith("0/")} == {"0/deep/b.txt", "0/job.json", "0/_SUCCESS"}
     array.of("third")
     array.script("raise SystemExit(1)")
-    assert array.run(AWS_BATCH_JOB_ARRAY_INDEX="0").exit_code == 1
+    assert array.run(AWS_BATCH_JOB_ARRAY_INDEX="0").exit_code == ContainerCode.FAILED
     assert {name for name in array.objects() if name.startswith("0/")} == {"0/job.json"}
 
 
@@ -258,7 +259,7 @@ def test_a_result_that_cannot_be_recorded_is_a_result_all_the_same(array: Any) -
 
 def test_a_failed_script_is_not_recorded(array: Any) -> None:
     array.script("raise SystemExit(1)")
-    assert array.run(AWS_BATCH_JOB_ARRAY_INDEX="0").exit_code == 1
+    assert array.run(AWS_BATCH_JOB_ARRAY_INDEX="0").exit_code == ContainerCode.FAILED
     assert report(array)["content_key"] and array.objects("reuse/") == {}
 
 

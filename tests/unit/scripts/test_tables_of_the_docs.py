@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from splatworks.contract.exit_codes import ExitCode
+from splatworks.contract.exit_codes import ContainerCode, ExitCode
 from splatworks.report.failure_causes import RULES
 
 ROOT = Path(__file__).parents[3]
@@ -48,6 +48,8 @@ def test_the_contracts_list_the_exit_codes() -> None:
     (codes,) = tables("docs/contracts.md", "code")
     own = {str(int(code)) for code in ExitCode}
     assert {code for cell in codes for code in re.findall(r"\d+", cell)} == own
+    (of_the_container,) = tables("docs/contracts.md", "container's code")
+    assert of_the_container == [*(str(int(code)) for code in ContainerCode), "others"]
 
 
 def anchors_of(page: Path) -> set[str]:
