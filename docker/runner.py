@@ -28,6 +28,7 @@ from jobrunner.run.workspace import clear
 from jobrunner.settings import Settings, Timings
 from jobrunner.store import AWS_FAULTS, RemoteFile, Store
 from jobrunner.watch.checkpoints import CheckpointMirror
+from jobrunner.watch.notice import HostNotices
 from jobrunner.watch.progress import ProgressUpload
 from jobrunner.watch.repeater import Repeater
 from jobrunner.watch.sign_of_life import SignOfLife
@@ -64,6 +65,7 @@ class JobAttempt:
         self._memory = MemoryMeter()
         self._gpu = GpuMeter()
         self._facts = MachineFacts(os.environ.get("ECS_CONTAINER_METADATA_URI_V4"), self._gpu.names)
+        self._notices = HostNotices(settings.host_dir, stop)
         self._budget: Budget | None = None
         self._earlier: frozenset[RemoteFile] = frozenset()
 
@@ -72,7 +74,8 @@ class JobAttempt:
         with self._reported_failures():
             clear(self._settings)
             request = self._read_request()
-            with sign_of_life.repeated(self._timings.sign_of_life):
+            notices = Repeater(self._notices.look, lambda: self._timings.notice)
+            with notices, sign_of_life.repeated(self._timings.sign_of_life):
                 self._make_result(request)
         return self._conclude(sign_of_life)
 
@@ -234,7 +237,7 @@ class JobAttempt:
         ]
 
     def _checkpoint_interval(self, mirror: CheckpointMirror) -> float:
-        soon = self._stop.asked.is_set() or mirror.waits
+        soon = self._stop.asked.is_set() or self._notices.host_may_go or mirror.waits
         return self._timings.checkpoints_soon if soon else self._timings.checkpoints
 
     def _deliver(self) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from jobrunner.failures import RunnerError
 from splatworks.contract.environment import OUTPUT_PREFIX, REQUEST_KEY, RUN_ID, STAGE_NAME
+from splatworks.contract.host import HOST_DIR, HOST_FOLDER
 from splatworks.contract.keys import child_prefix
 
 
@@ -15,12 +16,11 @@ class Timings:
 
     progress: float = 10  # between two looks at progress.json
     checkpoints: float = 25  # between two mirrorings of the checkpoint folder
-    checkpoints_soon: float = (
-        1  # the same after SIGTERM, for the host goes, and where a file was too young the last time
-    )
+    checkpoints_soon: float = 1  # the same once the host may go, and where a file was too young the last time
+    notice: float = 1  # between two looks for a notice of the host
     patience: float = 5  # how long a file that is being written waits; with `checkpoints` the most a lost host may cost
     gpu: float = 5  # between two samples of nvidia-smi
-    stop: float = 95  # the script's time to write a checkpoint; ECS kills the container 110 after its SIGTERM
+    stop: float = 95  # the script's time to write a checkpoint after SIGTERM; ECS kills the container 110 after it
     sign_of_life: float = 30  # between two writings of _RUNNING
     cost: float = 1  # between two looks at what max_cost_usd leaves
     price: float = 60  # how long a job with max_cost_usd waits for the price of its machine
@@ -40,6 +40,7 @@ class Settings:
     attempt: int
     workspace: Path
     models_dir: Path
+    host_dir: Path  # shared with the host; splatworks/contract/host.py says for what
 
     @property
     def input_dir(self) -> Path:
@@ -84,6 +85,7 @@ class Settings:
             attempt=_whole_number(environment, "AWS_BATCH_JOB_ATTEMPT") or 1,
             workspace=Path(environment.get("WORKSPACE_DIR") or "/workspace").absolute(),
             models_dir=Path(environment.get("MODELS_DIR") or "/opt/models").absolute(),
+            host_dir=Path(environment.get(HOST_DIR) or HOST_FOLDER).absolute(),
         )
 
 

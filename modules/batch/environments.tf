@@ -5,24 +5,7 @@ resource "aws_launch_template" "host" {
   update_default_version = true
 
   # AWS Batch merges only multi-part user data into its own.
-  user_data = base64encode(<<-EOT
-    MIME-Version: 1.0
-    Content-Type: multipart/mixed; boundary="==BOUNDARY=="
-
-    --==BOUNDARY==
-    Content-Type: text/x-shellscript; charset="us-ascii"
-
-    #!/bin/bash
-    # A container holds its job's files until it is removed, by default three hours after its end.
-    cat >> /etc/ecs/ecs.config <<CONFIG
-    ECS_ENABLE_SPOT_INSTANCE_DRAINING=true
-    ECS_CONTAINER_STOP_TIMEOUT=110s
-    ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION=1m
-    CONFIG
-
-    --==BOUNDARY==--
-  EOT
-  )
+  user_data = base64encode(templatefile("${path.module}/host/user-data.tftpl", { watch = file("${path.module}/host/watch.sh") }))
 
   block_device_mappings {
     device_name = "/dev/xvda"

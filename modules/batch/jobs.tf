@@ -41,19 +41,26 @@ resource "aws_batch_job_definition" "script" {
       sharedMemorySize   = var.shared_memory_size
     }
 
-    volumes = [{
-      name = "models"
-      efsVolumeConfiguration = {
-        fileSystemId      = var.models_file_system.id
-        transitEncryption = "ENABLED"
-        authorizationConfig = {
-          accessPointId = var.models_file_system.access_point_id
-          iam           = "ENABLED"
+    volumes = [
+      {
+        name = "models"
+        efsVolumeConfiguration = {
+          fileSystemId      = var.models_file_system.id
+          transitEncryption = "ENABLED"
+          authorizationConfig = {
+            accessPointId = var.models_file_system.access_point_id
+            iam           = "ENABLED"
+          }
         }
-      }
-    }]
+      },
+      { name = "host", host = { sourcePath = "/run/splatworks" } },
+    ]
 
-    mountPoints = [{ sourceVolume = "models", containerPath = "/opt/models", readOnly = false }]
+    # In the second the host leaves the notice that it is about to go, and the runner the note that its GPU does not work.
+    mountPoints = [
+      { sourceVolume = "models", containerPath = "/opt/models", readOnly = false },
+      { sourceVolume = "host", containerPath = "/run/splatworks", readOnly = false },
+    ]
 
     logConfiguration = {
       logDriver = "awslogs"
