@@ -191,7 +191,7 @@ run "a_reclaimed_host_gives_jobs_time_for_a_checkpoint" {
         strcontains(base64decode(t.user_data), "\n${setting}\n")
       ])
     ])
-    error_message = "Spot gives two minutes: drain at once, and let a container use 110 seconds."
+    error_message = "A host that is about to go gets no new jobs, and a job that is stopped has 110 seconds."
   }
 
   assert {
@@ -202,6 +202,16 @@ run "a_reclaimed_host_gives_jobs_time_for_a_checkpoint" {
   assert {
     condition     = alltrue([for t in aws_launch_template.host : !strcontains(base64decode(t.user_data), "ECS_IMAGE_PULL_BEHAVIOR")])
     error_message = "By default ECS looks whether a tag has moved; what runs must be what the dispatcher recorded as the image."
+  }
+
+  assert {
+    condition     = alltrue([for t in aws_launch_template.host : strcontains(base64decode(t.user_data), file("host/watch.sh"))])
+    error_message = "The host tells its jobs of EC2's notices; Amazon ECS does not."
+  }
+
+  assert {
+    condition     = alltrue([for t in aws_launch_template.host : length(base64decode(t.user_data)) < 12288])
+    error_message = "EC2 takes 16,384 bytes of user data, and AWS Batch adds its own to ours."
   }
 
   assert {
@@ -384,6 +394,15 @@ run "containers_get_what_the_runner_needs_and_no_privileges" {
       jsondecode(d.container_properties).volumes[0].efsVolumeConfiguration.authorizationConfig == { accessPointId = "fsap-1", iam = "ENABLED" }
     ])
     error_message = "Models come through the access point, encrypted, as the job's role."
+  }
+
+  assert {
+    condition = alltrue([
+      for d in aws_batch_job_definition.script :
+      jsondecode(d.container_properties).mountPoints[1] == { sourceVolume = "host", containerPath = "/run/splatworks", readOnly = false } &&
+      jsondecode(d.container_properties).volumes[1] == { name = "host", host = { sourcePath = "/run/splatworks" } }
+    ])
+    error_message = "The runner finds the notices of its host in a folder of the host."
   }
 
   assert {
