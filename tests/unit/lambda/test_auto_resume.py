@@ -33,7 +33,7 @@ def lost(run: PipelineRun, stage: str = "train", **changes: Any) -> dict[str, An
 
 def pipeline(run: PipelineRun, auto_resume: int = 2) -> PipelineRun:
     run.message["data"]["auto_resume"] = auto_resume
-    run.has("sfm", "train", "compress")
+    run.plan("sfm", "train", "compress")
     run.ends("sfm")
     run.writes("sfm")
     return run
