@@ -9,7 +9,6 @@ from splatworks.contract.environment import RUN_KEY
 from splatworks.contract.keys import CHECKPOINTS, RUNS, stage_place
 from splatworks.contract.resumes import document_key, resumed_name
 from splatworks.planning.bad_input import BadInputError, format_value
-from splatworks.planning.job_plan import now
 
 
 def resumed_run(run: RunDocument, failed: RunStage, job_id: str, number: int) -> RunDocument:
@@ -25,7 +24,7 @@ def resumed_run(run: RunDocument, failed: RunStage, job_id: str, number: int) ->
         if job is not None:
             check_places(job, run.project, run.run_id, each.stage)
         stages.append(replace(each, job_name=name, job=job, submission=_submission(each.submission, name, key)))
-    return replace(run, resumed=number, submitted_at=now(), stages=tuple(stages))
+    return replace(run, resumed=number, stages=tuple(stages))
 
 
 def check_places(job: JobRequest, project: str, run_id: str, stage: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 from lambda_platform import REGION, Platform, environment_of, forget_records, saved_event
 from pipeline_run import FOLDER, RUN, PipelineRun
 
+from splatworks.contract.documents.run import read_run, write_run
 from splatworks.contract.resumes import (
     MAX_RESUMES,
     delay_minutes,
@@ -19,6 +20,7 @@ from splatworks.contract.resumes import (
     split_name,
 )
 from splatworks.planning import message as messages
+from splatworks.planning.resume_plan import resumed_run
 
 KEY = f"{FOLDER}run.json"
 GONE = "Host EC2 (instance i-0f1e2d3c4b5a69788) terminated."
@@ -111,7 +113,7 @@ def test_what_failed_for_another_reason_is_not_resumed(
     assert schedules() == {} and "FAILED in train" in platform.email()[0]
 
 
-def test_without_auto_resume_and_after_the_last_a_run_fails_as_ever(platform: Platform, run: PipelineRun) -> None:
+def test_without_auto_resume_a_run_fails_as_ever(platform: Platform, run: PipelineRun) -> None:
     platform.monitor(lost(pipeline(run, auto_resume=0)))
     assert schedules() == {} and "FAILED in train: spot machine reclaimed" in platform.email()[0]
 
@@ -121,6 +123,64 @@ def test_a_run_of_which_a_later_job_was_stopped_is_not_resumed(platform: Platfor
     run.ends("compress", "FAILED", statusReason="enough", attempts=[], isTerminated=True)
     platform.monitor(event)
     assert schedules() == {}
+
+
+def resumed(run: PipelineRun, stage: str, status: str, **changes: Any) -> dict[str, Any]:
+    """The end of a stage's job in the first resumption."""
+    event = lost(run, stage) if status == "FAILED" else run.ends(stage)
+    detail = run.jobs[event["detail"]["jobId"]]
+    for job in (event["detail"], detail):
+        job |= {"jobName": f"{RUN}-{stage}-r1", **changes}
+        for pair in job["container"]["environment"]:
+            pair["value"] = f"{FOLDER}resume-1.json" if pair["name"] == "RUN_KEY" else pair["value"]
+    return event
+
+
+def resumption(platform: Platform, run: PipelineRun, auto_resume: int) -> None:
+    """The training has been resumed once."""
+    pipeline(run, auto_resume)
+    document = platform.stored(KEY)
+    for each in document["stages"]:
+        each["job"]["output_prefix"] = each["output_prefix"]
+    first = read_run(json.dumps(document), KEY, "")
+    stage = first.stage_of_job(f"{RUN}-train")
+    assert stage
+    platform.put("demo-output", f"{FOLDER}resume-1.json", write_run(resumed_run(first, stage, "lost-job", 1)))
+
+
+def test_a_resumed_run_that_ends_well_is_done_with_the_costs_of_all_its_stages(
+    platform: Platform, run: PipelineRun
+) -> None:
+    resumption(platform, run, 2)
+    run.jobs.clear()  # of the first submission
+    train = resumed(run, "train", "SUCCEEDED")["detail"]["jobId"]
+    run.writes(
+        "train",
+        job_id=train,
+        attempt=1,
+        interruptions=[{"attempt": 1, "seconds": 100, "usd": 0.02, "job_id": "lost-job"}],
+    )
+    event = resumed(run, "compress", "SUCCEEDED")
+    run.writes("compress", job_id=event["detail"]["jobId"], attempt=1)
+    platform.monitor(event)
+    subject, body = platform.email()
+    assert subject.startswith(f"[demo] {RUN} is done")
+    assert "reused" not in body
+    assert "Cost:       0.3887 USD" in body  # three stages at 0.1229, and what was lost
+    assert "train was interrupted once" in body
+
+
+def test_a_resumed_run_that_loses_its_machines_again_is_resumed_again(platform: Platform, run: PipelineRun) -> None:
+    resumption(platform, run, 2)
+    platform.monitor(resumed(run, "train", "FAILED"))
+    assert list(schedules()) == [schedule_name(KEY, 2)]
+    assert "(2 of 2)" in platform.email()[0]
+
+
+def test_after_the_last_resumption_a_run_fails(platform: Platform, run: PipelineRun) -> None:
+    resumption(platform, run, 1)
+    platform.monitor(resumed(run, "train", "FAILED"))
+    assert schedules() == {} and "FAILED in train: spot machine reclaimed" in platform.email()[0]
 
 
 # --- The dispatcher ---
