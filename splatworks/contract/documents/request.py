@@ -87,6 +87,6 @@ def write_request(request: RequestDocument) -> bytes:
     if request.job.run_key is None:
         for name in PIPELINE_FIELDS:
             del document["job"][name]
-    if request.job.resumes_job is None:
-        del document["job"]["resumes_job"]
+        if request.job.resumes_job is None:
+            del document["job"]["resumes_job"]
     return to_bytes(document)
