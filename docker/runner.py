@@ -101,9 +101,9 @@ class JobAttempt:
         settings = self._settings
         request = read_child_request(settings, self._store)
         self._report.requested(request.job)
-        if settings.attempt > 1:
+        if settings.attempt > 1 or request.job.resumes_job:
             left = [self._store.read(settings.output_bucket, settings.output_prefix + name) for name in (RUNNING, JOB)]
-            self._report.after(*left)
+            self._report.after(*left, resumes_job=request.job.resumes_job)
             self._earlier = earlier_output(settings, self._store)
         return request
 
@@ -248,7 +248,7 @@ class JobAttempt:
 
     def _delivered(self, delivered: Delivered) -> None:
         self._report.delivered(delivered.facts)
-        if self._settings.attempt > 1 and self._report.ended == DONE:
+        if self._report.ended == DONE and self._earlier:
             remove_stale(self._earlier, delivered, self._settings, self._store)
 
     def _conclude(self, sign_of_life: SignOfLife) -> int:

@@ -12,6 +12,7 @@ from moto.core import DEFAULT_ACCOUNT_ID
 from moto.ec2.models import ec2_backends
 from moto.ecs.models import ecs_backends
 from moto.logs.models import logs_backends
+from moto.scheduler.models import scheduler_backends
 from moto.sqs.models import sqs_backends
 
 from local.batch.api import BatchAPI
@@ -32,6 +33,7 @@ from local.delivery.outbox import Outbox
 from local.events.buckets import BucketEvents
 from local.events.bus import EventBus
 from local.events.queue_alarms import QueueAlarms
+from local.events.schedules import Schedules
 from local.events.sns import SNSDelivery
 from local.iam.access_control import AccessControl
 from local.iam.credentials import administrator
@@ -66,6 +68,8 @@ class Services:
         self.sns = SNSDelivery(self.functions, outbox, log)
         metrics, queues = cloudwatch_backends[DEFAULT_ACCOUNT_ID][region], sqs_backends[DEFAULT_ACCOUNT_ID][region]
         self._alarms = QueueAlarms(metrics, queues, log, hurry=hurry)
+        schedules = scheduler_backends[DEFAULT_ACCOUNT_ID][region]
+        self._schedules = Schedules(schedules, credentials, aws, log, hurry=hurry)
         instances, tasks = ec2_backends[DEFAULT_ACCOUNT_ID][region], ecs_backends[DEFAULT_ACCOUNT_ID][region]
         self._hurry, self._endpoint = hurry, aws["AWS_ENDPOINT_URL"]
         self.faults = Faults()
@@ -150,5 +154,6 @@ class Services:
         self.scheduler.close()
         self.fleet.close()
         self._alarms.close()
+        self._schedules.close()
         self._events.close()
         self.functions.close()

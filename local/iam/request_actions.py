@@ -49,6 +49,8 @@ def asked(request: ApiRequest) -> list[Asked]:
         return _s3(request)
     if request.service == "batch":
         return _batch(request)
+    if request.service == "scheduler":
+        return _scheduler(request)
     target = request.headers.get("x-amz-target", "")
     if target:
         return _json(request, target.rpartition(".")[2])
@@ -67,6 +69,8 @@ def condition_keys(request: ApiRequest) -> list[dict[str, str]]:
             {**known, "events:source": entry.get("Source", ""), "events:detail-type": entry.get("DetailType", "")}
             for entry in entries
         ]
+    if request.service == "scheduler":
+        known["iam:PassedToService"] = "scheduler.amazonaws.com"
     return [known]
 
 
@@ -105,6 +109,19 @@ def _batch(request: ApiRequest) -> list[Asked]:
     ]
     if document.get("tags"):
         found.append(("batch:TagResource", request.arn("batch", "job/new")))
+    return found
+
+
+def _scheduler(request: ApiRequest) -> list[Asked]:
+    kind, _, name = request.path.strip("/").partition("/")
+    verb = {"POST": "Create", "PUT": "Update", "DELETE": "Delete", "GET": "Get"}[request.method]
+    if kind != "schedules" or not name:
+        return [(f"scheduler:{verb}", "*")]
+    document = request.document if request.body else {}
+    group = document.get("GroupName") or parse_qs(request.query).get("groupName", ["default"])[0]
+    found = [(f"scheduler:{verb}Schedule", request.arn("scheduler", f"schedule/{group}/{name}"))]
+    if role := (document.get("Target") or {}).get("RoleArn"):
+        found.append(("iam:PassRole", role))
     return found
 
 

@@ -23,6 +23,8 @@ resource "aws_lambda_function" "monitor" {
       JOB_LOG_GROUP           = var.job_log_group.name
       LINK_ROLE_ARN           = aws_iam_role.run_links.arn
       CANCELLED_REASONS       = jsonencode(var.cancelled_reasons)
+      RESUME_GROUP            = aws_scheduler_schedule_group.resume.name
+      RESUME_ROLE_ARN         = aws_iam_role.resume.arn
     })
   }
 
@@ -215,6 +217,24 @@ data "aws_iam_policy_document" "monitor" {
     sid       = "WriteTables"
     actions   = ["s3:PutObject"]
     resources = [for name in ["leaderboard.csv", "failed.json", "continue.json"] : "${var.output_bucket.arn}/runs/*/${name}"]
+  }
+
+  statement {
+    sid       = "ScheduleResumptions"
+    actions   = ["scheduler:CreateSchedule"]
+    resources = ["${local.scheduler_arn}:schedule/${local.resume_group_name}/*"]
+  }
+
+  statement {
+    sid       = "PublishThemAsTheirRole"
+    actions   = ["iam:PassRole"]
+    resources = [aws_iam_role.resume.arn]
+
+    condition {
+      test     = "StringEquals"
+      variable = "iam:PassedToService"
+      values   = ["scheduler.amazonaws.com"]
+    }
   }
 
   statement {

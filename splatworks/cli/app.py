@@ -28,7 +28,7 @@ from splatworks.cli.results import download as fetch
 from splatworks.cli.run_states import FAILED, FORGOTTEN
 from splatworks.cli.runs import days_ago, find_run, list_runs
 from splatworks.cli.status_view import as_json, show_run, show_runs
-from splatworks.cli.stopping import stop, stoppable
+from splatworks.cli.stopping import may_resume, stop, stop_resumption, stoppable
 from splatworks.cli.submission import bytes_to_upload, check, publish, upload_locations
 from splatworks.cli.telling import end, tell
 from splatworks.cli.watching import watch_run, watch_runs
@@ -211,6 +211,9 @@ def cancel(
     platform = find_platform(project)
     run = find_run(platform, run_id)
     stages = stoppable(run)
+    if not stages and may_resume(run) and stop_resumption(platform, run):
+        tell(f"{run.id} waited to be resumed, and will not be.")
+        return
     if not stages:
         tell(f"{run.id} has ended already.")
         return

@@ -104,6 +104,14 @@ class MessageOptions:
             metavar="USD", help="Stop the run once it has cost this many US dollars.", rich_help_panel=MACHINES
         ),
     ] = None
+    auto_resume: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="How often it starts again, from its checkpoint, once its attempts are used up by lost machines.",
+            rich_help_panel=MACHINES,
+        ),
+    ] = None
     priority: Annotated[
         int | None,
         typer.Option(help="0 to 9999: the higher runs first in its project.", rich_help_panel=MACHINES),

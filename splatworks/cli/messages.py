@@ -81,7 +81,11 @@ def compose(options: MessageOptions, locations: list[InputLocation]) -> dict[str
         data["inputs" if options.several else "input"] = given[0] if len(given) == 1 else given
     data["job_name"] = options.name or _label(options, given)
     data["request_id"] = options.request_id or f"splatworks-{uuid.uuid4()}"
-    common = {"max_cost_usd": options.max_cost, "priority": options.priority}
+    common = {
+        "max_cost_usd": options.max_cost,
+        "auto_resume": options.auto_resume,
+        "priority": options.priority,
+    }
     data |= {name: value for name, value in common.items() if value is not None}
     metadata = {"user": options.user, "project": options.project_label, "experiment": options.experiment}
     message = {

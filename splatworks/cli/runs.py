@@ -24,6 +24,7 @@ from splatworks.contract.documents.request import RequestDocument, read_request
 from splatworks.contract.documents.run import RunStage, read_run
 from splatworks.contract.environment import OUTPUT_PREFIX, RUN_ID, STAGE_NAME
 from splatworks.contract.keys import REQUEST, RUN, RUNS, run_folder
+from splatworks.contract.resumes import split_name
 from splatworks.contract.stages import STAGES
 from splatworks.report.job_facts import REQUEST_LIMIT
 
@@ -107,10 +108,11 @@ def _list_jobs(platform: Platform, filters: list[dict[str, Any]]) -> list[dict[s
 def _grouped(jobs: list[dict[str, Any]]) -> list[RunStatus]:
     groups: dict[tuple[str, int], dict[str, StageStatus]] = {}
     for job in sorted(jobs, key=lambda each: each.get("createdAt", 0)):
-        match = PIPELINE_JOB.fullmatch(job["jobName"])
-        run_id, name = match.groups() if match else (job["jobName"], "")
+        first_name, resumed = split_name(job["jobName"])
+        match = PIPELINE_JOB.fullmatch(first_name)
+        run_id, name = match.groups() if match else (first_name, "")
         number = 0
-        while name in groups.get((run_id, number), {}):
+        while not resumed and name in groups.get((run_id, number), {}):  # a resumed job replaces the one before
             number += 1  # jobs of one name, which somebody submitted past the dispatcher
         groups.setdefault((run_id, number), {})[name] = _stage(job, name)
     runs = [RunStatus(id=run_id, stages=tuple(stages.values())) for (run_id, _), stages in groups.items()]

@@ -6,6 +6,7 @@ Each `description` is what a refusal shows as "allowed", so it says what values 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from splatworks.contract.resumes import MAX_RESUMES, RESUME
 from splatworks.contract.stages import STAGES, Stage, presets_of, steps_of, swept_stages
 
 Schema = dict[str, Any]
@@ -90,6 +91,13 @@ JOB_FIELDS: dict[str, Schema] = {
         "minimum": 1,
         "maximum": 10,
     },
+    "auto_resume": {
+        "description": f"a whole number from 0 to {MAX_RESUMES}: how often the platform starts it again, from its last "
+        "checkpoint, once its attempts are used up because of lost machines; 5, 10, 20 … minutes later; not for arrays",
+        "type": "integer",
+        "minimum": 0,
+        "maximum": MAX_RESUMES,
+    },
     "priority": {
         "description": "a whole number from 0 to 9999; among the jobs of one project the higher runs first",
         "type": "integer",
@@ -141,7 +149,7 @@ JOB_FIELDS: dict[str, Schema] = {
 }
 
 STAGE_JOB_FIELDS = ("vcpus", "memory", "gpus", "spot", "timeout_seconds", "attempts", "parameters")
-SHARED_FIELDS = ("priority", "job_name", "request_id")  # of a job and of a run
+SHARED_FIELDS = ("auto_resume", "priority", "job_name", "request_id")  # of a job and of a run
 
 
 def message_schema(stages: Mapping[str, Stage] = STAGES) -> Schema:
@@ -171,7 +179,7 @@ def message_schema(stages: Mapping[str, Stage] = STAGES) -> Schema:
                 "properties": {name: {"$ref": f"{DEFINED}label"} for name in METADATA_FIELDS},
             },
         },
-        "allOf": [_if_trigger(name) for name in ("batch_job", "splat_pipeline")],
+        "allOf": [_if_trigger(name) for name in ("batch_job", "splat_pipeline", RESUME)],
         "definitions": {
             "label": {
                 "description": "text of at most 256 characters; what tags do not allow is replaced by a hyphen",
@@ -191,6 +199,7 @@ def message_schema(stages: Mapping[str, Stage] = STAGES) -> Schema:
                 "properties": JOB_FIELDS,
             },
             "splat_pipeline": _pipeline(stages),
+            RESUME: _resume(),
             "stage": _stage(stages),
             "swept": _swept(),
         },
@@ -255,6 +264,30 @@ def _pipeline(stages: Mapping[str, Stage]) -> Schema:
                 "scene or variant) is stopped once it has cost this much; on spot machines only",
             },
             **{name: {"$ref": f"{DEFINED}batch_job/properties/{name}"} for name in SHARED_FIELDS},
+        },
+    }
+
+
+def _resume() -> Schema:
+    return {
+        "title": "The platform's own message: a run that lost its machines goes on",
+        "type": "object",
+        "required": ["key", "number", "request_id"],
+        "additionalProperties": False,
+        "properties": {
+            "key": {
+                "description": "the key of run.json, or of a batch_job's request.json, in the output bucket",
+                "type": "string",
+                "pattern": "^runs/[A-Za-z0-9_-]+/[A-Za-z0-9_-]+/(run\\.json|[A-Za-z0-9_-]+/request\\.json)$",
+                "maxLength": 512,
+            },
+            "number": {
+                "description": f"a whole number from 1 to {MAX_RESUMES}: the first, second … resumption",
+                "type": "integer",
+                "minimum": 1,
+                "maximum": MAX_RESUMES,
+            },
+            "request_id": {"$ref": f"{DEFINED}batch_job/properties/request_id"},
         },
     }
 

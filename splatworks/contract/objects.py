@@ -46,7 +46,8 @@ PLACES = (
     Place(
         bucket="output",
         prefix=f"{keys.RUNS}<project>/<run>/",
-        holds=f"of a pipeline run `{keys.RUN}` and `{keys.SCENES}`; of a sweep `{keys.LEADERBOARD}`; "
+        holds=f"of a pipeline run `{keys.RUN}` and `{keys.SCENES}`, and `resume-<number>.json`, what "
+        f"a resumption submitted; of a sweep `{keys.LEADERBOARD}`; "
         f"`{keys.FAILED_SCENES}`, the failed scenes as a manifest for `inputs`; `{keys.CONTINUE}`, a message that is "
         "too long for an e-mail",
         written_by="dispatcher, monitor",

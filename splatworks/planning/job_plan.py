@@ -12,6 +12,7 @@ from splatworks.contract.documents.request import BY_NAME, FLAT, JobRequest
 from splatworks.contract.environment import OUTPUT_PREFIX, REQUEST_KEY, RUN_ID, RUN_KEY, STAGE_NAME, label_variable
 from splatworks.contract.keys import CHECKPOINTS, RUNS, stage_place
 from splatworks.contract.message_schema import METADATA_FIELDS
+from splatworks.planning.bad_input import BadInputError, format_value
 from splatworks.planning.job_checks import check_distinct_names, check_script_key, resolve_inputs
 from splatworks.planning.message import Request
 from splatworks.planning.placement import Placement, place_job
@@ -75,6 +76,21 @@ def check_job(data: dict[str, Any]) -> None:
         check_stage_parameters(stage, parameters, "data.parameters", "batch_job")
         check_stage_arguments(stage, data.get("args", ()))
     check_distinct_names(parameters)
+    check_auto_resume(data, "array_size")
+
+
+def check_auto_resume(data: dict[str, Any], *arrays: str) -> None:
+    """Refuse it for arrays: parts that are done would run again with those that failed."""
+    found = [name for name in arrays if name in data]
+    if data.get("auto_resume") and found:
+        raise BadInputError(
+            field="data.auto_resume",
+            given=format_value(data["auto_resume"]),
+            allowed=f"0 in a message with {found[0]}",
+            fix="Leave it out: after the end, the same message runs only the parts that failed."
+            if found[0] != "array_size"
+            else "Leave it out, or send one message per part.",
+        )
 
 
 def submission(

@@ -11,7 +11,7 @@ from splatworks.contract.stage import Stage
 from splatworks.contract.stages import ALL_STEPS, STAGES, stages_to_run
 from splatworks.planning.bad_input import BadInputError, format_value
 from splatworks.planning.job_checks import check_distinct_names, resolve_inputs, zip_stem
-from splatworks.planning.job_plan import name_of, project_of, slug
+from splatworks.planning.job_plan import check_auto_resume, name_of, project_of, slug
 from splatworks.planning.message import Request
 from splatworks.planning.placement import Placement, place_job
 from splatworks.planning.settings import DispatcherSettings
@@ -79,6 +79,7 @@ def order_stages(data: dict[str, Any]) -> tuple[StageOrder, ...]:
     names = tuple(entry.name for entry in entries)
     _check_stages(data, names)
     _check_locations(data, entries[0])
+    check_auto_resume(data, "inputs", "sweep")
     sweep = data.get("sweep", {})
     variants = _variants(sweep, names) if sweep else {}
     return tuple(_stage(data, entry, variants.get(entry.name), names) for entry in entries)

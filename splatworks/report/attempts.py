@@ -80,7 +80,7 @@ def attempt_in_words(attempt: BatchAttempt) -> str:
 
 def lost_attempts(facts: JobFacts) -> str:
     """How many attempts ended because of their machine, such as "2", or "at least 2" if nobody knows of all."""
-    earlier = {each.attempt: each.told_to_stop for each in facts.report.interruptions}
+    earlier = {each.attempt: each.told_to_stop for each in facts.report.interruptions if not each.job_id}
     before = [_lost(attempt, earlier.get(number)) for number, attempt in enumerate(facts.job.attempts[:-1], start=1)]
     count = lost_its_machine(facts) + before.count(True)
     return f"at least {count}" if None in before else str(count)

@@ -15,6 +15,7 @@ MORE_ATTEMPTS = (
     'Run it again with more "attempts": it starts from the beginning, and each attempt continues from the last '
     "checkpoint."
 )
+LATER = 'With "auto_resume" the platform starts it again by itself, some minutes later.'
 USED_UP = "{attempts} of {allowed} attempts were used, {lost} of them because the machine was lost."
 ON_DEMAND = "on-demand"  # `lifecycle` of a machine
 
@@ -112,13 +113,13 @@ RULES = (
         "spot machine reclaimed",
         _lost_spot_machine,
         f"AWS took the machine back while the job ran ({{machine_end}}). {USED_UP}",
-        f'{MORE_ATTEMPTS} Or set "spot": false where there is an on-demand queue.',
+        f'{MORE_ATTEMPTS} {LATER} Or set "spot": false where there is an on-demand queue.',
     ),
     Rule(
         "machine lost",
         lost_its_machine,
         f"The on-demand machine was stopped or failed while the job ran ({{machine_end}}). {USED_UP}",
-        MORE_ATTEMPTS,
+        f"{MORE_ATTEMPTS} {LATER}",
     ),
     Rule(
         "timeout",

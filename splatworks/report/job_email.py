@@ -89,7 +89,7 @@ def _view_job(facts: JobFacts) -> JobView:
         array=_array_text(job),
         took=_took_text(job),
         exit_code=exit_code_in_words(facts) if failure else "",
-        attempts=_attempts_text(facts),
+        attempts=attempts_text(facts),
         results=_results_text(facts.result),
         problems=facts.problems,
     )
@@ -104,7 +104,7 @@ def _on_platform(view: JobView, facts: JobFacts, settings: ReportSettings) -> Jo
         queue=job.queue_arn.rsplit("/", 1)[-1],
         user_project=_metadata(facts, "project"),
         machine=machine_text(facts.report) if job.attempts else "",
-        cost=_cost_text(facts.report) if job.attempts else "",
+        cost=cost_text(facts.report) if job.attempts else "",
         log_link=job_log_link(job, settings),
         log_lines=tuple(map(log_line, facts.log_tail)),
     )
@@ -154,7 +154,7 @@ def _took_text(job: BatchJob) -> str:
     return duration(job.ran_seconds) + waited
 
 
-def _attempts_text(facts: JobFacts) -> str:
+def attempts_text(facts: JobFacts) -> str:
     job = facts.job
     if not job.attempts:
         return ""
@@ -164,7 +164,7 @@ def _attempts_text(facts: JobFacts) -> str:
     return f"{count}: " + "; ".join(map(attempt_in_words, job.attempts))
 
 
-def _cost_text(report: JobReport) -> str:
+def cost_text(report: JobReport) -> str:
     usd = number(report.cost.usd) if report.cost else None
     if report.cost is None or usd is None:
         return "unknown"

@@ -76,8 +76,8 @@ def _lost_attempts(report: JobReport, attempts: Sequence[BatchAttempt]) -> tuple
     ours = [replace(each, seconds=number(each.seconds), usd=number(each.usd)) for each in report.interruptions]
     if not attempts:
         return tuple(ours)
-    recorded = {each.attempt: each for each in ours}
-    found = []
+    recorded = {each.attempt: each for each in ours if not each.job_id}
+    found = [each for each in ours if each.job_id]  # of the job that was resumed
     for count, theirs in enumerate(attempts[:-1], 1):
         known = recorded.get(count, LostAttempt())
         seconds = theirs.seconds if known.seconds is None else known.seconds

@@ -72,7 +72,7 @@ def _summarize(facts: StageFacts, ready: float) -> StageSummary:
     stage, job, report = facts.stage, facts.job, facts.files.report
     total = spent(report, job.attempts if job else ())
     is_done = job.succeeded if job else bool(stage.reused_from) or report.is_done
-    is_free = bool(stage.reused_from) or (job is not None and not job.attempts)
+    is_free = stage.is_of_another_run or (job is not None and not job.attempts)
     figures, in_subject = _figures(facts)
     warnings = facts.files.result.metrics.get("warnings")
     return StageSummary(
@@ -81,7 +81,7 @@ def _summarize(facts: StageFacts, ready: float) -> StageSummary:
         is_done=is_done,
         was_started=bool(job.attempts) if job else report.is_known,
         usd=0.0 if is_free else total.usd,
-        lost=() if stage.reused_from else total.lost,
+        lost=() if stage.is_of_another_run else total.lost,
         figures=figures,
         subject_figures=in_subject,
         warnings=tuple([bounded(str(each), WARNING_LIMIT) for each in warnings[:WARNINGS_SHOWN]])
@@ -104,8 +104,8 @@ def _figures(facts: StageFacts) -> tuple[dict[str, str], tuple[str, ...]]:
 
 def _state(facts: StageFacts, total: Spent, ready: float, *, is_done: bool) -> str:
     job = facts.job
-    if facts.stage.reused_from:
-        return _reused_state(facts.stage.reused_from, total)
+    if facts.stage.is_of_another_run:
+        return _reused_state(facts.stage.place, total)
     cost = "cost unknown" if total.usd is None else usd_text(total.usd)
     if job is None:
         took = "done" if total.seconds is None else f"done after {duration(total.seconds)}"

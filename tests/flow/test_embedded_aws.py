@@ -120,6 +120,23 @@ def test_a_reclaimed_spot_host_costs_an_attempt_and_not_the_result(platform: Emb
     assert "result.txt" in keys(platform, output_prefix(job))
 
 
+def test_a_job_that_has_used_up_its_attempts_is_resumed_from_its_checkpoint(
+    platform: EmbeddedAWS, script: Script
+) -> None:
+    data = script(CHECKPOINTING, attempts=1, auto_resume=1)
+    platform.publish(message(data))
+    first = running_line(platform, data["job_name"], "working")
+    platform.reclaim_spot(first["jobId"], notice=True)
+    announced = platform.wait_for_email(f"{data['job_name']}")
+    assert "lost its machine and resumes at" in announced.subject and "(1 of 1)" in announced.subject
+    second = platform.wait_for_job(f"{first['jobName']}-r1")  # five minutes later, on a hurried clock
+    assert second["status"] == "SUCCEEDED"
+    assert "continuing from 41" in job_lines(platform, second)
+    assert output_prefix(second) == output_prefix(first)
+    assert "result.txt" in keys(platform, output_prefix(second))
+    assert "is done" in platform.wait_for_email(second["jobName"]).subject
+
+
 def test_a_terminated_job_gets_sigterm_and_the_email_says_who_said_so(platform: EmbeddedAWS, script: Script) -> None:
     data = script(CHECKPOINTING)
     platform.publish(message(data))

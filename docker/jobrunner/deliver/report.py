@@ -131,17 +131,28 @@ class Report:
         error = plain_error(INTERRUPTED, None, [], stopped=True)
         self.facts = replace(self.facts, ended=INTERRUPTED, told_to_stop=True, error=error)
 
-    def after(self, *earlier: bytes | None) -> None:
-        """Take over what attempts before this one lost, from the reports that they left; the last one given wins."""
-        known: dict[int | None, LostAttempt] = {}
+    def after(self, *earlier: bytes | None, resumes_job: str | None = None) -> None:
+        """Take over what attempts before this one lost, from the reports that they left; the last one given wins.
+
+        The attempts of `resumes_job`, the job that this one continues, come first.
+        """
+        own: dict[int | None, LostAttempt] = {}
+        before: dict[int | None, LostAttempt] = {}
+        resumed: tuple[LostAttempt, ...] = ()
         for report in map(_earlier_report, earlier):
             if report and report.job_id == self._settings.job_id:
-                known.update({each.attempt: each for each in report.interruptions})
-                known[report.attempt] = _lost(report)
+                resumed = tuple(each for each in report.interruptions if each.job_id)
+                own.update({each.attempt: each for each in report.interruptions if not each.job_id})
+                own[report.attempt] = _lost(report)
+            elif report and report.job_id == resumes_job:
+                resumed = tuple(each for each in report.interruptions if each.job_id)
+                before.update({each.attempt: each for each in report.interruptions if not each.job_id})
+                before[report.attempt] = _lost(report)
+        resumed += tuple(replace(each, job_id=resumes_job) for each in before.values())
         # An attempt whose host went before it could write anything left nothing.
         attempts = range(1, self._settings.attempt)
-        lost = tuple(known.get(attempt, LostAttempt(attempt=attempt)) for attempt in attempts)
-        self.facts = replace(self.facts, interruptions=lost)
+        lost = tuple(own.get(attempt, LostAttempt(attempt=attempt)) for attempt in attempts)
+        self.facts = replace(self.facts, interruptions=(*resumed, *lost))
 
     def document(self) -> JobReport:
         seconds = {name: round(value, 3) for name, value in self._seconds.items()}

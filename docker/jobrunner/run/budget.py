@@ -72,7 +72,7 @@ def _earlier_stages(run_key: str | None, settings: Settings, store: Store) -> It
     if settings.stage not in names:
         raise DocumentError(where, f"has no stage {settings.stage!r}, only {', '.join(names)}", UNKNOWN_FIX)
     for each in stages[: names.index(settings.stage)]:
-        if not each.reused_from:
+        if not each.is_of_another_run:
             yield child_prefix(each.output_prefix, settings.array_index if each.is_array else None)
 
 

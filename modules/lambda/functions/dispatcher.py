@@ -17,16 +17,19 @@ from dispatch.deliveries import Delivery, SnsDelivery
 from dispatch.refusal import refuse
 from dispatch.uploads import upload_in
 from splatworks.contract.documents.codec import DocumentError
+from splatworks.contract.resumes import RESUME
 from splatworks.planning.bad_input import BadInputError, format_value, nearest
 from splatworks.planning.message import Request
 from splatworks.planning.settings import DispatcherSettings
 from triggers.base import BaseTrigger
 from triggers.batch_job import BatchJobTrigger, other_body
+from triggers.resume import ResumeTrigger
 from triggers.splat_pipeline import SplatPipelineTrigger
 
 TRIGGER_REGISTRY: dict[str, type[BaseTrigger]] = {
     "batch_job": BatchJobTrigger,
     "splat_pipeline": SplatPipelineTrigger,
+    RESUME: ResumeTrigger,
 }
 
 # Lambda tries again, and then the message goes to the dead-letter queue with the reason. A document that cannot be read

@@ -15,6 +15,7 @@ from aws.observability import logger, metrics
 from aws.once import run_once
 from gather.documents import read_run
 from gather.job_files import gather
+from gather.resume import schedule
 from gather.run_report import compose_run
 from gather.settings import MonitorSettings
 from splatworks.contract.documents.run import RunDocument
@@ -22,8 +23,9 @@ from splatworks.contract.environment import RUN_KEY
 from splatworks.contract.events import RUN_KEY_FIELD, RUN_SETTLED
 from splatworks.report.blocked_email import blocked_email
 from splatworks.report.email import Email
-from splatworks.report.job_email import job_email
+from splatworks.report.job_email import cost_text, job_email
 from splatworks.report.job_facts import BatchJob, read_detail
+from splatworks.report.resumes import resume_of, resumes_email
 from splatworks.report.run_facts import ends_run
 
 QUEUE_BLOCKED = "Batch Job Queue Blocked"  # event of Batch about a job at the head of a queue that cannot start
@@ -61,9 +63,13 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
 
 def report(job: BatchJob, settings: MonitorSettings) -> dict[str, Any]:
-    email = job_email(gather(with_array_summary(job), settings), settings)
+    facts = gather(with_array_summary(job), settings)
+    if not job.succeeded and (resume := resume_of(facts)):
+        email = resumes_email(facts, resume, settings, cost=cost_text(facts.report))
+    else:
+        email = job_email(facts, settings)
     send(email, settings)
-    metrics.add_metric(name="JobsSucceeded" if job.succeeded else "JobsFailed", unit=MetricUnit.Count, value=1)
+    count("Jobs", email)
     logger.info("reported", job_id=job.id, job_name=job.name, status=job.status, subject=email.subject)
     return {"job_id": job.id, "subject": email.subject}
 
@@ -74,13 +80,18 @@ def report_run_once(
     def report_run() -> dict[str, Any]:
         email = compose_run(run, ended, settings, region)
         send(email, settings)
-        metrics.add_metric(name="RunsSucceeded" if email.succeeded else "RunsFailed", unit=MetricUnit.Count, value=1)
+        count("Runs", email)
         logger.info("reported", run_id=run.run_id, subject=email.subject)
         return {"run_id": run.run_id, "subject": email.subject}
 
     try:
         return run_once(
-            report_run, kind="run-email", key=run.run_id, body=None, table=settings.idempotency_table, context=context
+            report_run,
+            kind="run-email",
+            key=f"{run.run_id}{f'-r{run.resumed}' if run.resumed else ''}",
+            body=None,
+            table=settings.idempotency_table,
+            context=context,
         )
     except IdempotencyAlreadyInProgressError:
         # The jobs of a chain fail at the same moment. The event of the cause is tried again, in case the call that is
@@ -107,8 +118,15 @@ def report_blocked_once(job: BatchJob, settings: MonitorSettings, context: Lambd
     )
 
 
+def count(what: str, email: Email) -> None:
+    ended = "Resumed" if email.resume else "Succeeded" if email.succeeded else "Failed"
+    metrics.add_metric(name=f"{what}{ended}", unit=MetricUnit.Count, value=1)
+
+
 def send(email: Email, settings: MonitorSettings) -> None:
-    """Store the files that the e-mail refers to, then send it."""
+    """Schedule what the e-mail announces, store the files that it refers to, then send it."""
+    if email.resume:
+        schedule(email.resume, settings)
     for file in email.files:
         body, kind = file.text.encode(), file.content_type
         client("s3").put_object(Bucket=settings.output_bucket, Key=file.key, Body=body, ContentType=kind)

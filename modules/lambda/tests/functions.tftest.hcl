@@ -119,6 +119,7 @@ run "functions_get_the_environment_of_the_contract" {
   assert {
     condition = toset(keys(aws_lambda_function.monitor.environment[0].variables)) == toset([
       "PROJECT_NAME", "OUTPUT_BUCKET", "NOTIFICATION_TOPIC_ARN", "TRIGGER_TOPIC_ARN", "IDEMPOTENCY_TABLE", "JOB_LOG_GROUP", "LINK_ROLE_ARN", "CANCELLED_REASONS",
+      "RESUME_GROUP", "RESUME_ROLE_ARN",
       "POWERTOOLS_SERVICE_NAME", "POWERTOOLS_METRICS_NAMESPACE", "POWERTOOLS_LOG_LEVEL",
     ])
     error_message = "docs/contracts.md lists what the monitor gets."
@@ -316,7 +317,7 @@ run "the_monitor_only_reads_and_reports" {
       for s in data.aws_iam_policy_document.monitor.statement : [for action in s.actions : action if length(regexall(":(Put|Send|Publish|Update|Delete|Create|Generate|Assume)", action)) > 0]
       ])) == toset([
       "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem", "sns:Publish", "kms:GenerateDataKey", "sqs:SendMessage", "logs:CreateLogStream", "logs:PutLogEvents",
-      "s3:PutObject", "sts:AssumeRole",
+      "s3:PutObject", "sts:AssumeRole", "scheduler:CreateSchedule",
     ])
     error_message = "It cannot touch jobs, nor results."
   }
@@ -333,6 +334,48 @@ run "the_monitor_only_reads_and_reports" {
       for s in data.aws_iam_policy_document.monitor.statement : tolist(s.resources) if contains(s.actions, "sts:AssumeRole")
     ])) == toset([aws_iam_role.run_links.arn])
     error_message = "It may become the role of the links, and no other."
+  }
+}
+
+run "a_resumption_is_a_message_to_the_trigger_topic_and_nothing_else" {
+  command = plan
+
+  assert {
+    condition = jsonencode([for s in data.aws_iam_policy_document.resume.statement : { actions = s.actions, resources = s.resources }]) == jsonencode([
+      { actions = ["sns:Publish"], resources = ["arn:aws:sns:us-east-1:123456789012:demo-trigger-events"] }
+    ])
+    error_message = "The schedules' role publishes to one topic."
+  }
+
+  assert {
+    condition = alltrue([
+      for s in data.aws_iam_policy_document.assume_resume.statement :
+      one(s.principals).identifiers == toset(["scheduler.amazonaws.com"]) &&
+      { for c in s.condition : c.variable => one(c.values) } == {
+        "aws:SourceAccount" = "123456789012", "aws:SourceArn" = "arn:aws:scheduler:us-east-1:123456789012:schedule-group/demo-ml-resume"
+      }
+    ]) && length(data.aws_iam_policy_document.assume_resume.statement) == 1
+    error_message = "Only schedules of the platform's own group act as the role."
+  }
+
+  assert {
+    condition = jsonencode([
+      for s in data.aws_iam_policy_document.monitor.statement : s.resources if contains(s.actions, "scheduler:CreateSchedule")
+    ]) == jsonencode([["arn:aws:scheduler:us-east-1:123456789012:schedule/demo-ml-resume/*"]])
+    error_message = "The monitor makes schedules in that group only."
+  }
+
+  assert {
+    condition = alltrue([
+      for s in data.aws_iam_policy_document.monitor.statement :
+      tolist(s.resources) == tolist([aws_iam_role.resume.arn]) && one(one(s.condition).values) == "scheduler.amazonaws.com" if contains(s.actions, "iam:PassRole")
+    ])
+    error_message = "It hands that role to the scheduler, and to nothing else."
+  }
+
+  assert {
+    condition     = aws_scheduler_schedule_group.resume.name == "demo-ml-resume" && aws_iam_role.resume.name == "demo-ml-resume"
+    error_message = "The e-mail and the command line name the group."
   }
 }
 

@@ -89,6 +89,7 @@ class LostAttempt:
     seconds: float | None = None  # duration until then
     usd: float | None = None  # cost until then
     told_to_stop: bool | None = None  # whether it was told to stop, as a host that is taken back does
+    job_id: str | None = None  # the job that was resumed, if the attempt was not one of this job's
 
 
 @dataclass(frozen=True, kw_only=True)

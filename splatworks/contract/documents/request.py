@@ -52,6 +52,8 @@ class JobRequest:
     content_base: str | None = None  # digest that all children share; null: the result is not reused
     content_key: str | None = None  # as known at submission; null for arrays, where each child makes its own
     script_digest: str | None = None  # digest of the script's folder at submission; null: not compared
+    # id of the job that this one continues; what its attempts have cost counts for max_cost_usd; null: none
+    resumes_job: str | None = None
     fresh: bool = False  # run even if a result with the same key exists; the result is still recorded
 
     @cached_property
@@ -85,4 +87,6 @@ def write_request(request: RequestDocument) -> bytes:
     if request.job.run_key is None:
         for name in PIPELINE_FIELDS:
             del document["job"][name]
+        if request.job.resumes_job is None:
+            del document["job"]["resumes_job"]
     return to_bytes(document)

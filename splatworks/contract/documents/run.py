@@ -30,6 +30,11 @@ class RunStage:
     def is_array(self) -> bool:
         return self.size > 1
 
+    @property
+    def is_of_another_run(self) -> bool:
+        """Whether an earlier run's result is used, which cost this run nothing; a resumed run keeps its own results."""
+        return bool(self.reused_from) and self.reused_from != self.output_prefix
+
     @cached_property
     def place(self) -> str:
         """Prefix of its results: the earlier run's, if they are reused."""
@@ -51,6 +56,7 @@ class RunDocument:
     submitted_at: str  # UTC
     scenes: Scenes = field(default_factory=Scenes)  # the scenes of the run
     max_cost_usd: float | None = None  # limit of the run; in an array of each index
+    resumed: int = 0  # number of the resumption that this document describes; 0 is the first submission
     stages: tuple[RunStage, ...]  # the stages of this run in their order
 
     @property
@@ -59,6 +65,7 @@ class RunDocument:
 
     @property
     def key(self) -> str:
+        """Of run.json, which each resumption has in common."""
         return f"{self.folder}{RUN}"
 
     @property
@@ -93,4 +100,7 @@ def read_run(text: bytes | str, where: str, if_newer: str) -> RunDocument:
 
 
 def write_run(run: RunDocument) -> bytes:
-    return to_bytes(to_json(run, VERSION))
+    document = to_json(run, VERSION)
+    if not run.resumed:
+        del document["resumed"]
+    return to_bytes(document)

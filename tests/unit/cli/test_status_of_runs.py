@@ -10,6 +10,8 @@ from typing import Any
 import boto3
 import pytest
 
+from splatworks.contract.resumes import schedule_name
+
 Splatworks = Callable[..., Any]
 
 RUN = "harbour-0123456789ab"
@@ -496,3 +498,36 @@ def test_a_broken_run_json_leaves_what_batch_knows(deployed: Any, splatworks: Sp
         ("train", "RUNNING"),
         ("compress", "PENDING"),
     ]
+
+
+RESUMABLE = {"trigger_type": "splat_pipeline", "data": {"input": "photos/harbour/", "auto_resume": 2}}
+
+
+def test_a_resumed_job_stands_for_the_one_that_lost_its_machines(deployed: Any, splatworks: Splatworks) -> None:
+    add_pipeline(deployed, "SUCCEEDED", "FAILED", "FAILED", statusReason="Host EC2 (instance i-0) terminated.")
+    put_run(deployed, message=RESUMABLE)
+    deployed.batch.add(f"{RUN}-train-r1", "RUNNING", queue="gpu", prefix=f"{PREFIX}train/", stage="train")
+    deployed.batch.add(f"{RUN}-compress-r1", "PENDING", prefix=f"{PREFIX}compress/", stage="compress")
+    shown = splatworks("status", RUN, "--json").json
+    assert [stage["status"] for stage in shown["stages"]] == ["SUCCEEDED", "RUNNING", "PENDING"]
+    assert [stage["job_name"] for stage in shown["stages"]][1:] == [f"{RUN}-train-r1", f"{RUN}-compress-r1"]
+    assert (shown["status"], shown["ended"]) == ("RUNNING", False)
+    (listed,) = splatworks("status", "--json").json
+    assert (listed["run_id"], listed["status"]) == (RUN, "RUNNING")
+
+
+def test_cancel_ends_the_waiting_of_a_run_that_would_be_resumed(deployed: Any, splatworks: Splatworks) -> None:
+    add_pipeline(deployed, "SUCCEEDED", "FAILED", "FAILED", statusReason="Dependent Job failed")
+    put_run(deployed, message=RESUMABLE)
+    scheduler, group = boto3.client("scheduler", "us-east-1"), "demo-ml-resume"
+    scheduler.create_schedule_group(Name=group)
+    scheduler.create_schedule(
+        Name=schedule_name(f"{PREFIX}run.json", 1),
+        GroupName=group,
+        ScheduleExpression="at(2030-01-01T00:00:00)",
+        FlexibleTimeWindow={"Mode": "OFF"},
+        Target={"Arn": "arn:aws:sns:us-east-1:123456789012:x", "RoleArn": "arn:aws:iam::123456789012:role/x"},
+    )
+    assert "will not be" in splatworks("cancel", RUN, "--yes").err
+    assert scheduler.list_schedules(GroupName=group)["Schedules"] == []
+    assert "has ended already" in splatworks("cancel", RUN, "--yes").err

@@ -223,6 +223,8 @@ def _make_platform(monkeypatch: pytest.MonkeyPatch) -> Platform:
         "IDEMPOTENCY_TABLE": "demo-idempotency",
         "JOB_LOG_GROUP": "/aws/batch/demo-ml-jobs",
         "LINK_ROLE_ARN": "arn:aws:iam::123456789012:role/demo-ml-run-links",
+        "RESUME_GROUP": "demo-ml-resume",
+        "RESUME_ROLE_ARN": "arn:aws:iam::123456789012:role/demo-ml-resume",
         "CANCELLED_REASONS": '["MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT", "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY"]',
     }
     for name, value in settings.items():

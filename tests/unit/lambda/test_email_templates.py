@@ -11,6 +11,7 @@ from splatworks.contract.template import PLACEHOLDER, render
 from splatworks.report.blocked_email import BlockedView
 from splatworks.report.email import TEMPLATES
 from splatworks.report.job_email import JobView
+from splatworks.report.resumes import ResumesView
 from splatworks.report.run_email import DoneRunView, FailedRunView
 from splatworks.report.scenes_email import ScenesView
 from splatworks.report.sweep_email import SweepView
@@ -20,6 +21,7 @@ VIEWS: dict[str, tuple[type, tuple[Path, ...]]] = {
     "blocked": (BlockedView, (TEMPLATES / "queue_blocked.txt",)),
     "done": (DoneRunView, (TEMPLATES / "run_done.txt",)),
     "failed": (FailedRunView, (TEMPLATES / "run_failed.txt",)),
+    "resumes": (ResumesView, (TEMPLATES / "resumes.txt",)),
     "scenes": (ScenesView, (TEMPLATES / "run_scenes.txt",)),
     "sweep": (SweepView, (TEMPLATES / "run_sweep.txt",)),
     "refused": (RefusedView, (TEMPLATE,)),

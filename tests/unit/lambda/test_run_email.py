@@ -83,6 +83,8 @@ def test_a_link_is_of_its_own_region(run: PipelineRun, monkeypatch: pytest.Monke
         trigger_topic_arn="",
         idempotency_table="",
         link_role_arn="arn:aws:iam::123456789012:role/demo-ml-run-links",
+        resume_group="demo-ml-resume",
+        resume_role_arn="arn:aws:iam::123456789012:role/demo-ml-resume",
     )
     made = sign(PageKeys(page="runs/a/b/page.html", thumbnail=""), RUN, settings, "eu-central-1")
 

@@ -62,7 +62,7 @@ def test_a_host_lost_before_its_first_sign_of_life_is_listed_without_numbers(job
     job.script("pass")
     job.run(attempt=2)
     assert job.report["interruptions"] == [
-        {"attempt": 1, "ended_at": None, "seconds": None, "usd": None, "told_to_stop": None}
+        {"attempt": 1, "ended_at": None, "seconds": None, "usd": None, "told_to_stop": None, "job_id": None}
     ]
 
 
@@ -93,6 +93,7 @@ def test_two_reclaims_with_and_without_notice_are_both_told_and_the_result_is_th
             "seconds": told["seconds"]["total"],
             "usd": None,
             "told_to_stop": True,
+            "job_id": None,
         },
         {
             "attempt": 2,
@@ -100,6 +101,7 @@ def test_two_reclaims_with_and_without_notice_are_both_told_and_the_result_is_th
             "seconds": alive["seconds"]["total"],
             "usd": None,
             "told_to_stop": None,
+            "job_id": None,
         },
     ]
     assert alive["seconds"]["total"] >= 1
@@ -150,7 +152,7 @@ def test_another_jobs_report_under_the_same_prefix_is_not_taken_over(job: Any) -
     job.s3.put_object(Bucket=job.output_bucket, Key=f"{job.prefix}_RUNNING", Body=job.read("job.json"))
     job.run(attempt=2)
     assert job.report["interruptions"] == [
-        {"attempt": 1, "ended_at": None, "seconds": None, "usd": None, "told_to_stop": None}
+        {"attempt": 1, "ended_at": None, "seconds": None, "usd": None, "told_to_stop": None, "job_id": None}
     ]
 
 
@@ -349,3 +351,40 @@ s.Store.list = list
     ended = job.run(attempt=2)
     assert ended.exit_code == 0 and "stay in" in ended.stderr and "connection reset" in ended.stderr
     assert {"of-1.txt", "of-2.txt"} <= job.outputs()
+
+
+def test_a_resumed_job_goes_on_from_the_checkpoint_and_counts_what_the_job_before_it_lost(job: Any) -> None:
+    job.script(COUNT)
+    first = job.stop_when(
+        job.start(timings=QUICK, AWS_BATCH_JOB_ID="before"), (job.workspace / "checkpoints/deep/state.txt").exists
+    )
+    assert first.exit_code == 75
+    told = job.report
+
+    job.request["resumes_job"] = "before"
+    second = job.run()
+
+    assert second.exit_code == 0 and "begins at 0" not in second.stdout
+    assert job.read("counted.txt") == WHOLE
+    (lost,) = job.report["interruptions"]
+    assert (lost["job_id"], lost["attempt"], lost["seconds"]) == ("before", 1, told["seconds"]["total"])
+
+
+def test_what_resumed_jobs_have_lost_adds_up_over_resumptions_and_attempts(job: Any) -> None:
+    job.script("raise SystemExit(75)")
+    job.run(AWS_BATCH_JOB_ID="first")
+    job.request["resumes_job"] = "first"
+    job.run(AWS_BATCH_JOB_ID="second")
+    job.run(attempt=2, AWS_BATCH_JOB_ID="second")
+    job.request["resumes_job"] = "second"
+    job.run(AWS_BATCH_JOB_ID="third")
+    lost = [(each["job_id"], each["attempt"]) for each in job.report["interruptions"]]
+    assert lost == [("first", 1), ("second", 1), ("second", 2)]
+
+
+def test_a_job_that_resumes_another_takes_over_nothing_of_a_third(job: Any) -> None:
+    job.script("raise SystemExit(75)")
+    job.run(AWS_BATCH_JOB_ID="a-third")
+    job.request["resumes_job"] = "before"
+    job.run()
+    assert job.report["interruptions"] == []

@@ -14,9 +14,12 @@ from splatworks.report.email import Email
 from splatworks.report.job_facts import BatchJob, JobFacts, StageFiles
 from splatworks.report.page_links import Links, page_keys
 from splatworks.report.part_facts import Outcome, stage_of_failure
+from splatworks.report.resumes import resume_of, resumes_email
 from splatworks.report.run_email import done_email, failed_email
 from splatworks.report.run_facts import RunFacts, StageFacts
 from splatworks.report.scenes_email import ScenesFacts, scenes_email
+from splatworks.report.stage_figures import total_usd
+from splatworks.report.stage_summary import summarize_stages
 from splatworks.report.sweep_email import ranked_variants, sweep_email
 
 FAILURES_SHOWN = 20
@@ -79,7 +82,11 @@ def _failure(
         result=files.result,
         log_tail=log_tail(job, settings.job_log_group),
     )
-    return failed_email(RunFacts(run=run, region=region, jobs=jobs, stages=stages), facts, settings)
+    found = RunFacts(run=run, region=region, jobs=jobs, stages=stages)
+    if resume := resume_of(facts, run, jobs.values()):
+        costs = {each.stage.stage: each.usd for each in summarize_stages(found)}
+        return resumes_email(facts, resume, settings, cost=f"{total_usd(costs)}, so far", run=run)
+    return failed_email(found, facts, settings)
 
 
 def _scenes(run: RunDocument, jobs: Mapping[str, BatchJob], settings: MonitorSettings, region: str) -> Email:

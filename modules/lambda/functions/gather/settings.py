@@ -12,6 +12,8 @@ class MonitorSettings(ReportSettings):
     notification_topic_arn: str
     idempotency_table: str
     link_role_arn: str  # the role whose credentials sign the links of an e-mail
+    resume_group: str  # of the schedules that resume runs
+    resume_role_arn: str  # as which they publish to the trigger topic
     cancelled_reasons: tuple[str, ...]  # a queue cancels a job that cannot start for one of these reasons
 
     @classmethod
@@ -24,5 +26,7 @@ class MonitorSettings(ReportSettings):
             trigger_topic_arn=environment["TRIGGER_TOPIC_ARN"],
             idempotency_table=environment["IDEMPOTENCY_TABLE"],
             link_role_arn=environment["LINK_ROLE_ARN"],
+            resume_group=environment["RESUME_GROUP"],
+            resume_role_arn=environment["RESUME_ROLE_ARN"],
             cancelled_reasons=tuple(json.loads(environment["CANCELLED_REASONS"])),
         )

@@ -12,6 +12,7 @@ from splatworks.planning.bad_input import BadInputError, format_value
 from splatworks.planning.job_plan import JobPlan, now, plan_job
 from splatworks.planning.message import Request
 from triggers.base import BaseTrigger
+from triggers.chain import find_job
 
 
 class BatchJobTrigger(BaseTrigger):
@@ -50,12 +51,6 @@ class BatchJobTrigger(BaseTrigger):
             request_id=request.identity, message=request.published, job=plan.job, submitted_at=now()
         )
         store(self.settings.output_bucket, plan.request_key, write_request(document))
-
-
-def find_job(queue: str, name: str) -> str | None:
-    filters = [{"name": "JOB_NAME", "values": [name]}]
-    pages = client("batch").get_paginator("list_jobs").paginate(jobQueue=queue, filters=filters)
-    return next((job["jobId"] for page in pages for job in page["jobSummaryList"] if job["jobName"] == name), None)
 
 
 def other_body(request: Request) -> BadInputError:

@@ -1,7 +1,6 @@
 """trigger_type splat_pipeline: photos to a scene, as a chain of jobs (or of arrays of them)."""
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -9,7 +8,6 @@ from botocore.exceptions import ClientError
 from aws.clients import client
 from aws.documents import store, store_first
 from splatworks.contract.documents.codec import APPLY
-from splatworks.contract.documents.request import JobRequest, RequestDocument, write_request
 from splatworks.contract.documents.run import RunDocument, read_run, write_run
 from splatworks.contract.documents.scenes import write_scenes
 from splatworks.contract.events import RUN_KEY_FIELD, RUN_SETTLED
@@ -18,7 +16,8 @@ from splatworks.lookup.documents import read_object
 from splatworks.planning.message import Request
 from splatworks.planning.pipeline_order import PipelineOrder, order_pipeline
 from triggers.base import BaseTrigger
-from triggers.batch_job import find_job, other_body
+from triggers.batch_job import other_body
+from triggers.chain import submit_chain, submitted_before
 
 
 class SplatPipelineTrigger(BaseTrigger):
@@ -31,7 +30,7 @@ class SplatPipelineTrigger(BaseTrigger):
             run, is_new = self._commit(request, order)
         if run.message != request.published:
             raise other_body(request)
-        jobs = self._submit(run, {} if is_new else _submitted_before(run))
+        jobs = submit_chain(run, {} if is_new else submitted_before(run), self.settings.output_bucket)
         if not jobs:
             self._settle(run)
         return {
@@ -56,31 +55,6 @@ class SplatPipelineTrigger(BaseTrigger):
         content = read_object(client, self.settings.output_bucket, key)
         return None if content is None else read_run(content, key, APPLY)
 
-    def _submit(self, run: RunDocument, submitted: dict[str, str]) -> dict[str, str]:
-        """The chain's job ids by stage; `submitted` are those that an earlier call has submitted."""
-        batch = client("batch")
-        # Not of jobs that were submitted: an object newer than a stage's _SUCCESS makes its result unusable.
-        self._write_requests(run, [each.job for each in run.stages if each.job and each.stage not in submitted])
-        jobs: dict[str, str] = {}
-        waits: dict[str, Any] = {}  # what the next stage waits for
-        for stage in run.submitted:
-            job_id = submitted.get(stage.stage)
-            if job_id is None:
-                job_id = batch.submit_job(**(stage.submission or {}), **waits)["jobId"]
-            jobs[stage.stage] = job_id
-            # If an array follows an array, a scene or variant waits for its own, not for all others.
-            waits = {"dependsOn": [{"jobId": job_id, "type": "N_TO_N"} if stage.is_array else {"jobId": job_id}]}
-        return jobs
-
-    def _write_requests(self, run: RunDocument, jobs: list[JobRequest]) -> None:
-        documents = [
-            RequestDocument(request_id=run.request_id, message=run.message, job=job, submitted_at=run.submitted_at)
-            for job in jobs
-        ]
-        bucket = self.settings.output_bucket
-        with ThreadPoolExecutor(len(jobs) or 1) as pool:
-            list(pool.map(lambda each: store(bucket, each.job.request_key, write_request(each)), documents))
-
     def _settle(self, run: RunDocument) -> None:
         """Send the event that the monitor gets otherwise when a run's last job ends: this run has no job."""
         entry = {
@@ -92,9 +66,3 @@ class SplatPipelineTrigger(BaseTrigger):
         if "ErrorCode" in answer:
             error = {"Code": answer["ErrorCode"], "Message": answer.get("ErrorMessage", "")}
             raise ClientError({"Error": error}, "PutEvents")
-
-
-def _submitted_before(run: RunDocument) -> dict[str, str]:
-    """Job ids by stage, of the jobs that an earlier call submitted."""
-    found = {stage.stage: find_job(stage.queue, stage.job_name) for stage in run.submitted}
-    return {stage: job_id for stage, job_id in found.items() if job_id}
