@@ -126,7 +126,7 @@ def test_a_job_that_has_used_up_its_attempts_is_resumed_from_its_checkpoint(
     data = script(CHECKPOINTING, attempts=1, auto_resume=1)
     platform.publish(message(data))
     first = running_line(platform, data["job_name"], "working")
-    platform.reclaim_spot(first["jobId"], notice=True)
+    platform.reclaim_spot(first["jobId"], how=Reclaim.HOST)
     announced = platform.wait_for_email(f"{data['job_name']}")
     assert "lost its machine and resumes at" in announced.subject and "(1 of 1)" in announced.subject
     second = platform.wait_for_job(f"{first['jobName']}-r1")  # five minutes later, on a hurried clock
