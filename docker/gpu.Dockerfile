@@ -22,7 +22,7 @@ RUN python3 -m venv /opt/venv \
 # On PyPI gsplat is CUDA source that compiles at first use: minutes of a paid GPU in every job, and nvcc in the image.
 # Here it is compiled once, for T4 (7.5), A10G (8.6), L4 and L40S (8.9) and H100 (9.0); building needs no GPU.
 # PLAS is not on PyPI. This commit is PyTorch alone, without an extension to compile.
-ARG TORCH_CUDA_ARCH_LIST="7.5;8.6;8.9;9.0"
+ARG TORCH_CUDA_ARCH_LIST="7.5;8.6;8.9;9.0+PTX"
 ARG MAX_JOBS=4
 ARG PLAS_COMMIT=e4e83cea1b0501dd026ba47d5a0717897d71a004
 RUN python -m pip install --no-deps --no-build-isolation --force-reinstall --no-binary gsplat gsplat==1.5.3 \
@@ -35,7 +35,10 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates ffmpeg libgl1 libglib2.0-0 libgomp1 python3 python3-venv \
     && rm -rf /var/lib/apt/lists/*
 
+# The runner compares it with the GPU that it finds.
+ARG TORCH_CUDA_ARCH_LIST="7.5;8.6;8.9;9.0+PTX"
 ENV PATH=/opt/venv/bin:$PATH \
+    CUDA_ARCHITECTURES=$TORCH_CUDA_ARCH_LIST \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -9,7 +9,8 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
+from pathlib import Path
 
 from jobrunner.deliver.output import Delivered, discard, earlier_output, remove_stale, upload_output
 from jobrunner.deliver.report import Report
@@ -17,8 +18,9 @@ from jobrunner.deliver.reuse import copies, find, own_key, record
 from jobrunner.failures import FailureError, Interrupted, RunnerError, aws_fault, reason
 from jobrunner.fetch.downloads import DownloadPlan, plan_downloads
 from jobrunner.fetch.request import ChildRequest, read_child_request
+from jobrunner.probe.host import HostProbe, bad_host, check, cuda_error, mark
 from jobrunner.run.budget import Budget, price_per_hour, spent_before
-from jobrunner.run.environment import hide_environment, script_environment, with_packages
+from jobrunner.run.environment import hide_environment, script_environment, with_packages, with_thread_counts
 from jobrunner.run.machine import MachineFacts
 from jobrunner.run.meters import GpuMeter, MemoryMeter
 from jobrunner.run.packages import install
@@ -32,7 +34,7 @@ from jobrunner.watch.notice import HostNotices
 from jobrunner.watch.progress import ProgressUpload
 from jobrunner.watch.repeater import Repeater
 from jobrunner.watch.sign_of_life import SignOfLife
-from splatworks.contract.documents.job import COST_LIMIT, DONE, INTERRUPTED, JobReport, write_job
+from splatworks.contract.documents.job import COST_LIMIT, DONE, FAILED, INTERRUPTED, JobReport, write_job
 from splatworks.contract.exit_codes import ContainerCode
 from splatworks.contract.keys import JOB, PROGRESS, RUNNING, SUCCESS
 
@@ -43,6 +45,8 @@ def main(timings: Timings = Timings()) -> int:  # noqa: B008 (frozen)
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="runner: %(message)s")
     log.setLevel(logging.INFO)
     hide_environment()
+    if sys.argv[1:] == ["probe"]:
+        return print_probe()
     try:
         settings = Settings.from_environment(os.environ)
     except RunnerError as error:
@@ -51,6 +55,18 @@ def main(timings: Timings = Timings()) -> int:  # noqa: B008 (frozen)
     stop = StopSignal(timings.stop)
     stop.listen()
     return JobAttempt(settings, timings, Store.connect(), stop).run()
+
+
+def print_probe() -> int:
+    """`runner.py probe`: what an attempt would find on this host, as JSON; 75 if that is a bad host."""
+    facts = HostProbe(os.environ, Path.cwd()).facts()
+    print(json.dumps(asdict(facts), indent=1))
+    try:
+        check(facts)
+    except RunnerError as error:
+        log.error("%s", error)
+        return int(ContainerCode.RETRY if error.failure.retryable else ContainerCode.FAILED)
+    return 0
 
 
 class JobAttempt:
@@ -65,6 +81,7 @@ class JobAttempt:
         self._memory = MemoryMeter()
         self._gpu = GpuMeter()
         self._facts = MachineFacts(os.environ.get("ECS_CONTAINER_METADATA_URI_V4"), self._gpu.names)
+        self._probe = HostProbe(os.environ, settings.workspace)
         self._notices = HostNotices(settings.host_dir, stop)
         self._budget: Budget | None = None
         self._earlier: frozenset[RemoteFile] = frozenset()
@@ -184,12 +201,28 @@ class JobAttempt:
 
     def _work(self, request: ChildRequest, plan: DownloadPlan) -> None:
         self._fetch(request, plan)
-        environment = script_environment(request.job, self._settings, os.environ)
+        environment = self._probe_host(script_environment(request.job, self._settings, os.environ))
         if plan.requirements:
             with self._report.phase("install"):
                 packages = install(plan.requirements, self._settings.packages_dir, environment, self._stop)
             environment = with_packages(environment, packages)
         self._run_script(request, plan, environment)
+
+    def _probe_host(self, environment: dict[str, str]) -> dict[str, str]:
+        """Raise if the job cannot run on this host; return the environment with its share of the machine."""
+        facts = self._probe.facts()
+        self._report.probed(facts)
+        if facts.gpu_is_bad:
+            mark(self._settings.host_dir, self._settings.job_id, facts.gpu_problem or "")
+        check(facts)
+        return with_thread_counts(environment, facts.vcpus, os.cpu_count() or 1)
+
+    def _blame_host(self, last_lines: list[str]) -> None:
+        """A failed GPU in mid-run is the host's fault as it is at the start."""
+        cause = cuda_error(last_lines) if self._probe.has_gpu and self._report.ended == FAILED else None
+        if cause:
+            mark(self._settings.host_dir, self._settings.job_id, cause)
+            self._report.host_failed(bad_host(cause))
 
     def _fetch(self, request: ChildRequest, plan: DownloadPlan) -> None:
         with self._report.phase("download"):
@@ -213,6 +246,7 @@ class JobAttempt:
         oom_kill = self._memory.killed(exit_code)
         stopped = self._stop.asked.is_set() and not (self._budget and self._budget.error)
         self._report.script_ended(exit_code, stopped=stopped, oom_kill=oom_kill, last_lines=list(child.tail))
+        self._blame_host(list(child.tail))
         if self._budget and self._budget.error:
             log.error("%s", self._budget.error)
             self._report.stopped_for(self._budget.error)

@@ -135,7 +135,7 @@ class Spot:
         environment = {each["name"]: each["value"] for each in job["container"]["environment"]}
         dataset = f"s3://{self.aws.outputs['ml_output_bucket']}/{environment['OUTPUT_PREFIX']}"
         options = {
-            "max_steps": 3000,
+            "max_steps": 1200,
             "plateau_gain": 0,
             "flythrough_seconds": 0,
             "max_size": 160,

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
+from splatworks.contract.environment import VCPUS
+
 CHUNKS_PER_THREAD = 8  # small enough pieces that no core waits long for another at the end
 
 
@@ -18,6 +20,8 @@ _limit = [0]
 def cores() -> int:
     """What this process may use, which in a container is less than what the machine has."""
     available = len(os.sched_getaffinity(0))
+    if (reserved := os.environ.get(VCPUS, "")).isdecimal() and int(reserved):
+        available = min(available, int(reserved))
     return min(available, _limit[0]) if _limit[0] else available
 
 

@@ -9,6 +9,14 @@ SetBy = Literal["runner", "dispatcher", "job definition"]
 # Set by the dispatcher in the container overrides, read by the runner, the monitor and the command line.
 REQUEST_KEY, OUTPUT_PREFIX, RUN_ID, STAGE_NAME, RUN_KEY = "REQUEST_KEY", "OUTPUT_PREFIX", "RUN_ID", "STAGE", "RUN_KEY"
 PARAMETER_PREFIX = "PARAM_"
+VCPUS = "VCPUS"
+# Libraries that otherwise start a thread per core of the machine, by the variable that they read.
+THREAD_COUNTS: Mapping[str, str] = {
+    "OMP_NUM_THREADS": "OpenMP, which torch and faiss use",
+    "OPENBLAS_NUM_THREADS": "OpenBLAS, which numpy uses",
+    "MKL_NUM_THREADS": "MKL",
+    "NUMBA_NUM_THREADS": "numba",
+}
 REGION = "AWS_DEFAULT_REGION"
 # The folders of a script in its container, by the option of a stage that they set.
 FOLDERS: Mapping[str, str] = {
@@ -56,6 +64,8 @@ SCRIPT_VARIABLES: Mapping[str, Variable] = {
     ),
     "OPERATION": Variable(set_by="runner", meaning="the message's `operation`, if it has one"),
     "TMPDIR": Variable(set_by="runner", meaning="`/workspace/tmp`, for temporary files"),
+    VCPUS: Variable(set_by="runner", meaning="the vCPUs that are reserved for the job; the machine may have more"),
+    **{name: Variable(set_by="runner", meaning=f"the same, for {of}") for name, of in THREAD_COUNTS.items()},
     "OUTPUT_PREFIX": Variable(
         set_by="runner", meaning="`runs/<project>/<run>/<stage>/`, in an array followed by `<index>/`"
     ),

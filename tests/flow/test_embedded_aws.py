@@ -111,10 +111,10 @@ def test_a_reclaimed_spot_host_costs_an_attempt_and_not_the_result(platform: Emb
     data = script(CHECKPOINTING)
     platform.publish(message(data))
     job = running_line(platform, data["job_name"], "working")
-    platform.reclaim_spot(job["jobId"], how=Reclaim.SIGTERM)
+    platform.reclaim_spot(job["jobId"], how=Reclaim.NOTICE)
     job = platform.wait_for_job(job["jobId"])
     assert job["status"] == "SUCCEEDED", job
-    assert [attempt["container"]["exitCode"] for attempt in job["attempts"]] == [143, 0]
+    assert [attempt["container"]["exitCode"] for attempt in job["attempts"]] == [75, 0]
     assert job["attempts"][0]["statusReason"] == "Essential container in task exited"
     assert "continuing from 41" in job_lines(platform, job)
     assert "result.txt" in keys(platform, output_prefix(job))
@@ -126,7 +126,7 @@ def test_a_job_that_has_used_up_its_attempts_is_resumed_from_its_checkpoint(
     data = script(CHECKPOINTING, attempts=1, auto_resume=1)
     platform.publish(message(data))
     first = running_line(platform, data["job_name"], "working")
-    platform.reclaim_spot(first["jobId"], how=Reclaim.HOST)
+    platform.reclaim_spot(first["jobId"], how=Reclaim.NOTICE)
     announced = platform.wait_for_email(f"{data['job_name']}")
     assert "lost its machine and resumes at" in announced.subject and "(1 of 1)" in announced.subject
     second = platform.wait_for_job(f"{first['jobName']}-r1")  # five minutes later, on a hurried clock

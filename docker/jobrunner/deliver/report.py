@@ -28,6 +28,7 @@ from splatworks.contract.documents.job import (
     LostAttempt,
     OutputFacts,
     PhaseSeconds,
+    ProbeFacts,
     ScriptFacts,
     read_job,
 )
@@ -126,6 +127,13 @@ class Report:
 
     def _end(self, error: FailureError) -> None:
         self.facts = replace(self.facts, ended=error.ended, error=error.failure)
+
+    def probed(self, facts: ProbeFacts) -> None:
+        self.facts = replace(self.facts, probe=facts)
+
+    def host_failed(self, error: FailureError) -> None:
+        """The script failed because of its host: its exit code stays, its error does not."""
+        self._end(error)
 
     def interrupted_early(self) -> None:
         error = plain_error(INTERRUPTED, None, [], stopped=True)

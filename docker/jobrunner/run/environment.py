@@ -1,6 +1,7 @@
 """The environment variables of a script, and those that it must not see."""
 
 import ctypes
+import math
 import os
 import re
 import sys
@@ -9,7 +10,7 @@ from collections.abc import Mapping
 from jobrunner.fetch.request import Scalar
 from jobrunner.settings import Settings
 from splatworks.contract.documents.request import JobRequest
-from splatworks.contract.environment import OUTPUT_PREFIX, parameter_variable
+from splatworks.contract.environment import OUTPUT_PREFIX, THREAD_COUNTS, VCPUS, parameter_variable
 from splatworks.contract.keys import STAGES_FOLDER
 
 PR_SET_DUMPABLE = 4  # linux/prctl.h
@@ -34,6 +35,14 @@ def script_environment(job: JobRequest, settings: Settings, own: Mapping[str, st
         **parameters,
         **operation,
     }
+
+
+def with_thread_counts(environment: Mapping[str, str], vcpus: float | None, cores: int) -> dict[str, str]:
+    """With the job's share of the machine, unless the variables are set: a container sees all cores of its host."""
+    if not vcpus:
+        return dict(environment)
+    count = str(max(1, min(math.floor(vcpus), cores)))
+    return {**dict.fromkeys((VCPUS, *THREAD_COUNTS), count), **environment}
 
 
 def with_packages(environment: Mapping[str, str], packages: object) -> dict[str, str]:

@@ -14,13 +14,17 @@ from splatworks.contract.documents.job import GpuUse
 log = logging.getLogger("runner")
 
 CGROUP_ROOT = Path("/sys/fs/cgroup")
+V1 = "memory"
 KIB_PER_MIB = 1024
 MIB = 1024 * 1024
 
 
 @dataclass
 class MemoryMeter:
-    """Reads the cgroup (version 2) that a container has to itself; without one, the kernel's count of children."""
+    """Reads the cgroup that a container has to itself; without one, the kernel's count of children.
+
+    Version 2 has its files in the root; version 1, which older hosts have, in a folder of each controller.
+    """
 
     cgroup: Path = CGROUP_ROOT
     _kills_before: int = field(init=False)
@@ -29,10 +33,14 @@ class MemoryMeter:
     def __post_init__(self) -> None:
         self._kills_before = self._kills()
         # Outside a container the cgroup is shared, and its peak is anybody's.
-        self._own = _processes(self.cgroup) in ({os.getpid()}, {os.getpid(), os.getppid()})
+        self._own = (_processes(self.cgroup) or _processes(self.cgroup / V1)) in (
+            {os.getpid()},
+            {os.getpid(), os.getppid()},
+        )
 
     def peak_mib(self) -> int | None:
-        if self._own and (peak := _read(self.cgroup / "memory.peak")) is not None:
+        peak = _read(self.cgroup / "memory.peak") or _read(self.cgroup / V1 / "memory.max_usage_in_bytes")
+        if self._own and peak is not None:
             return round(int(peak) / MIB)
         largest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
         return round(largest / KIB_PER_MIB) or None
@@ -42,7 +50,7 @@ class MemoryMeter:
         return self._kills() > self._kills_before and (self._own or exit_code == 128 + signal.SIGKILL)
 
     def _kills(self) -> int:
-        events = _read(self.cgroup / "memory.events") or ""
+        events = _read(self.cgroup / "memory.events") or _read(self.cgroup / V1 / "memory.oom_control") or ""
         counts = dict(line.split(maxsplit=1) for line in events.splitlines())
         return int(counts.get("oom_kill", 0))
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from splatkit.errors import StageError
+from splatkit.threads import cores
 
 STEPS = Path(__file__).with_name("colmap_steps.py")
 POLL_SECONDS = 0.5
@@ -131,4 +132,4 @@ def _last_words(lines: deque[str]) -> str:
 
 
 def usable_threads(asked: int) -> int:
-    return asked or len(os.sched_getaffinity(0))
+    return asked or cores()

@@ -93,6 +93,29 @@ class LostAttempt:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GpuFacts:
+    name: str | None = None  # as the driver gives it
+    capability: str | None = None  # compute capability, such as 8.6
+    free_mib: int | None = None  # free GPU memory
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeFacts:
+    """What the attempt found on its host before the script started; what nobody could tell is None."""
+
+    cuda: str | None = None  # the latest version of CUDA that the driver supports
+    gpus: tuple[GpuFacts, ...] = ()  # the GPUs that are reserved for the job
+    gpu_problem: str | None = None  # why the job cannot use them
+    gpu_is_bad: bool = False  # whether that is the host's fault
+    shared_memory_mib: int | None = None  # size of /dev/shm
+    free_disk_mib: int | None = None  # free space of the workspace
+    vcpus: float | None = None  # reserved for the job
+    memory_mib: int | None = None  # the job's memory limit
+    image: str | None = None  # the image's id or, where ECS does not tell it, its name
+    seconds: float | None = None  # how long the probe took
+
+
+@dataclass(frozen=True, kw_only=True)
 class JobReport:
     run_id: str = ""  # the run; for a batch_job the job's name
     stage: str = ""  # the stage; for a batch_job the script's name without .py
@@ -112,6 +135,7 @@ class JobReport:
     content_key: str | None = None  # of the result; null if it is not recorded for reuse
     reused_from: str | None = None  # output prefix of the earlier result that was copied instead of running the script
     machine: MachineInfo | None = None  # null if unknown
+    probe: ProbeFacts | None = None  # what was found on the host; null if the script was not to be started
     peak_memory_mib: int | None = None  # highest memory use of the job
     oom_kill: bool = False  # whether the kernel killed a process for lack of memory
     gpu: GpuUse | None = None  # null without a GPU
