@@ -60,7 +60,7 @@ def test_the_dispatcher_sets_its_variables() -> None:
 
 
 def test_the_runner_sets_its_variables() -> None:
-    from jobrunner.run.environment import script_environment
+    from jobrunner.run.environment import script_environment, with_thread_counts
     from jobrunner.settings import Settings
     from splatworks.contract.documents.request import JobRequest
 
@@ -73,7 +73,7 @@ def test_the_runner_sets_its_variables() -> None:
     job = JobRequest(
         script_key="jobs/a.py", checkpoint_prefix="c/", parameters={"lr": 0.1}, operation="clean", output_prefix="o/"
     )
-    found = set(script_environment(job, Settings.from_environment(names), {}))
+    found = set(with_thread_counts(script_environment(job, Settings.from_environment(names), {}), 2, 4))
     expected = {name.replace("<NAME>", "LR") for name in set_by("runner")}
     assert expected - found == set()
     assert found - expected <= {"PYTHONUNBUFFERED"}

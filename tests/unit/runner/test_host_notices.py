@@ -203,7 +203,7 @@ def test_the_hosts_watcher_writes_what_metadata_says_and_nothing_before(tmp_path
         assert list(run.iterdir()) == []
         services.documents["spot/instance-action"] = said = notice(120)
         services.documents["events/recommendations/rebalance"] = '{"noticeTime": "2026-12-01T09:00:00Z"}'
-        wait_until((run / REBALANCE).exists)
+        wait_until(lambda: (run / REBALANCE).exists() and (run / INTERRUPTION).exists())
         assert (run / INTERRUPTION).read_text() == said
         assert {path.name for path in run.iterdir()} <= {INTERRUPTION, REBALANCE}
         assert process.poll() is None
