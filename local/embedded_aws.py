@@ -275,11 +275,11 @@ class EmbeddedAWS:
 
     @property
     def faults(self) -> Faults:
-        """What the next attempts meet: `aws.faults.next(Fault.DOCKER_TIMEOUT)`."""
+        """Inject faults into the next attempts: `aws.faults.next(Fault.DOCKER_TIMEOUT)`."""
         return self._services.faults
 
     def break_gpus(self, hosts: int = 1) -> None:
-        """Launch the next so many hosts of GPU jobs with a GPU that does not work."""
+        """Launch the next hosts of GPU jobs with a GPU that does not work."""
         self._services.fleet.broken_gpus = hosts
 
     def host(self, instance_id: str) -> Host:

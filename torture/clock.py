@@ -1,6 +1,6 @@
 """The runner with a scaled clock: all of its waiting times divided by one number.
 
-An experiment on a scaled clock lasts seconds where AWS takes minutes. The machine does not work faster for it, so what
+With a scaled clock, an experiment takes seconds instead of minutes. The machine does not work faster for it, so what
 is measured in scaled seconds is never better than in real ones.
 """
 

@@ -33,7 +33,7 @@ class Watched:
 class ReclaimOutcome:
     job: dict[str, Any]
     reclaimed: bool
-    lost_seconds: float | None  # of work that the second attempt did again; None where it tells no steps
+    lost_seconds: float | None  # of work that the second attempt repeated; None if the job has no steps
 
     @property
     def succeeded(self) -> bool:

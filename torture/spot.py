@@ -59,7 +59,7 @@ while step < 20:
 
 @dataclass(frozen=True, kw_only=True)
 class ReclaimRow:
-    """What became of the jobs of one kind that were reclaimed in one way."""
+    """Outcomes of the jobs of one kind that were reclaimed in one way."""
 
     kind: str
     how: Reclaim

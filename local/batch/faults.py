@@ -1,4 +1,4 @@
-"""What goes wrong between ECS and a container, on request, in the words that Batch shows."""
+"""Faults between ECS and a container, injected on request, with the texts that Batch shows."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class Host:
 
 
 class Fleet:
-    """Starts, fills and ends hosts. `watcher` makes the process that a host runs beside its containers."""
+    """Starts, fills and ends hosts. `watcher` starts the process that a host runs in addition to its containers."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Fleet:
         self._timers: set[threading.Timer] = set()
         self._hosts: list[Host] = []
         self.by_id: dict[str, Host] = {}  # also those that are gone, as EC2 shows them for a while
-        self.broken_gpus = 0  # of so many hosts that are launched next for a GPU job
+        self.broken_gpus = 0  # number of hosts, launched next for GPU jobs, that get a broken GPU
 
     def place(self, offer: HostOffer, task_id: str, needs: dict[str, float], preferred: str | None) -> Host:
         """Return the host for a task: the preferred one if it can, else one with room, else a new one.
@@ -105,7 +105,7 @@ class Fleet:
             host.watcher.stop()
 
     def later(self, seconds: float, act: Callable[[], None]) -> None:
-        """Call `act` after so many seconds of AWS's clock."""
+        """Call `act` after this many seconds of AWS's clock."""
 
         def run() -> None:
             self._timers.discard(timer)
@@ -161,6 +161,6 @@ class Fleet:
     def _end_if_idle(self, host: Host) -> None:
         with self._lock:
             idle = (time.monotonic() - host.idle_since) * self._hurry
-            # A task that came and went meanwhile has set a timer of its own.
+            # A task that started and ended meanwhile has set another timer.
             if host.alive and not host.tasks and idle >= IDLE_SECONDS - 1:
                 self.terminate(host)

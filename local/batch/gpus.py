@@ -1,7 +1,7 @@
-"""What an attempt finds of its host's GPUs.
+"""GPUs of a host: reserve them for a container as the ECS agent does, or stand for one that is broken.
 
-The ECS agent names the GPUs that are reserved for a container in NVIDIA_VISIBLE_DEVICES. Where this machine has none, a
-job that asked for one runs without, and is not told otherwise; a host whose GPU is broken says what such a host says.
+The ECS agent lists the reserved GPUs in NVIDIA_VISIBLE_DEVICES. If this machine has no GPU, the variable is not set and
+the job runs without one. On a host with a broken GPU it is set, and the driver fails as a real one does.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from local.batch.jobs import Job
 from splatworks.sandbox.process import inherited_environment
 
 VISIBLE = "NVIDIA_VISIBLE_DEVICES"
-# What nvidia-smi of a real host says whose driver lost the GPU.
+# The text of a real nvidia-smi whose driver has lost the GPU.
 BROKEN_NVIDIA_SMI = """#!/bin/sh
 echo "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. Make sure that the latest NVIDIA \
 driver is installed and running."

@@ -1,6 +1,6 @@
-"""What a host can ask on itself: instance metadata (IMDSv2), the ECS agent's introspection, task metadata.
+"""Metadata services of a host: instance metadata (IMDSv2), the ECS agent's introspection, task metadata.
 
-On EC2 each host finds these under the same address; here each has a path of its own on moto's server.
+On EC2 they have the same address on each host; here each host has a separate path on moto's server.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The watcher that a host runs beside its containers: the very script that Terraform's launch template installs."""
+"""Run the host's watcher: the same script that Terraform's launch template installs."""
 
 from __future__ import annotations
 

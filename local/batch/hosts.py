@@ -1,4 +1,4 @@
-"""What a queue's compute environments offer for a job, and what their hosts' user data sets."""
+"""Choose the instance type for a job, and read the settings of the ECS agent from the host's user data."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class HostOffer:
 
 @dataclass(frozen=True, kw_only=True)
 class AgentSettings:
-    """What /etc/ecs/ecs.config of a host says, as far as jobs notice it."""
+    """The settings in /etc/ecs/ecs.config that affect jobs."""
 
     stop_timeout: float = ECS_STOP_TIMEOUT
     drains_on_notice: bool = False  # ECS_ENABLE_SPOT_INSTANCE_DRAINING: no new tasks; those that run are left alone

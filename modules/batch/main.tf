@@ -37,7 +37,7 @@ locals {
   # Where "spot": false goes: to the queue itself where that is on demand anyway, else to one of its own.
   on_demand_queues = toset([for type, settings in local.compute : type if settings.use_spot && var.on_demand_queues])
 
-  # What ends a job for good; AWS Batch retries everything else. It takes five rules at most, each of them letters,
+  # These end a job for good; AWS Batch retries everything else. It takes five rules at most, each of them letters,
   # digits, dots, colons and white space, with an asterisk at the end only:
   # https://docs.aws.amazon.com/batch/latest/APIReference/API_EvaluateOnExit.html
   # splatworks/contract/retries.py has the same, and the sources of the texts.
@@ -46,7 +46,7 @@ locals {
     { onExitCode = "2", action = "EXIT" },               # the input is at fault
     { onExitCode = "119", action = "EXIT" },             # the script failed for good
     { onReason = "OutOfMemoryError*", action = "EXIT" }, # the next attempt would have no more of it
-    # The image does not exist, by tag and by digest. A registry that cannot be reached is told in other words.
+    # The image does not exist, by tag and by digest. An unreachable registry has another text.
     { onReason = "CannotPullImageManifestError: Error response from daemon: manifest unknown*", action = "EXIT" },
     { onReason = "CannotPullContainerError: Error response from daemon: manifest for*", action = "EXIT" },
   ]

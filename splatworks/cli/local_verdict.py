@@ -54,6 +54,6 @@ def _job(end: LocalEnd) -> BatchJob:
         array_size=None,
         array_index=None,
         array_summary={},
-        told_to_stop=False,
+        stop_requested=False,
         environment={pair["name"]: pair["value"] for pair in pairs},
     )

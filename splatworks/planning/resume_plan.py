@@ -1,4 +1,4 @@
-"""What is submitted when a run goes on after it has lost its machines. Makes no AWS call."""
+"""Plan the jobs of a run that resumes after it has lost its machines. Makes no AWS call."""
 
 from dataclasses import replace
 from typing import Any

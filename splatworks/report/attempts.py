@@ -35,7 +35,7 @@ def lost_its_machine(facts: JobFacts) -> bool:
         return True
     if last.reason.startswith(OUT_OF_MEMORY) or report.oom_kill:
         return False
-    if report.told_to_stop:
+    if report.stop_requested:
         return last.exit_code in (ContainerCode.RETRY, *KILLED)
     if report.is_known and report.container_exit_code is None:  # an image of an earlier version
         return report.ended == INTERRUPTED and report.exit_code not in (None, int(ExitCode.INTERRUPTED))
@@ -44,12 +44,12 @@ def lost_its_machine(facts: JobFacts) -> bool:
 
 
 def machine_end(facts: JobFacts) -> str:
-    """What was seen of the end of the machine in the last attempt."""
+    """Return how the machine of the last attempt ended, in words."""
     last = facts.job.last
     reasons = (facts.job.status_reason, last.status_reason if last else "")
     if gone := next((reason for reason in reasons if reason.startswith(HOST_GONE)), ""):
         return gone.rstrip(".")
-    if facts.report.told_to_stop:
+    if facts.report.stop_requested:
         return "the job was told to stop"
     return f"the container was killed, exit code {last.exit_code}" if last else "the container was killed"
 
@@ -80,19 +80,19 @@ def attempt_in_words(attempt: BatchAttempt) -> str:
 
 def lost_attempts(facts: JobFacts) -> str:
     """How many attempts ended because of their machine, such as "2", or "at least 2" if nobody knows of all."""
-    earlier = {each.attempt: each.told_to_stop for each in facts.report.interruptions if not each.job_id}
+    earlier = {each.attempt: each.stop_requested for each in facts.report.interruptions if not each.job_id}
     before = [_lost(attempt, earlier.get(number)) for number, attempt in enumerate(facts.job.attempts[:-1], start=1)]
     count = lost_its_machine(facts) + before.count(True)
     return f"at least {count}" if None in before else str(count)
 
 
-def _lost(attempt: BatchAttempt, told_to_stop: bool | None) -> bool | None:
+def _lost(attempt: BatchAttempt, stop_requested: bool | None) -> bool | None:
     """Whether an attempt before the last lost its machine; None if nobody knows."""
     if attempt.status_reason.startswith(HOST_GONE) or attempt.exit_code is None:
         return True
     if attempt.exit_code in KILLED:
         return not attempt.reason.startswith(OUT_OF_MEMORY)
-    return told_to_stop if attempt.exit_code == ContainerCode.RETRY else False
+    return stop_requested if attempt.exit_code == ContainerCode.RETRY else False
 
 
 def _meaning(code: int, report: JobReport) -> str:

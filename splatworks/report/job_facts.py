@@ -48,7 +48,7 @@ class BatchJob:
     array_size: int | None
     array_index: int | None
     array_summary: dict[str, int]
-    told_to_stop: bool  # by a user; it may still be running
+    stop_requested: bool  # by a user; it may still be running
     environment: dict[str, str]
 
     @property
@@ -129,7 +129,7 @@ def read_detail(detail: dict[str, Any], region: str) -> BatchJob:
         array_size=array.get("size"),
         array_index=array.get("index"),
         array_summary=array.get("statusSummary") or {},
-        told_to_stop=bool(detail.get("isTerminated")),
+        stop_requested=bool(detail.get("isTerminated")),
         environment={pair["name"]: pair.get("value") or "" for pair in container.get("environment") or []},
     )
 

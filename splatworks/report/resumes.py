@@ -47,7 +47,7 @@ def resume_of(facts: JobFacts, run: RunDocument | None = None, others: Iterable[
     most = ((facts.message or {}).get("data") or {}).get("auto_resume", 0)
     number = (run.resumed if run else split_name(job.name)[1]) + 1
     used_up = len(job.attempts) >= job.attempts_allowed
-    stopped = job.told_to_stop or any(other.told_to_stop for other in others)
+    stopped = job.stop_requested or any(other.stop_requested for other in others)
     if not key or job.array_size or stopped or not used_up or not isinstance(most, int) or number > most:
         return None
     if not lost_its_machine(facts):

@@ -132,7 +132,7 @@ def test_a_retry_on_the_other_image_knows_what_the_attempt_before_lost(
         "seconds": before.report["seconds"]["total"],
         "usd": before.report["cost"]["usd"],
     }
-    more = {"told_to_stop": False, "job_id": None} if second == NEW else {}  # the script ended with 75 by itself
+    more = {"stop_requested": False, "job_id": None} if second == NEW else {}  # the script ended with 75 by itself
     assert after.report["attempt"] == 2 and after.report["interruptions"] == [lost | more]
 
 
@@ -161,7 +161,7 @@ def test_the_new_runner_writes_the_old_ones_fields_and_two_more(buckets: After, 
     new = there.run(NEW, runners[NEW], "chain", "sfm").report
     differing = {"started_at", "ended_at", "seconds", "peak_memory_mib", "cost"}
     same = {name: value for name, value in old.items() if name not in differing}
-    more = {"container_exit_code": 0, "told_to_stop": False}
+    more = {"container_exit_code": 0, "stop_requested": False}
     assert {name: value for name, value in new.items() if name not in differing} == same | more
     for name in differing:
         assert type(new[name]) is type(old[name])

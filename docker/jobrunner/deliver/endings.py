@@ -16,10 +16,10 @@ LONGEST_RESULT = 1024 * 1024  # bytes of result.json that are read
 
 
 def ending(exit_code: int, *, stopped: bool, oom_kill: bool, error: Failure | None) -> str:
-    """`ended` of job.json; `stopped` says if the job was told to stop, `error` is the script's own.
+    """`ended` of job.json; `stopped` says if a stop was requested, `error` is the script's own.
 
-    A script that is told to stop may end with any code. Its 2 counts only if it says what is wrong with its input: GNU
-    make, for one, ends with 2 if it is interrupted.
+    After a request to stop, a script may end with any code. Its 2 counts only if it says what is wrong with its input:
+    GNU make, for example, ends with 2 if it is interrupted.
     """
     if exit_code == ExitCode.DONE:
         return DONE

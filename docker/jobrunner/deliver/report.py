@@ -112,7 +112,7 @@ class Report:
         if ended != DONE:
             error = error or plain_error(ended, exit_code, last_lines, stopped=stopped)
         self.facts = replace(
-            self.facts, ended=ended, exit_code=exit_code, told_to_stop=stopped, oom_kill=oom_kill, error=error
+            self.facts, ended=ended, exit_code=exit_code, stop_requested=stopped, oom_kill=oom_kill, error=error
         )
 
     def failed(self, error: FailureError) -> None:
@@ -137,7 +137,7 @@ class Report:
 
     def interrupted_early(self) -> None:
         error = plain_error(INTERRUPTED, None, [], stopped=True)
-        self.facts = replace(self.facts, ended=INTERRUPTED, told_to_stop=True, error=error)
+        self.facts = replace(self.facts, ended=INTERRUPTED, stop_requested=True, error=error)
 
     def after(self, *earlier: bytes | None, resumes_job: str | None = None) -> None:
         """Take over what attempts before this one lost, from the reports that they left; the last one given wins.
@@ -188,7 +188,7 @@ def _lost(report: JobReport) -> LostAttempt:
         ended_at=report.ended_at or None,
         seconds=report.seconds.total,
         usd=report.cost.usd if report.cost else None,
-        told_to_stop=None if report.ended == STILL_RUNNING else report.told_to_stop,
+        stop_requested=None if report.ended == STILL_RUNNING else report.stop_requested,
     )
 
 

@@ -1,1 +1,1 @@
-"""What an attempt finds on its host before its script starts: GPU, memory, disk, its share of the machine."""
+"""Probe the host before the script starts: GPU, memory, disk, and the share of the machine that the job has."""

@@ -1,6 +1,7 @@
 """Try the GPU through the CUDA driver: one kernel, its result checked. Needs no package, and prints one JSON object.
 
-A program of its own: a driver that hangs cannot be stopped from within its process. torch would take seconds to import.
+This is a separate program because a driver that hangs can only be stopped from another process. torch would take
+seconds to import.
 The calls: https://docs.nvidia.com/cuda/cuda-driver-api/. The kernel's PTX is for sm_75, which every later GPU compiles.
 """
 
@@ -84,7 +85,7 @@ def _describe(driver: Driver, ordinal: int) -> dict[str, Any]:
 
 
 def _run_kernel(driver: Driver, ordinal: int, facts: dict[str, Any]) -> None:
-    """Run the kernel in a context of its own. A GPU older than the PTX has no problem: the image is too new for it."""
+    """Run the kernel in a new context. A GPU older than the PTX is skipped: the image is too new for it."""
     if float(facts["capability"]) < 7.5:
         return
     device, context = driver.number("cuDeviceGet", ordinal), ctypes.c_void_p()

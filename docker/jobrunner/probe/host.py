@@ -1,4 +1,4 @@
-"""The probe of an attempt's host: begun when the attempt starts, read before its script does."""
+"""Probe the host of an attempt: start with the attempt, wait for the result before the script starts."""
 
 import json
 import logging
@@ -35,7 +35,7 @@ CUDA_ERROR = re.compile(r"CUDA error:? *(.*)")
 
 
 class HostProbe:
-    """Asks the GPU in a process of its own while the attempt downloads its input."""
+    """Checks the GPU in a separate process while the attempt downloads its input."""
 
     def __init__(self, environment: Mapping[str, str], workspace: Path) -> None:
         self._environment = environment
@@ -45,7 +45,7 @@ class HostProbe:
         self._child = self._start() if self.has_gpu else None
 
     def _start(self) -> "subprocess.Popen[str]":
-        return subprocess.Popen(  # noqa: S603 (a file of ours)
+        return subprocess.Popen(  # noqa: S603 (our own file)
             [sys.executable, gpu.__file__], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
 
@@ -68,7 +68,7 @@ class HostProbe:
         )
 
     def again(self) -> ProbeFacts:
-        """Probe anew, as after an error in mid-run."""
+        """Probe again, for example after an error in mid-run."""
         return HostProbe(self._environment, self._workspace).facts()
 
     def _gpu_facts(self) -> dict[str, Any]:
@@ -147,7 +147,7 @@ def _mismatch(gpus: list[GpuFacts], architectures: str) -> str | None:
 
 
 def _share(environment: Mapping[str, str]) -> tuple[float | None, int | None, str | None]:
-    """vCPUs, memory in MiB and image of this container, as ECS's metadata tells them."""
+    """Return vCPUs, memory in MiB and image of this container from ECS's metadata."""
     uri = environment.get("ECS_CONTAINER_METADATA_URI_V4")
     if not uri:
         return None, None, None

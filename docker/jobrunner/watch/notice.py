@@ -40,7 +40,7 @@ class HostNotices:
 
 
 def seconds_left(path: Path) -> float:
-    """Until the time in the notice; what EC2 gives at the most where it names none. A notice that is odd counts too."""
+    """Return the seconds until the time in the notice; 120 if it is malformed, which still is a notice."""
     try:
         with open_regular(path) as file:
             named = datetime.fromisoformat(json.loads(file.read(LONGEST_NOTICE))["time"])

@@ -17,7 +17,7 @@ ENDED = {
     FAILED: "the script failed: any exit code that is not in the table of exit codes; retried if error.retryable is "
     "true",
     INPUT_ERROR: "the input or the options are at fault: exit code 2; never retried",
-    INTERRUPTED: "told to stop, or stopped after a checkpoint with exit code 75; AWS Batch starts the job again",
+    INTERRUPTED: "stopped on request, or after a checkpoint with exit code 75; AWS Batch starts the job again",
     OUT_OF_MEMORY: "the kernel killed a process of the job because its memory limit was reached",
     COST_LIMIT: "max_cost_usd was reached, or the price is unknown; error.code says which: cost_limit, price_unknown "
     "or cost_unknown",
@@ -88,7 +88,7 @@ class LostAttempt:
     ended_at: str | None = None  # time of its end, or of its last sign of life
     seconds: float | None = None  # duration until then
     usd: float | None = None  # cost until then
-    told_to_stop: bool | None = None  # whether it was told to stop, as a host that is taken back does
+    stop_requested: bool | None = None  # whether a stop was requested, for example because the host was reclaimed
     job_id: str | None = None  # the job that was resumed, if the attempt was not one of this job's
 
 
@@ -101,7 +101,7 @@ class GpuFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeFacts:
-    """What the attempt found on its host before the script started; what nobody could tell is None."""
+    """Facts about the host, collected before the script starts. None means unknown."""
 
     cuda: str | None = None  # the latest version of CUDA that the driver supports
     gpus: tuple[GpuFacts, ...] = ()  # the GPUs that are reserved for the job
@@ -111,7 +111,7 @@ class ProbeFacts:
     free_disk_mib: int | None = None  # free space of the workspace
     vcpus: float | None = None  # reserved for the job
     memory_mib: int | None = None  # the job's memory limit
-    image: str | None = None  # the image's id or, where ECS does not tell it, its name
+    image: str | None = None  # the image's id, or its name if ECS gives no id
     seconds: float | None = None  # how long the probe took
 
 
@@ -125,7 +125,7 @@ class JobReport:
     # the script's own exit code, or the container's if the script did not run to an end; null while the attempt runs
     exit_code: int | None = None
     container_exit_code: int | None = None  # the container's exit code; null while the attempt runs
-    told_to_stop: bool = False  # whether it was told to stop: by AWS, which takes the host back, or by a user
+    stop_requested: bool = False  # whether a stop was requested: by AWS, which reclaims the host, or by a user
     error: Failure | None = None  # the error of result.json, or the runner's own; null if done
     script: ScriptFacts | None = None  # the script that ran; null if it was not fetched
     inputs: tuple[InputFacts, ...] = ()  # per location of `input`

@@ -35,8 +35,8 @@ def with_reason(event: str, reason: str) -> JobFacts:
     return replace(found, job=replace(found.job, attempts=(last,)))
 
 
-def told_to_stop(code: int, **known: Any) -> JobReport:
-    return JobReport(ended="interrupted", exit_code=code, container_exit_code=75, told_to_stop=True, **known)
+def stop_requested(code: int, **known: Any) -> JobReport:
+    return JobReport(ended="interrupted", exit_code=code, container_exit_code=75, stop_requested=True, **known)
 
 
 CASES = [
@@ -59,12 +59,12 @@ CASES = [
     (facts("job_script_error", report=JobReport(ended="cost_limit", error=ERROR)), "cost limit", "2 usable photos"),
     (with_exit("job_script_error", 75), "interrupted", "and 1 of 3 attempts"),
     (
-        with_exit("job_script_error", 75, report=told_to_stop(9)),
+        with_exit("job_script_error", 75, report=stop_requested(9)),
         "spot machine reclaimed",
         "1 of 3 attempts were used, 1 of them because the machine was lost",
     ),
     (
-        with_exit("job_script_error", 75, report=told_to_stop(75, machine=MachineInfo(lifecycle="on-demand"))),
+        with_exit("job_script_error", 75, report=stop_requested(75, machine=MachineInfo(lifecycle="on-demand"))),
         "machine lost",
         "The on-demand machine was stopped",
     ),
@@ -185,10 +185,10 @@ def test_rules_are_read_from_the_top(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_job_that_lost_its_machines_says_how_often() -> None:
     known = facts("job_spot_reclaimed")
     assert "3 of 3 attempts were used, at least 2 of them because the machine was lost" in failure_cause(known).cause
-    stopped = (LostAttempt(attempt=1, told_to_stop=True), LostAttempt(attempt=2))
-    report = told_to_stop(75, interruptions=stopped)
+    stopped = (LostAttempt(attempt=1, stop_requested=True), LostAttempt(attempt=2))
+    report = stop_requested(75, interruptions=stopped)
     assert "3 of 3 attempts were used, 3 of them because" in failure_cause(replace(known, report=report)).cause
-    by_itself = told_to_stop(75, interruptions=(LostAttempt(attempt=1, told_to_stop=False),))
+    by_itself = stop_requested(75, interruptions=(LostAttempt(attempt=1, stop_requested=False),))
     assert "3 of 3 attempts were used, 2 of them because" in failure_cause(replace(known, report=by_itself)).cause
 
 
@@ -215,5 +215,5 @@ def test_an_email_names_the_scripts_own_exit_code(report: JobReport, code: int, 
 
 
 def test_a_terminated_job_has_not_lost_its_machine() -> None:
-    assert not lost_its_machine(facts("job_terminated", report=told_to_stop(75)))
+    assert not lost_its_machine(facts("job_terminated", report=stop_requested(75)))
     assert not lost_its_machine(facts("job_timeout"))

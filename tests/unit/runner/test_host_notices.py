@@ -53,7 +53,7 @@ def test_a_notice_stops_the_script_which_saves_and_the_next_attempt_goes_on(job:
     (job.folder / "host" / INTERRUPTION).write_text(notice(120))
     first = job.finish(process)
     assert first.exit_code == 75
-    assert (job.report["ended"], job.report["told_to_stop"]) == ("interrupted", True)
+    assert (job.report["ended"], job.report["stop_requested"]) == ("interrupted", True)
     assert job.read("state", job.checkpoints) == "saved"
     assert "begins with saved" in job.run(attempt=2).stdout
 

@@ -104,7 +104,7 @@ def stops_at(priced: Priced, seconds: float, **extra: str) -> dict[str, Any]:
     index = extra.get("AWS_BATCH_JOB_ARRAY_INDEX")
     report = json.loads(priced.job.read(f"{index}/job.json" if index else "job.json"))
     assert (report["ended"], report["error"]["code"]) == ("cost_limit", "cost_limit")
-    assert (report["container_exit_code"], report["told_to_stop"]) == (FAILED, False)
+    assert (report["container_exit_code"], report["stop_requested"]) == (FAILED, False)
     assert report["error"]["retryable"] is False and report["error"]["fix"]
     return report
 

@@ -62,7 +62,7 @@ def test_a_host_lost_before_its_first_sign_of_life_is_listed_without_numbers(job
     job.script("pass")
     job.run(attempt=2)
     assert job.report["interruptions"] == [
-        {"attempt": 1, "ended_at": None, "seconds": None, "usd": None, "told_to_stop": None, "job_id": None}
+        {"attempt": 1, "ended_at": None, "seconds": None, "usd": None, "stop_requested": None, "job_id": None}
     ]
 
 
@@ -92,7 +92,7 @@ def test_two_reclaims_with_and_without_notice_are_both_told_and_the_result_is_th
             "ended_at": told["ended_at"],
             "seconds": told["seconds"]["total"],
             "usd": None,
-            "told_to_stop": True,
+            "stop_requested": True,
             "job_id": None,
         },
         {
@@ -100,7 +100,7 @@ def test_two_reclaims_with_and_without_notice_are_both_told_and_the_result_is_th
             "ended_at": alive["ended_at"],
             "seconds": alive["seconds"]["total"],
             "usd": None,
-            "told_to_stop": None,
+            "stop_requested": None,
             "job_id": None,
         },
     ]
@@ -152,7 +152,7 @@ def test_another_jobs_report_under_the_same_prefix_is_not_taken_over(job: Any) -
     job.s3.put_object(Bucket=job.output_bucket, Key=f"{job.prefix}_RUNNING", Body=job.read("job.json"))
     job.run(attempt=2)
     assert job.report["interruptions"] == [
-        {"attempt": 1, "ended_at": None, "seconds": None, "usd": None, "told_to_stop": None, "job_id": None}
+        {"attempt": 1, "ended_at": None, "seconds": None, "usd": None, "stop_requested": None, "job_id": None}
     ]
 
 
@@ -166,7 +166,7 @@ time.sleep(600)
     process = job.start(timings=QUICK)
     ended = job.stop_when(process, lambda: (job.workspace / "output/half.txt").exists())  # waits a minute at most
     assert ended.exit_code == 75
-    assert (job.report["exit_code"], job.report["told_to_stop"]) == (137, True)
+    assert (job.report["exit_code"], job.report["stop_requested"]) == (137, True)
     assert job.report["ended"] == "interrupted" and job.report["oom_kill"] is False
     assert job.read("half.txt") == "half"
 

@@ -110,7 +110,7 @@ def test_the_containers_code_says_if_a_retry_helps_and_job_json_has_the_scripts_
     job.script(f"import os, sys; {statement}")
     assert job.run().exit_code == container
     assert (job.report["exit_code"], job.report["ended"]) == (exit_code, word)
-    assert job.report["container_exit_code"] == container and job.report["told_to_stop"] is False
+    assert job.report["container_exit_code"] == container and job.report["stop_requested"] is False
     assert ("_SUCCESS" in job.objects()) == (container == 0)
 
 
@@ -121,14 +121,14 @@ def test_every_code_of_a_script_becomes_one_of_the_containers() -> None:
         assert container_code(ended, None) == expected.get(code, FAILED), code
 
 
-def test_a_job_that_is_told_to_stop_ends_with_75_whatever_its_scripts_code() -> None:
+def test_a_job_that_is_stop_requested_ends_with_75_whatever_its_scripts_code() -> None:
     for code in range(1, 256):
         ended = ending(code, stopped=True, oom_kill=code == 137, error=None)
         assert (ended, container_code(ended, None)) == ("interrupted", ContainerCode.RETRY)
     assert ending(0, stopped=True, oom_kill=False, error=None) == "done"
 
 
-def test_an_input_that_a_script_has_named_as_wrong_is_wrong_although_it_is_told_to_stop() -> None:
+def test_an_input_that_a_script_has_named_as_wrong_is_wrong_although_it_is_stop_requested() -> None:
     error = Failure(code="too_few_photos", cause="2 usable photos", fix="Take more")
     assert ending(2, stopped=True, oom_kill=False, error=error) == "input_error"
 

@@ -50,7 +50,7 @@ def undisturbed(scene: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
-def test_a_run_that_is_told_to_stop_goes_on_bit_for_bit(
+def test_a_run_that_is_stop_requested_goes_on_bit_for_bit(
     kind: str, scene: Path, undisturbed: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at = sorted(random.Random(kind).sample(range(1, STEPS), 3))
@@ -152,7 +152,7 @@ def test_a_run_that_had_ended_stays_as_it_is(scene: Path, tmp_path: Path) -> Non
         assert steps[-1] == str(last) and len(set(steps)) == len(steps)
 
 
-def test_the_time_of_a_training_that_is_told_to_stop_is_counted_whole(
+def test_the_time_of_a_training_that_is_stop_requested_is_counted_whole(
     scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original, spent = Training.train_step, []

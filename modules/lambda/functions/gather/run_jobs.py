@@ -50,7 +50,7 @@ def root_failure(run: RunDocument, jobs: dict[str, BatchJob]) -> RunStage | None
         job = jobs[stage.stage]
         if job.status == "FAILED" and not job.was_left_out:
             return stage
-        if job.told_to_stop and not job.has_ended:
+        if job.stop_requested and not job.has_ended:
             raise EndNotKnownError(f"{job.name} was told to stop before the jobs after it, and has not ended yet")
     if going := [stage.job_name for stage in found if not jobs[stage.stage].has_ended]:
         raise EndNotKnownError(f"a job that waits for {going[0]} has failed, but AWS Batch does not say that this has")
