@@ -2,9 +2,13 @@
 
 import json
 import re
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +17,7 @@ from local.batch.faults import Fault
 from local.batch.host_metadata import AGENT_PATH, INSTANCE_PATH
 from local.batch.reclaim import Reclaim
 
+ROOT = Path(__file__).parents[3]
 TWO = {"attempts": 2}
 SECONDS = 2.0  # of NOTICE_SECONDS at hurry 60
 
@@ -147,3 +152,31 @@ def ask(url: str, method: str = "GET", **headers: str) -> str:
     with urllib.request.urlopen(urllib.request.Request(url, method=method, headers=headers), timeout=10) as answer:
         text: str = answer.read().decode()
         return text
+
+
+def test_a_hosts_watcher_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
+    start = (
+        "import pathlib, sys, time; from local.batch.host_watcher import HostWatcher;"
+        "HostWatcher(pathlib.Path(sys.argv[1]), {'HOST_DIR': sys.argv[1] + '/run'}, lambda: None);"
+        "print('started', flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", start, tmp_path], cwd=ROOT, stdout=subprocess.PIPE)
+    assert process.stdout and process.stdout.readline() == b"started\n"
+    deadline = time.monotonic() + 30
+    while not (running := watchers(tmp_path)):
+        assert time.monotonic() < deadline
+    process.kill()
+    process.communicate()
+    while watchers(tmp_path):
+        assert time.monotonic() < deadline, running
+        time.sleep(0.2)
+
+
+def watchers(folder: Path) -> list[int]:
+    """Processes whose working directory is the host's folder."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            with suppress(OSError):
+                found += [int(entry.name)] if (entry / "cwd").readlink() == folder else []
+    return found
