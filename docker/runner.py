@@ -213,15 +213,18 @@ class JobAttempt:
         facts = self._probe.facts()
         self._report.probed(facts)
         if facts.gpu_is_bad:
-            mark(self._settings.host_dir, self._settings.job_id, facts.gpu_problem or "")
+            self._mark_host(facts.gpu_problem or "")
         check(facts)
         return with_thread_counts(environment, facts.vcpus, os.cpu_count() or 1)
+
+    def _mark_host(self, cause: str) -> None:
+        mark(self._settings.host_dir, self._settings.job_id, cause, self._timings.drain)
 
     def _blame_host(self, last_lines: list[str]) -> None:
         """A failed GPU in mid-run is the host's fault as it is at the start."""
         cause = cuda_error(last_lines) if self._probe.has_gpu and self._report.ended == FAILED else None
         if cause:
-            mark(self._settings.host_dir, self._settings.job_id, cause)
+            self._mark_host(cause)
             self._report.host_failed(bad_host(cause))
 
     def _fetch(self, request: ChildRequest, plan: DownloadPlan) -> None:

@@ -98,7 +98,7 @@ class Spot:
 
     def used_up(self, how: Reclaim) -> tuple[dict[str, Any], str]:
         """Reclaim a job with `attempts: 3` each time that it runs; return the job and the text of its e-mail."""
-        name = self._publish_script(PLAIN.replace("step < 20", "True"), attempts=3)
+        name = self.publish_script(PLAIN.replace("step < 20", "True"), attempts=3)
         for lost in range(3):
             self._wait_for_line(name, lost)
             self.aws.reclaim_spot(self.aws.wait_for_job(name, until=("RUNNING",))["jobId"], how=how)
@@ -122,7 +122,7 @@ class Spot:
         return self._publishers[kind]
 
     def _plain(self) -> Callable[[], str]:
-        return lambda: self._publish_script(PLAIN)
+        return lambda: self.publish_script(PLAIN)
 
     def _sfm(self) -> Callable[[], str]:
         prefix = self._upload_photos()
@@ -151,7 +151,7 @@ class Spot:
             self.aws.client("s3").upload_file(str(photo), bucket, f"photos/spot/{photo.name}")
         return "photos/spot/"
 
-    def _publish_script(self, text: str, **data: Any) -> str:
+    def publish_script(self, text: str, **data: Any) -> str:
         key = f"jobs/spot-{uuid.uuid4().hex[:8]}.py"
         bucket = self.aws.outputs["ml_input_bucket"]
         self.aws.client("s3").put_object(Bucket=bucket, Key=key, Body=text.encode())

@@ -17,6 +17,7 @@ class Timings:
     progress: float = 10  # between two looks at progress.json
     checkpoints: float = 25  # between two mirrorings of the checkpoint folder
     checkpoints_soon: float = 1  # the same after a notice, or if a file was too new in the last round
+    drain: float = 10  # how long a job on a bad host waits until the host gets no new tasks
     notice: float = 1  # between two looks for a notice of the host
     patience: float = 5  # how long a file that is being written waits; with `checkpoints` the most a lost host may cost
     gpu: float = 5  # between two samples of nvidia-smi

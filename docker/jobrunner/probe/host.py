@@ -17,7 +17,7 @@ import urllib3
 from jobrunner.failures import RunnerError
 from jobrunner.probe import gpu
 from splatworks.contract.documents.job import GpuFacts, ProbeFacts
-from splatworks.contract.host import BAD_HOST
+from splatworks.contract.host import BAD_HOST, DRAINED
 
 log = logging.getLogger("runner")
 
@@ -106,14 +106,21 @@ def bad_host(cause: str) -> RunnerError:
     )
 
 
-def mark(folder: Path, job_id: str, cause: str) -> None:
-    """Leave the note for the host's watcher, which takes the host out of service."""
+def mark(folder: Path, job_id: str, cause: str, patience: float) -> None:
+    """Leave the note for the host's watcher, and wait `patience` seconds at most until it has drained the host."""
     beside = folder / f".{BAD_HOST}.new"
     try:
         beside.write_text(json.dumps({"job_id": job_id, "cause": cause[:500]}))
         beside.replace(folder / BAD_HOST)
+        _wait_for(folder / DRAINED, patience)
     except OSError as error:
         log.warning("the host is not told that its GPU does not work: %s", error)
+
+
+def _wait_for(path: Path, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
 
 
 def cuda_error(lines: list[str]) -> str | None:

@@ -80,6 +80,7 @@ retire() {
     tries=$((tries + 1))
     if drain; then
       drained=yes
+      : >"$HOST_DIR/drained" # the runner waits for it: a retry that came sooner could start here again
       say "the host takes no more jobs: $(head -c 500 "$HOST_DIR/bad-host.json" | tr -cd '[:print:]')"
     elif [ "$tries" -lt 30 ]; then
       return

@@ -154,6 +154,7 @@ def ask(url: str, method: str = "GET", **headers: str) -> str:
         return text
 
 
+@pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="finds processes in /proc, as on Linux")
 def test_a_hosts_watcher_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
     start = (
         "import pathlib, sys, time; from local.batch.host_watcher import HostWatcher;"

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import pytest
 
 from jobrunner.watch.notice import seconds_left
-from splatworks.contract.host import BAD_HOST, HOST_DIR, INTERRUPTION, REBALANCE
+from splatworks.contract.host import BAD_HOST, DRAINED, HOST_DIR, INTERRUPTION, REBALANCE
 
 ROOT = Path(__file__).parents[3]
 QUICK = "progress=0.2, checkpoints=30, checkpoints_soon=0.1, patience=0.3, stop=30, notice=0.1"
@@ -232,6 +232,7 @@ def test_a_host_whose_gpu_is_bad_takes_no_more_jobs_and_ends_after_those_that_ru
             "signed": services.drained[0]["signed"],
         }
         assert services.drained[0]["signed"].startswith("AWS4-HMAC-SHA256 Credential=AKIA1/")
+        wait_until((run / DRAINED).exists)
         time.sleep(0.5)
         assert not (tmp_path / "shutdown").exists()
         services.tasks = ["STOPPED"]

@@ -18,6 +18,7 @@ from jobrunner.run.meters import MemoryMeter
 from splatkit import threads
 from splatworks.contract.host import BAD_HOST, HOST_DIR
 
+QUICK = "drain=0.2"
 RESERVED = {"NVIDIA_VISIBLE_DEVICES": "GPU-8a1b"}
 # Stands for libcuda.so.1. The kernel's result is RESULT * thread + 7: right with 3.
 DRIVER = """
@@ -130,7 +131,7 @@ def host_folder(job: Any) -> dict[str, str]:
 
 def test_a_gpu_job_on_a_host_without_a_driver_runs_elsewhere(job: Any, tmp_path: Path) -> None:
     job.script("print('started')")
-    ended = job.run(**RESERVED, **host_folder(job), LD_LIBRARY_PATH=str(tmp_path))
+    ended = job.run(timings=QUICK, **RESERVED, **host_folder(job), LD_LIBRARY_PATH=str(tmp_path))
     assert ended.exit_code == 75 and "started" not in ended.stdout
     report = job.report
     assert report["error"]["code"] == "bad_host" and report["error"]["retryable"]
@@ -153,7 +154,7 @@ def test_an_error_of_cuda_in_mid_run_is_the_hosts_fault_unless_it_is_the_program
     job: Any, tmp_path: Path, line: str, code: int
 ) -> None:
     job.script(f"import sys; print({line!r}, file=sys.stderr); sys.exit(1)")
-    ended = job.run(**RESERVED, **driver(tmp_path / "driver"), **host_folder(job))
+    ended = job.run(timings=QUICK, **RESERVED, **driver(tmp_path / "driver"), **host_folder(job))
     assert ended.exit_code == code
     assert (job.folder / "host" / BAD_HOST).exists() is (code == 75)
     assert job.report["exit_code"] == 1
