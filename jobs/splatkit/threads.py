@@ -18,15 +18,19 @@ _limit = [0]
 
 
 def cores() -> int:
-    """What this process may use, which in a container is less than what the machine has."""
-    available = len(os.sched_getaffinity(0))
-    if (reserved := os.environ.get(VCPUS, "")).isdecimal() and int(reserved):
-        available = min(available, int(reserved))
-    return min(available, _limit[0]) if _limit[0] else available
+    """Number of cores for this process: those it may run on, at most the job's vCPUs and those of limit_cores.
+
+    Each thread pool, library and child process of a stage takes its number of threads from here. os.cpu_count() and a
+    library's own default count the cores of the host, which a job shares with others.
+    """
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    reserved = os.environ.get(VCPUS, "")
+    limits = (int(reserved) if reserved.isdecimal() else 0, _limit[0])
+    return min([available, *filter(None, limits)])
 
 
 def limit_cores(count: int) -> None:
-    """Use at most so many; 0: all. To be called before the first kernel."""
+    """Use at most `count` cores; 0 removes the limit. Call it before the first kernel runs."""
     _limit[0] = count
 
 

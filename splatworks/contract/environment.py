@@ -16,6 +16,9 @@ THREAD_COUNTS: Mapping[str, str] = {
     "OPENBLAS_NUM_THREADS": "OpenBLAS, which numpy uses",
     "MKL_NUM_THREADS": "MKL",
     "NUMBA_NUM_THREADS": "numba",
+    "RAYON_NUM_THREADS": "libraries in Rust",
+    "TF_NUM_INTRAOP_THREADS": "TensorFlow, within an operation",
+    "TF_NUM_INTEROP_THREADS": "TensorFlow, between operations",
 }
 REGION = "AWS_DEFAULT_REGION"
 # The folders of a script in its container, by the option of a stage that they set.

@@ -18,6 +18,7 @@ from splatkit.formats.spool import release
 from splatkit.formats.webp import EFFORTS, Efforts, Pixels, lossless_webp
 from splatkit.orientation import canonical
 from splatkit.splats import Floats, Splats
+from splatkit.threads import cores
 
 Order = Literal["hilbert", "morton"]
 Bytes = NDArray[np.uint8]
@@ -264,7 +265,7 @@ def _picture(columns: NDArray[Any], count: int) -> Pixels:
 
 def _compressed(layers: dict[str, Pixels], efforts: Efforts) -> dict[str, bytes]:
     pixels = max(layer.size // 4 for layer in layers.values())
-    threads = THREADS if pixels <= PIXELS_PER_THREAD else 1
+    threads = min(THREADS, cores()) if pixels <= PIXELS_PER_THREAD else 1
     with ThreadPoolExecutor(threads) as pool:  # libwebp works without the interpreter's lock
         encoded = pool.map(partial(lossless_webp, efforts=efforts), layers.values())
         return dict(zip(layers, encoded, strict=True))

@@ -211,12 +211,16 @@ def _compare(
 
 def global_mapping(request: Request) -> dict[str, Any]:
     options = pycolmap.GlobalPipelineOptions(num_threads=request["threads"], random_seed=0)
+    # The parts' own settings are -1, all cores of the host, and need not follow the pipeline's.
+    options.mapper.num_threads = request["threads"]
+    options.mapper.bundle_adjustment.ceres.solver_options.num_threads = request["threads"]
     models = pycolmap.global_mapping(request["database"], request["images"], request["output"], options)
     return {"models": {str(k): model.num_reg_images() for k, model in models.items()}}
 
 
 def incremental_mapping(request: Request) -> dict[str, Any]:
     options = pycolmap.IncrementalPipelineOptions(num_threads=request["threads"], random_seed=0, min_model_size=3)
+    options.mapper.num_threads = request["threads"]
     registered = 2
 
     def registered_one_more() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from splatkit.sfm.preparation import MAX_PIXELS, UnusableError
+from splatkit.threads import cores
 
 SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".m4v", ".webm")
 # FFmpeg goes by content, not by name: a playlist called clip.mp4 would make it read other files.
@@ -95,6 +96,7 @@ def _decoded(video: Path) -> Iterator[tuple[float, av.VideoFrame]]:
         if stream.width * stream.height > MAX_PIXELS:
             raise UnusableError(f"{stream.width} x {stream.height} pixels are too many")
         stream.thread_type = "AUTO"
+        stream.codec_context.thread_count = cores()
         for number, frame in enumerate(container.decode(stream)):
             yield (number / 30 if frame.time is None else round(frame.time, 3)), frame
 

@@ -9,6 +9,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from splatkit.splats import SH_C0, SH_COEFFICIENTS, Splats
+from splatkit.threads import cores
 from splatkit.train.scene import Frame
 
 NEIGHBOURS = 3
@@ -34,7 +35,7 @@ def from_points(
     if len(points) > cap:
         chosen = np.sort(np.random.default_rng(seed).choice(len(points), cap, replace=False))
         points, colors = points[chosen], colors[chosen]
-    distances, _ = cKDTree(points).query(points, k=min(len(points), NEIGHBOURS + 1), workers=-1)
+    distances, _ = cKDTree(points).query(points, k=min(len(points), NEIGHBOURS + 1), workers=cores())
     spread = np.sqrt((distances[:, 1:] ** 2).mean(axis=1))
     # A lone point far out must not begin as a balloon, nor doubled points as nothing.
     spread = np.clip(spread, 1e-5, max(1e-4, float(np.quantile(spread, 0.99))))

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from splatkit.stage import write_json
 from splatkit.stage_files import METRICS, SPLAT
+from splatkit.threads import cores
 from splatkit.train.training import Training
 from splatkit.whole_files import whole_file
 from splatworks.contract.output_folder import mark_in, remove
@@ -161,6 +162,7 @@ def write_flythrough(path: Path, training: Training, seconds: float, on_frame: C
     with whole_file(path) as beside, av.open(str(beside), "w", format="mp4", options=faststart) as container:
         stream = container.add_stream("libx264", rate=FRAMES_PER_SECOND, options={"crf": "20", "preset": "fast"})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.codec_context.thread_count = cores()
         for number, pose in enumerate(poses):
             camera = torch.tensor(pose, dtype=torch.float32)
             image = training.render_from(camera, intrinsics, width, height, background=training.backdrop).image

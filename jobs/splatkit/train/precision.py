@@ -6,6 +6,7 @@ from scipy.spatial import cKDTree
 
 from splatkit.errors import input_error
 from splatkit.splats import Splats
+from splatkit.threads import cores
 from splatkit.train.scene import Scene
 
 LARGEST_OF_DISTANCE = 0.05  # a grid so wide, in distances of neighbouring points, is refused
@@ -18,7 +19,7 @@ def require_precision(scene: Scene) -> None:
     """Raises StageError where no float32 can tell the Gaussians of this scene apart."""
     points = scene.frame.to_input(scene.points)
     some = np.random.default_rng(0).permutation(len(points))[:NEIGHBOURHOODS]
-    distances = cKDTree(scene.points).query(scene.points[some], k=2, workers=-1)[0][:, 1] * scene.frame.unit
+    distances = cKDTree(scene.points).query(scene.points[some], k=2, workers=cores())[0][:, 1] * scene.frame.unit
     apart = distances[distances > 0]  # the others are points that came twice
     step = float32_step(points)
     if not len(apart) or step <= LARGEST_OF_DISTANCE * np.median(apart):

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from splatkit.threads import cores
 from splatkit.view.rendering import Renderer, to_bytes
 from splatkit.view.shots import Framing, Shot, ring
 from splatkit.whole_files import whole_file
@@ -32,6 +33,7 @@ def write_turntable(
     with whole_file(path) as beside, av.open(str(beside), "w", format="mp4", options=faststart) as container:
         stream = container.add_stream("libx264", rate=Fraction(FRAMES_PER_SECOND))
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        stream.codec_context.thread_count = cores()
         stream.options = {"crf": QUALITY}
         for i, shot in enumerate(ring(frame, frames, WIDTH, HEIGHT, ELEVATION, start)):
             between(i, frames)

@@ -4,6 +4,7 @@ No GPU here: where a test needs one, a library of this file stands for NVIDIA's 
 """
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -202,6 +203,7 @@ def test_the_command_prints_what_it_finds() -> None:
 def test_kills_for_lack_of_memory_are_counted_by_both_versions_of_cgroups(tmp_path: Path, version: int) -> None:
     folder = tmp_path / ("memory" if version == 1 else "")
     folder.mkdir(exist_ok=True)
+    (folder / "cgroup.procs").write_text(f"{os.getpid()}\n")
     events = folder / ("memory.oom_control" if version == 1 else "memory.events")
     before = "oom_kill_disable 0\nunder_oom 0\n" if version == 1 else "low 0\nhigh 0\nmax 9\noom 1\n"
     events.write_text(f"{before}oom_kill 0\n")
@@ -209,3 +211,18 @@ def test_kills_for_lack_of_memory_are_counted_by_both_versions_of_cgroups(tmp_pa
     assert not meter.killed(137)
     events.write_text(f"{before}oom_kill 1\n")
     assert meter.killed(137)
+
+
+@pytest.mark.parametrize("refused", [0, 3])
+def test_a_kernel_that_does_not_count_kills_says_how_often_the_limit_was_reached(tmp_path: Path, refused: int) -> None:
+    folder = tmp_path / "memory"
+    folder.mkdir()
+    (folder / "cgroup.procs").write_text(f"{os.getpid()}\n")
+    (folder / "memory.oom_control").write_text("oom_kill_disable 0\nunder_oom 0\n")
+    (folder / "memory.max_usage_in_bytes").write_text(f"{812 * 2**20}\n")
+    (folder / "memory.failcnt").write_text("7\n")
+    meter = MemoryMeter(tmp_path)
+    assert meter.peak_mib() == 812
+    (folder / "memory.failcnt").write_text(f"{7 + refused}\n")
+    # The limit is reached without a kill, too, when the kernel drops cached files.
+    assert not meter.killed(1) and meter.killed(137) is bool(refused)
