@@ -7,10 +7,9 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, replace
-from pathlib import Path
+from dataclasses import replace
 
 from jobrunner.deliver.output import Delivered, discard, earlier_output, remove_stale, upload_output
 from jobrunner.deliver.report import Report
@@ -18,7 +17,8 @@ from jobrunner.deliver.reuse import copies, find, own_key, record
 from jobrunner.failures import FailureError, Interrupted, RunnerError, aws_fault, reason
 from jobrunner.fetch.downloads import DownloadPlan, plan_downloads
 from jobrunner.fetch.request import ChildRequest, read_child_request
-from jobrunner.probe.host import HostProbe, bad_host, check, cuda_error, mark
+from jobrunner.probe.command import COMMAND, probe
+from jobrunner.probe.host_check import METADATA, HostCheck, mark_bad_host
 from jobrunner.run.budget import Budget, price_per_hour, spent_before
 from jobrunner.run.environment import hide_environment, script_environment, with_packages, with_thread_counts
 from jobrunner.run.machine import MachineFacts
@@ -34,8 +34,9 @@ from jobrunner.watch.notice import HostNotices
 from jobrunner.watch.progress import ProgressUpload
 from jobrunner.watch.repeater import Repeater
 from jobrunner.watch.sign_of_life import SignOfLife
-from splatworks.contract.documents.job import COST_LIMIT, DONE, FAILED, INTERRUPTED, JobReport, write_job
+from splatworks.contract.documents.job import COST_LIMIT, DONE, FAILED, INPUT_ERROR, INTERRUPTED, JobReport, write_job
 from splatworks.contract.exit_codes import ContainerCode
+from splatworks.contract.host import BAD_HOST_ERROR
 from splatworks.contract.keys import JOB, PROGRESS, RUNNING, SUCCESS
 
 log = logging.getLogger("runner")
@@ -45,8 +46,8 @@ def main(timings: Timings = Timings()) -> int:  # noqa: B008 (frozen)
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="runner: %(message)s")
     log.setLevel(logging.INFO)
     hide_environment()
-    if sys.argv[1:] == ["probe"]:
-        return print_probe()
+    if sys.argv[1:] == [COMMAND]:
+        return probe(os.environ)
     try:
         settings = Settings.from_environment(os.environ)
     except RunnerError as error:
@@ -55,18 +56,6 @@ def main(timings: Timings = Timings()) -> int:  # noqa: B008 (frozen)
     stop = StopSignal(timings.stop)
     stop.listen()
     return JobAttempt(settings, timings, Store.connect(), stop).run()
-
-
-def print_probe() -> int:
-    """`runner.py probe`: what an attempt would find on this host, as JSON; 75 if that is a bad host."""
-    facts = HostProbe(os.environ, Path.cwd()).facts()
-    print(json.dumps(asdict(facts), indent=1))
-    try:
-        check(facts)
-    except RunnerError as error:
-        log.error("%s", error)
-        return int(ContainerCode.RETRY if error.failure.retryable else ContainerCode.FAILED)
-    return 0
 
 
 class JobAttempt:
@@ -80,8 +69,14 @@ class JobAttempt:
         self._report = Report(settings)
         self._memory = MemoryMeter()
         self._gpu = GpuMeter()
-        self._facts = MachineFacts(os.environ.get("ECS_CONTAINER_METADATA_URI_V4"), self._gpu.names)
-        self._probe = HostProbe(os.environ, settings.workspace)
+        self._facts = MachineFacts(os.environ.get(METADATA), self._gpu.names)
+        self._host = HostCheck(
+            os.environ,
+            settings.workspace,
+            gpu_seconds=timings.gpu_answer,
+            stop=stop.asked,
+            instance_type=self._instance_type,
+        )
         self._notices = HostNotices(settings.host_dir, stop)
         self._budget: Budget | None = None
         self._earlier: frozenset[RemoteFile] = frozenset()
@@ -90,6 +85,7 @@ class JobAttempt:
         sign_of_life = SignOfLife(self._store, self._settings, self._sign_of_life)
         with self._reported_failures():
             clear(self._settings)
+            self._host.begin()
             request = self._read_request()
             notices = Repeater(self._notices.look, lambda: self._timings.notice)
             with notices, sign_of_life.repeated(self._timings.sign_of_life):
@@ -126,6 +122,7 @@ class JobAttempt:
 
     def _make_result(self, request: ChildRequest) -> None:
         with self._reported_failures():
+            self._require_host()
             with self._report.phase("download"):
                 plan = self._plan(request)
             if not self._reuse(request, plan):
@@ -201,31 +198,42 @@ class JobAttempt:
 
     def _work(self, request: ChildRequest, plan: DownloadPlan) -> None:
         self._fetch(request, plan)
-        environment = self._probe_host(script_environment(request.job, self._settings, os.environ))
+        self._host.wait_for_gpu()
+        self._require_host()
+        environment = script_environment(request.job, self._settings, os.environ)
+        environment = with_thread_counts(environment, self._host.facts.vcpus, os.cpu_count() or 1)
         if plan.requirements:
             with self._report.phase("install"):
                 packages = install(plan.requirements, self._settings.packages_dir, environment, self._stop)
             environment = with_packages(environment, packages)
         self._run_script(request, plan, environment)
 
-    def _probe_host(self, environment: dict[str, str]) -> dict[str, str]:
-        """Raise if the job cannot run on this host; return the environment with its share of the machine."""
-        facts = self._probe.facts()
-        self._report.probed(facts)
-        if facts.gpu_is_bad:
-            self._mark_host(facts.gpu_problem or "")
-        check(facts)
-        return with_thread_counts(environment, facts.vcpus, os.cpu_count() or 1)
+    def _require_host(self) -> None:
+        """Raise if the job cannot run on this host, as far as its GPUs have answered."""
+        if error := self._host.error():
+            self._tell_watcher(error)
+            raise error
 
-    def _mark_host(self, cause: str) -> None:
-        mark(self._settings.host_dir, self._settings.job_id, cause, self._timings.drain)
+    def _judge_cuda_error(self, last_lines: Iterable[str]) -> None:
+        """If a GPU that fails in mid-run ended the script, the host is at fault, as it is at the start."""
+        facts = self._report.facts
+        if facts.error is None or facts.ended not in (FAILED, INPUT_ERROR):
+            return
+        said = [facts.error.cause, *(last_lines if facts.ended == FAILED else ())]
+        if verdict := self._host.error_of_script(said, facts.cuda_errors):
+            self._report.cuda_error(verdict.fault_of_host)
+            if verdict.fault_of_host:
+                log.error("%s", verdict.fault_of_host)
+                self._tell_watcher(verdict.fault_of_host)
 
-    def _blame_host(self, last_lines: list[str]) -> None:
-        """A failed GPU in mid-run is the host's fault as it is at the start."""
-        cause = cuda_error(last_lines) if self._probe.has_gpu and self._report.ended == FAILED else None
-        if cause:
-            self._mark_host(cause)
-            self._report.host_failed(bad_host(cause))
+    def _tell_watcher(self, error: FailureError) -> None:
+        if error.failure.code == BAD_HOST_ERROR:
+            mark_bad_host(self._settings.host_dir, self._settings.job_id, error.cause, self._timings.drain)
+
+    def _instance_type(self) -> str | None:
+        self._facts.start()
+        self._facts.wait(self._timings.facts, unless=self._stop.asked)
+        return self._facts.machine.instance_type
 
     def _fetch(self, request: ChildRequest, plan: DownloadPlan) -> None:
         with self._report.phase("download"):
@@ -249,10 +257,10 @@ class JobAttempt:
         oom_kill = self._memory.killed(exit_code)
         stopped = self._stop.asked.is_set() and not (self._budget and self._budget.error)
         self._report.script_ended(exit_code, stopped=stopped, oom_kill=oom_kill, last_lines=list(child.tail))
-        self._blame_host(list(child.tail))
         if self._budget and self._budget.error:
             log.error("%s", self._budget.error)
             self._report.stopped_for(self._budget.error)
+        self._judge_cuda_error(child.tail)
         log.info("the script ended with exit code %d (%s)", exit_code, self._report.ended)
         mirror.finish()
 
@@ -318,6 +326,7 @@ class JobAttempt:
             cost=price.cost(self._report.total_seconds) if price else None,
             peak_memory_mib=self._memory.peak_mib(),
             gpu=self._gpu.use(),
+            probe=replace(self._host.facts, image=self._facts.image_digest or self._host.facts.image),
         )
 
 

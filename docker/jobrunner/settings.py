@@ -20,6 +20,7 @@ class Timings:
     drain: float = 10  # how long a job on a bad host waits until the host gets no new tasks
     notice: float = 1  # between two looks for a notice of the host
     patience: float = 5  # how long a file that is being written waits; with `checkpoints` the most a lost host may cost
+    gpu_answer: float = 30  # how long a GPU has for its answer to the probe; one that wakes up takes some seconds
     gpu: float = 5  # between two samples of nvidia-smi
     stop: float = 95  # the script's time to write a checkpoint after SIGTERM; ECS kills the container 110 after it
     sign_of_life: float = 30  # between two writings of _RUNNING
@@ -84,10 +85,14 @@ class Settings:
             stage=environment.get(STAGE_NAME, ""),
             job_id=environment.get("AWS_BATCH_JOB_ID", ""),
             attempt=_whole_number(environment, "AWS_BATCH_JOB_ATTEMPT") or 1,
-            workspace=Path(environment.get("WORKSPACE_DIR") or "/workspace").absolute(),
+            workspace=workspace_of(environment),
             models_dir=Path(environment.get("MODELS_DIR") or "/opt/models").absolute(),
             host_dir=Path(environment.get(HOST_DIR) or HOST_FOLDER).absolute(),
         )
+
+
+def workspace_of(environment: Mapping[str, str]) -> Path:
+    return Path(environment.get("WORKSPACE_DIR") or "/workspace").absolute()
 
 
 def _required(environment: Mapping[str, str], name: str) -> str:

@@ -9,5 +9,6 @@ HOST_DIR = "HOST_DIR"  # environment variable that overrides the folder, set by 
 
 INTERRUPTION = "interruption.json"  # {"action": "terminate", "time": "2026-12-01T09:02:00Z"}: spot/instance-action
 REBALANCE = "rebalance.json"  # {"noticeTime": "2026-12-01T09:00:00Z"}: events/recommendations/rebalance
+BAD_HOST_ERROR = "bad_host"  # `error.code` of job.json if the host is at fault; the job is retried
 BAD_HOST = "bad-host.json"  # {"job_id": "…", "cause": "…"}: the host's GPU does not work
 DRAINED = "drained"  # empty; after BAD_HOST: the host gets no new tasks, so a retry starts on another

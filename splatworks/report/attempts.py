@@ -4,6 +4,7 @@ from fnmatch import fnmatchcase
 
 from splatworks.contract.documents.job import INTERRUPTED, JobReport
 from splatworks.contract.exit_codes import ContainerCode, ExitCode
+from splatworks.contract.host import BAD_HOST_ERROR
 from splatworks.contract.retries import OUT_OF_MEMORY
 from splatworks.report.email_text import duration
 from splatworks.report.job_facts import BatchAttempt, JobFacts
@@ -35,12 +36,21 @@ def lost_its_machine(facts: JobFacts) -> bool:
         return True
     if last.reason.startswith(OUT_OF_MEMORY) or report.oom_kill:
         return False
+    if had_bad_host(facts):
+        return True
     if report.stop_requested:
         return last.exit_code in (ContainerCode.RETRY, *KILLED)
     if report.is_known and report.container_exit_code is None:  # an image of an earlier version
         return report.ended == INTERRUPTED and report.exit_code not in (None, int(ExitCode.INTERRUPTED))
     # A runner that lives to the end of its attempt never ends with one of these.
     return last.exit_code in KILLED
+
+
+def had_bad_host(facts: JobFacts) -> bool:
+    """Whether the last attempt ended because the GPU of its machine did not work."""
+    last, error = facts.job.last, facts.report.error
+    is_bad = error is not None and error.code == BAD_HOST_ERROR
+    return is_bad and last is not None and last.exit_code == ContainerCode.RETRY
 
 
 def machine_end(facts: JobFacts) -> str:
@@ -80,19 +90,21 @@ def attempt_in_words(attempt: BatchAttempt) -> str:
 
 def lost_attempts(facts: JobFacts) -> str:
     """How many attempts ended because of their machine, such as "2", or "at least 2" if nobody knows of all."""
-    earlier = {each.attempt: each.stop_requested for each in facts.report.interruptions if not each.job_id}
+    earlier = {
+        each.attempt: each.bad_host or each.stop_requested for each in facts.report.interruptions if not each.job_id
+    }
     before = [_lost(attempt, earlier.get(number)) for number, attempt in enumerate(facts.job.attempts[:-1], start=1)]
     count = lost_its_machine(facts) + before.count(True)
     return f"at least {count}" if None in before else str(count)
 
 
-def _lost(attempt: BatchAttempt, stop_requested: bool | None) -> bool | None:
+def _lost(attempt: BatchAttempt, by_its_report: bool | None) -> bool | None:
     """Whether an attempt before the last lost its machine; None if nobody knows."""
     if attempt.status_reason.startswith(HOST_GONE) or attempt.exit_code is None:
         return True
     if attempt.exit_code in KILLED:
         return not attempt.reason.startswith(OUT_OF_MEMORY)
-    return stop_requested if attempt.exit_code == ContainerCode.RETRY else False
+    return by_its_report if attempt.exit_code == ContainerCode.RETRY else False
 
 
 def _meaning(code: int, report: JobReport) -> str:

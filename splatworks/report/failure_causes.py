@@ -8,7 +8,14 @@ from splatworks.contract.documents.job import COST_LIMIT, FAILED, INPUT_ERROR, R
 from splatworks.contract.exit_codes import ContainerCode, ExitCode
 from splatworks.contract.failures import Failure
 from splatworks.contract.retries import MISSING_IMAGE, OUT_OF_MEMORY
-from splatworks.report.attempts import BATCH_REASONS, lost_attempts, lost_its_machine, machine_end, own_exit_code
+from splatworks.report.attempts import (
+    BATCH_REASONS,
+    had_bad_host,
+    lost_attempts,
+    lost_its_machine,
+    machine_end,
+    own_exit_code,
+)
 from splatworks.report.job_facts import DEPENDENCY_FAILED, JobFacts
 
 MORE_ATTEMPTS = (
@@ -108,6 +115,12 @@ RULES = (
         _status("Canceled by JobStateTimeLimit action*", "MISCONFIGURATION:*", "CAPACITY:*"),
         "The job could not be started for too long and was cancelled: {status}",
         "Look at the compute environment in the AWS Batch console: it shows why no machines start.",
+    ),
+    Rule(
+        "bad machine",
+        had_bad_host,
+        "{error_cause}. The machine was taken out of service. " + USED_UP,
+        f"{MORE_ATTEMPTS} {LATER}",
     ),
     Rule(
         "spot machine reclaimed",

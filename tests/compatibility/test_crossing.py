@@ -132,7 +132,9 @@ def test_a_retry_on_the_other_image_knows_what_the_attempt_before_lost(
         "seconds": before.report["seconds"]["total"],
         "usd": before.report["cost"]["usd"],
     }
-    more = {"stop_requested": False, "job_id": None} if second == NEW else {}  # the script ended with 75 by itself
+    more = (
+        {"stop_requested": False, "bad_host": False, "job_id": None} if second == NEW else {}
+    )  # the script ended with 75 by itself
     assert after.report["attempt"] == 2 and after.report["interruptions"] == [lost | more]
 
 

@@ -28,12 +28,12 @@ from splatworks.contract.documents.job import (
     LostAttempt,
     OutputFacts,
     PhaseSeconds,
-    ProbeFacts,
     ScriptFacts,
     read_job,
 )
 from splatworks.contract.documents.request import JobRequest
 from splatworks.contract.exit_codes import ContainerCode, ExitCode
+from splatworks.contract.host import BAD_HOST_ERROR
 from splatworks.contract.keys import RESULT
 
 log = logging.getLogger("runner")
@@ -128,12 +128,11 @@ class Report:
     def _end(self, error: FailureError) -> None:
         self.facts = replace(self.facts, ended=error.ended, error=error.failure)
 
-    def probed(self, facts: ProbeFacts) -> None:
-        self.facts = replace(self.facts, probe=facts)
-
-    def host_failed(self, error: FailureError) -> None:
-        """The script failed because of its host: its exit code stays, its error does not."""
-        self._end(error)
+    def cuda_error(self, fault_of_host: FailureError | None) -> None:
+        """Note that a CUDA error ended the script. If the host is at fault, the error is that; the exit code stays."""
+        self.facts = replace(self.facts, cuda_errors=self.facts.cuda_errors + 1)
+        if fault_of_host:
+            self._end(fault_of_host)
 
     def interrupted_early(self) -> None:
         error = plain_error(INTERRUPTED, None, [], stopped=True)
@@ -147,7 +146,10 @@ class Report:
         own: dict[int | None, LostAttempt] = {}
         before: dict[int | None, LostAttempt] = {}
         resumed: tuple[LostAttempt, ...] = ()
+        cuda_errors = 0
         for report in map(_earlier_report, earlier):
+            if report and report.job_id in (self._settings.job_id, resumes_job):
+                cuda_errors = max(cuda_errors, report.cuda_errors)
             if report and report.job_id == self._settings.job_id:
                 resumed = tuple(each for each in report.interruptions if each.job_id)
                 own.update({each.attempt: each for each in report.interruptions if not each.job_id})
@@ -160,7 +162,7 @@ class Report:
         # An attempt whose host went before it could write anything left nothing.
         attempts = range(1, self._settings.attempt)
         lost = tuple(own.get(attempt, LostAttempt(attempt=attempt)) for attempt in attempts)
-        self.facts = replace(self.facts, interruptions=(*resumed, *lost))
+        self.facts = replace(self.facts, interruptions=(*resumed, *lost), cuda_errors=cuda_errors)
 
     def document(self) -> JobReport:
         seconds = {name: round(value, 3) for name, value in self._seconds.items()}
@@ -188,6 +190,7 @@ def _lost(report: JobReport) -> LostAttempt:
         ended_at=report.ended_at or None,
         seconds=report.seconds.total,
         usd=report.cost.usd if report.cost else None,
+        bad_host=report.error is not None and report.error.code == BAD_HOST_ERROR,
         stop_requested=None if report.ended == STILL_RUNNING else report.stop_requested,
     )
 

@@ -8,11 +8,14 @@ The calls: https://docs.nvidia.com/cuda/cuda-driver-api/. The kernel's PTX is fo
 import ctypes
 import json
 import sys
+import time
 from typing import Any
 
 LIBRARY = "libcuda.so.1"
 CAPABILITY_MAJOR, CAPABILITY_MINOR = 75, 76  # CUdevice_attribute
 THREADS = 32
+NOT_READY = 802  # CUDA_ERROR_SYSTEM_NOT_READY: hosts with NVSwitch, until their fabric manager has started
+READY_SECONDS, READY_POLL = 20.0, 0.5
 PTX = b"""
 .version 6.3
 .target sm_75
@@ -33,7 +36,9 @@ PTX = b"""
 
 
 class CudaError(Exception):
-    pass
+    def __init__(self, text: str, code: int = 0) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 class Driver:
@@ -47,7 +52,8 @@ class Driver:
         if code:
             text = ctypes.c_char_p()
             self._library.cuGetErrorString(code, ctypes.byref(text))
-            raise CudaError(f"{name} answered {code} ({(text.value or b'unknown error').decode(errors='replace')})")
+            said = (text.value or b"unknown error").decode(errors="replace")
+            raise CudaError(f"{name} answered {code} ({said})", code)
 
     def number(self, name: str, *arguments: Any) -> int:
         found = ctypes.c_int()
@@ -60,7 +66,7 @@ def probe(library: Any) -> dict[str, Any]:
     facts: dict[str, Any] = {"gpus": [], "problem": None}
     driver = Driver(library)
     try:
-        driver.call("cuInit", 0)
+        _initialize(driver)
         version = driver.number("cuDriverGetVersion")
         facts["cuda"] = f"{version // 1000}.{version % 1000 // 10}"
         count = driver.number("cuDeviceGetCount")
@@ -69,9 +75,21 @@ def probe(library: Any) -> dict[str, Any]:
         for ordinal in range(count):
             facts["gpus"].append(_describe(driver, ordinal))
             _run_kernel(driver, ordinal, facts["gpus"][-1])
-    except CudaError as error:
+    except (CudaError, AttributeError) as error:  # AttributeError: the library lacks a function
         facts["problem"] = str(error)
     return facts
+
+
+def _initialize(driver: Driver) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while True:
+        try:
+            driver.call("cuInit", 0)
+            return
+        except CudaError as error:
+            if error.code != NOT_READY or time.monotonic() > deadline:
+                raise
+        time.sleep(READY_POLL)
 
 
 def _describe(driver: Driver, ordinal: int) -> dict[str, Any]:

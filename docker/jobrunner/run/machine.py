@@ -42,6 +42,7 @@ class MachineFacts:
     def __init__(self, metadata_uri: str | None, gpu_names: Callable[[], list[str]]) -> None:
         self.machine = MachineInfo()
         self.price: Price | None = None
+        self.image_digest: str | None = None  # of the image that this container runs
         self.problem = "EC2 did not answer in time"  # why there is no price
         self._metadata_uri = metadata_uri
         self._gpu_names = gpu_names
@@ -98,6 +99,7 @@ class MachineFacts:
 
     def _note_share(self, task: dict[str, Any]) -> None:
         container = (task.get("containers") or [{}])[0]
+        self.image_digest = container.get("imageDigest")
         vcpus = int(container.get("cpu") or task.get("cpu") or 0) // CPU_UNITS or None
         memory = int(container.get("memory") or task.get("memory") or 0) or None
         self.machine = replace(self.machine, vcpus=vcpus, memory_mib=memory)

@@ -13,7 +13,7 @@ from typing import IO, BinaryIO
 
 LONGEST_LINE = 64 * 1024  # CloudWatch takes 256 KiB; docker splits at 16
 REDRAW_SECONDS = 10  # a progress bar that redraws itself with \r becomes a log line this often
-TAIL_LINES = 20
+TAIL_LINES = 100  # a stack trace of C++ may follow the line that says the cause
 
 
 class Child:

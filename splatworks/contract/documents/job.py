@@ -89,6 +89,7 @@ class LostAttempt:
     seconds: float | None = None  # duration until then
     usd: float | None = None  # cost until then
     stop_requested: bool | None = None  # whether a stop was requested, for example because the host was reclaimed
+    bad_host: bool = False  # whether it ended because the GPU of its host did not work
     job_id: str | None = None  # the job that was resumed, if the attempt was not one of this job's
 
 
@@ -101,18 +102,21 @@ class GpuFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeFacts:
-    """Facts about the host, collected before the script starts. None means unknown."""
+    """Facts about the host, found before the script starts; null if unknown."""
 
+    driver: str | None = None  # version of the NVIDIA driver
     cuda: str | None = None  # the latest version of CUDA that the driver supports
-    gpus: tuple[GpuFacts, ...] = ()  # the GPUs that are reserved for the job
+    gpus_reserved: int = 0  # number of GPUs that are reserved for the job; without one, none is checked
+    gpus: tuple[GpuFacts, ...] = ()  # the GPUs that the driver shows
+    architectures: str | None = None  # compute capabilities that the image is built for
     gpu_problem: str | None = None  # why the job cannot use them
     gpu_is_bad: bool = False  # whether that is the host's fault
     shared_memory_mib: int | None = None  # size of /dev/shm
     free_disk_mib: int | None = None  # free space of the workspace
-    vcpus: float | None = None  # reserved for the job
+    vcpus: float | None = None  # reserved for the job; thread counts follow it
     memory_mib: int | None = None  # the job's memory limit
-    image: str | None = None  # the image's id, or its name if ECS gives no id
-    seconds: float | None = None  # how long the probe took
+    image: str | None = None  # the image's digest; its id or its name if ECS does not give the digest
+    seconds: float | None = None  # how long the probe took, without waiting for a GPU that had not answered at first
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +139,8 @@ class JobReport:
     content_key: str | None = None  # of the result; null if it is not recorded for reuse
     reused_from: str | None = None  # output prefix of the earlier result that was copied instead of running the script
     machine: MachineInfo | None = None  # null if unknown
-    probe: ProbeFacts | None = None  # what was found on the host; null if the script was not to be started
+    probe: ProbeFacts | None = None  # facts about the host; null in reports of earlier versions
+    cuda_errors: int = 0  # attempts of this job that a CUDA error has ended, this one included
     peak_memory_mib: int | None = None  # highest memory use of the job
     oom_kill: bool = False  # whether the kernel killed a process for lack of memory
     gpu: GpuUse | None = None  # null without a GPU

@@ -9,6 +9,7 @@ from lambda_platform import saved_event
 from splatworks.contract.documents.job import JobReport, LostAttempt, MachineInfo
 from splatworks.contract.documents.result import ResultDocument
 from splatworks.contract.failures import Failure
+from splatworks.contract.host import BAD_HOST_ERROR
 from splatworks.report.attempts import exit_code_in_words, lost_its_machine
 from splatworks.report.failure_causes import RULES, Rule, failure_cause
 from splatworks.report.job_facts import BatchAttempt, BatchJob, JobFacts, read_detail
@@ -39,7 +40,13 @@ def stop_requested(code: int, **known: Any) -> JobReport:
     return JobReport(ended="interrupted", exit_code=code, container_exit_code=75, stop_requested=True, **known)
 
 
+def bad_host(**known: Any) -> JobReport:
+    error = Failure(code=BAD_HOST_ERROR, cause="the GPU does not work: no answer", fix="", retryable=True)
+    return JobReport(ended="runner_error", exit_code=75, container_exit_code=75, error=error, **known)
+
+
 CASES = [
+    (with_exit("job_script_error", 75, report=bad_host()), "bad machine", "no answer. The machine was taken out"),
     (facts("job_dependency_failed"), "a job it waited for failed", "never started"),
     (facts("job_stuck_in_queue"), "no machine available", "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY"),
     (facts("job_spot_reclaimed"), "spot machine reclaimed", "3 of 3 attempts were used"),
@@ -212,6 +219,15 @@ def test_a_job_that_lost_its_machines_says_how_often() -> None:
 )
 def test_an_email_names_the_scripts_own_exit_code(report: JobReport, code: int, words: str) -> None:
     assert exit_code_in_words(with_exit("job_script_error", code, report=report)).startswith(words)
+
+
+def test_a_job_that_met_bad_hosts_has_lost_its_machines() -> None:
+    known = with_exit("job_script_error", 75)
+    attempts = (*known.job.attempts, *known.job.attempts)
+    before = LostAttempt(attempt=1, stop_requested=False, bad_host=True)
+    known = replace(known, job=replace(known.job, attempts=attempts), report=bad_host(interruptions=(before,)))
+    assert lost_its_machine(known)
+    assert "2 of 3 attempts were used, 2 of them because the machine was lost" in failure_cause(known).cause
 
 
 def test_a_terminated_job_has_not_lost_its_machine() -> None:

@@ -62,7 +62,15 @@ def test_a_host_lost_before_its_first_sign_of_life_is_listed_without_numbers(job
     job.script("pass")
     job.run(attempt=2)
     assert job.report["interruptions"] == [
-        {"attempt": 1, "ended_at": None, "seconds": None, "usd": None, "stop_requested": None, "job_id": None}
+        {
+            "attempt": 1,
+            "ended_at": None,
+            "seconds": None,
+            "usd": None,
+            "stop_requested": None,
+            "bad_host": False,
+            "job_id": None,
+        }
     ]
 
 
@@ -93,6 +101,7 @@ def test_two_reclaims_with_and_without_notice_are_both_told_and_the_result_is_th
             "seconds": told["seconds"]["total"],
             "usd": None,
             "stop_requested": True,
+            "bad_host": False,
             "job_id": None,
         },
         {
@@ -101,6 +110,7 @@ def test_two_reclaims_with_and_without_notice_are_both_told_and_the_result_is_th
             "seconds": alive["seconds"]["total"],
             "usd": None,
             "stop_requested": None,
+            "bad_host": False,
             "job_id": None,
         },
     ]
@@ -152,7 +162,15 @@ def test_another_jobs_report_under_the_same_prefix_is_not_taken_over(job: Any) -
     job.s3.put_object(Bucket=job.output_bucket, Key=f"{job.prefix}_RUNNING", Body=job.read("job.json"))
     job.run(attempt=2)
     assert job.report["interruptions"] == [
-        {"attempt": 1, "ended_at": None, "seconds": None, "usd": None, "stop_requested": None, "job_id": None}
+        {
+            "attempt": 1,
+            "ended_at": None,
+            "seconds": None,
+            "usd": None,
+            "stop_requested": None,
+            "bad_host": False,
+            "job_id": None,
+        }
     ]
 
 
