@@ -157,13 +157,14 @@ def test_a_result_is_used_again_by_the_other_image(buckets: After, runners: Runn
     assert again.prefix != made.prefix and again.report["reused_from"] == made.prefix
 
 
-def test_the_new_runner_writes_the_old_ones_fields_and_two_more(buckets: After, runners: Runners) -> None:
+def test_the_new_runner_writes_the_old_ones_fields_and_a_few_more(buckets: After, runners: Runners) -> None:
     there = buckets(OLD)
     old = there.run(OLD, runners[OLD], "chain", "sfm").report
     new = there.run(NEW, runners[NEW], "chain", "sfm").report
     differing = {"started_at", "ended_at", "seconds", "peak_memory_mib", "cost"}
     same = {name: value for name, value in old.items() if name not in differing}
-    more = {"container_exit_code": 0, "stop_requested": False}
+    more = {"container_exit_code": 0, "stop_requested": False, "cuda_errors": 0}
+    assert new.pop("probe")["free_disk_mib"] > 0
     assert {name: value for name, value in new.items() if name not in differing} == same | more
     for name in differing:
         assert type(new[name]) is type(old[name])
