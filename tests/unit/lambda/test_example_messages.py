@@ -108,5 +108,5 @@ def test_the_custom_trigger_is_held_to_the_schema_of_the_job_that_it_makes(with_
 def test_an_unknown_trigger_is_answered_with_the_known_ones(with_custom_trigger: Platform) -> None:
     answer = with_custom_trigger.dispatch({**photo_check({}), "trigger_type": "photo_chek"})
 
-    assert "one of batch_job, splat_pipeline, photo_check" in answer["refused"]
+    assert "one of batch_job, splat_pipeline, resume, photo_check" in answer["refused"]
     assert "Did you mean photo_check?" in answer["refused"]
