@@ -6,6 +6,9 @@
 # - When a runner leaves bad-host.json there (the GPU does not work), the host takes no more jobs, lets those that run
 #   end, and shuts down.
 #
+# Jobs can write to HOST_DIR. So nothing there is opened for writing, and nothing is read that could block: a file is
+# written in a folder of the host and renamed into place, whatever a job has left under its name.
+#
 # A launch template installs it as a systemd service. It needs bash, curl 7.75 and shutdown, and the host's own role.
 # The names of the files are those of splatworks/contract/host.py.
 set -uo pipefail
@@ -14,6 +17,8 @@ set -uo pipefail
 : "${ECS_AGENT_URI:=http://127.0.0.1:51678}"
 : "${AWS_ENDPOINT_URL_ECS:=}" # https://ecs.<region>.amazonaws.com
 : "${WATCH_SECONDS:=2}"       # EC2's guide: look every five seconds
+
+own=$HOST_DIR.watch # next to it: a rename within one file system
 
 token='' token_until=0 body='' status=''
 
@@ -38,12 +43,18 @@ metadata() {
   [ "$status" = 200 ]
 }
 
-# The document at the path $1 of instance metadata becomes the file $2, whole or not at all.
+# $2 becomes the file $1 of HOST_DIR, whole or not at all.
+publish() {
+  printf '%s' "$2" >"$own/new" || return 1
+  if [ -L "$HOST_DIR/$1" ] || { [ -e "$HOST_DIR/$1" ] && [ ! -f "$HOST_DIR/$1" ]; }; then rm -rf "${HOST_DIR:?}/$1"; fi
+  mv -f "$own/new" "$HOST_DIR/$1"
+}
+
+# The document at the path $1 of instance metadata becomes the file $2. A copy in $own is what was published last.
 note() {
   metadata "$1" && [ -n "$body" ] || return 0
-  if [ "$body" != "$(cat "$HOST_DIR/$2" 2>/dev/null)" ]; then
-    printf '%s' "$body" >"$HOST_DIR/.$2.new" && mv -f "$HOST_DIR/.$2.new" "$HOST_DIR/$2" && say "$2: $body"
-  fi
+  if [ -f "$HOST_DIR/$2" ] && [ ! -L "$HOST_DIR/$2" ] && [ "$body" = "$(cat "$own/$2" 2>/dev/null)" ]; then return; fi
+  publish "$2" "$body" && printf '%s' "$body" >"$own/$2" && say "$2: $body"
 }
 
 # The text of the field $1 of the JSON object in $body.
@@ -80,8 +91,8 @@ retire() {
     tries=$((tries + 1))
     if drain; then
       drained=yes
-      : >"$HOST_DIR/drained" # the runner waits for it: a retry that came sooner could start here again
-      say "the host takes no more jobs: $(head -c 500 "$HOST_DIR/bad-host.json" | tr -cd '[:print:]')"
+      publish drained '' # the runner waits for it: a retry that came sooner could start here again
+      say "the host takes no more jobs: $(timeout 2 head -c 500 "$HOST_DIR/bad-host.json" 2>/dev/null | tr -cd '[:print:]')"
     elif [ "$tries" -lt 30 ]; then
       return
     else
@@ -97,6 +108,7 @@ retire() {
 }
 
 mkdir -p "$HOST_DIR"
+(umask 077 && mkdir -p "$own")
 say "watching $AWS_EC2_METADATA_SERVICE_ENDPOINT every $WATCH_SECONDS s"
 while :; do
   note spot/instance-action interruption.json

@@ -5,7 +5,7 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -119,6 +119,7 @@ class HostServices(BaseHTTPRequestHandler):
     drained: ClassVar[list[dict[str, Any]]] = []
     refused = 0  # so many calls of ECS are refused first
     tokens: ClassVar[set[str]] = set()
+    faults = 0  # so many answers of metadata are 503 first
 
     def do_PUT(self) -> None:
         token = f"token-{len(self.tokens)}"
@@ -130,6 +131,9 @@ class HostServices(BaseHTTPRequestHandler):
             tasks = [{"Arn": f"task/{number}", "KnownStatus": status} for number, status in enumerate(self.tasks)]
             host = {"Cluster": "spot_cluster", "ContainerInstanceArn": "arn:aws:ecs:eu-west-1:1:container-instance/c/7"}
             self._answer(200, json.dumps({"Tasks": tasks} if self.path == "/v1/tasks" else host))
+        elif type(self).faults:
+            type(self).faults -= 1
+            self._answer(503, '{"action": "none of it"}')
         elif self.headers.get("X-aws-ec2-metadata-token") not in self.tokens:
             self._answer(401, "")
         else:
@@ -215,6 +219,53 @@ def test_the_hosts_watcher_outlives_metadata_that_forgets_its_tokens(tmp_path: P
         services.tokens.clear()
         services.documents["spot/instance-action"] = notice(120)
         wait_until((run / INTERRUPTION).exists)
+
+
+def test_the_hosts_watcher_outlives_faults_of_metadata_and_takes_none_for_a_notice(tmp_path: Path) -> None:
+    with host(tmp_path) as (services, run, _):
+        wait_until(lambda: services.tokens)
+        services.faults = 6
+        wait_until(lambda: not services.faults)
+        assert list(run.iterdir()) == []
+        services.documents["spot/instance-action"] = said = notice(120)
+        wait_until((run / INTERRUPTION).exists)
+        assert (run / INTERRUPTION).read_text() == said
+
+
+def _link(path: Path) -> None:
+    (path.parent.parent / "precious").write_text("the host's")
+    path.symlink_to(path.parent.parent / "precious")
+
+
+@pytest.mark.parametrize("name", [INTERRUPTION, f".{INTERRUPTION}.new", REBALANCE])
+@pytest.mark.parametrize("leave", [os.mkfifo, Path.mkdir, _link], ids=["pipe", "folder", "link"])
+def test_files_that_a_job_left_in_the_folder_neither_block_nor_redirect_the_notices(
+    tmp_path: Path, name: str, leave: Callable[[Path], None]
+) -> None:
+    with host(tmp_path) as (services, run, process):
+        wait_until(lambda: services.tokens)
+        leave(run / name)
+        services.documents["events/recommendations/rebalance"] = '{"noticeTime": "2026-12-01T09:00:00Z"}'
+        services.documents["spot/instance-action"] = said = notice(120)
+        for kind in (INTERRUPTION, REBALANCE):
+            wait_until(lambda kind=kind: (run / kind).is_file() and not (run / kind).is_symlink())
+        assert (run / INTERRUPTION).read_text() == said
+        assert process.poll() is None
+        if leave is _link:
+            assert (tmp_path / "precious").read_text() == "the host's"
+
+
+@pytest.mark.parametrize("leave", [os.mkfifo, Path.mkdir, _link], ids=["pipe", "folder", "link"])
+def test_a_bad_host_ends_whatever_kind_of_file_a_job_left(tmp_path: Path, leave: Callable[[Path], None]) -> None:
+    with host(tmp_path) as (services, run, process):
+        wait_until(lambda: services.tokens)
+        leave(run / DRAINED)
+        leave_bad_host = os.mkfifo if leave is os.mkfifo else Path.touch
+        leave_bad_host(run / BAD_HOST)
+        assert process.wait(timeout=30) == 0
+        assert (run / DRAINED).is_file() and (tmp_path / "shutdown").exists()
+        if leave is _link:
+            assert (tmp_path / "precious").read_text() == "the host's"
 
 
 def test_a_host_whose_gpu_is_bad_takes_no_more_jobs_and_ends_after_those_that_run(tmp_path: Path) -> None:
