@@ -144,11 +144,14 @@ def check_aws(arguments: Words) -> None:
     service, operation, *options = arguments
     model = botocore.session.Session().get_service_model(service)
     operations = {xform_name(name, "-"): name for name in model.operation_names}
-    shape = model.operation_model(operations[operation]).input_shape
+    called = model.operation_model(operations[operation])
+    shape, filled_in = called.input_shape, set(called.idempotent_members)  # the command line makes up the tokens
     known = {f"--{xform_name(name, '-')}" for name in (shape.members if shape else ())} | {"--query", "--output"}
     given = {each for each in options if each.startswith("--")}
     assert given <= known, f"{operation} takes {sorted(known)}"
-    required = {f"--{xform_name(name, '-')}" for name in (shape.required_members if shape else ())}
+    required = {
+        f"--{xform_name(name, '-')}" for name in (shape.required_members if shape else ()) if name not in filled_in
+    }
     assert not given or required <= given, f"{operation} needs {sorted(required)}"
 
 
