@@ -99,7 +99,7 @@ def exit_codes_table() -> str:
 
 
 def container_codes_table() -> str:
-    """Of the container; the retry rules say the same, and a test compares them."""
+    """Return the table of the container's exit codes; a test compares it with the retry rules."""
     comments = comments_of(ContainerCode)
     rows = [(str(int(each)), _code(each.name), comments[each.name], _retried(each)) for each in ContainerCode]
     rows.append(("others", "", "the container was stopped from outside, or the runner crashed", "yes"))

@@ -67,6 +67,12 @@ PROGRAMS = {
         used_for="runs the converter to compare with",
         how_to_get="apt-get install nodejs, or https://nodejs.org",
     ),
+    "gcc": Program(
+        title="a C compiler (gcc)",
+        commands=("gcc",),
+        used_for="compiles the library that replaces NVIDIA's driver in tests of the probe",
+        how_to_get="apt-get install build-essential",
+    ),
     "docker": Program(
         title="Docker",
         commands=("docker",),

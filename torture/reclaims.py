@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from local.batch.jobs import ENDED
+from local.batch.jobs import ENDED, STATES
 from local.batch.reclaim import Reclaim
 from local.embedded_aws import EmbeddedAWS
 from splatworks.contract.keys import PROGRESS
@@ -71,14 +71,7 @@ class Reclaims:
 
     def _round(self, count: int, how: Reclaim, seconds: float) -> Iterator[ReclaimOutcome]:
         names = [self._publish() for _ in range(count)]
-        jobs = [
-            Watched(
-                self._aws.wait_for_job(name, until=("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING", *ENDED))[
-                    "jobId"
-                ]
-            )
-            for name in names
-        ]
+        jobs = [Watched(self._aws.wait_for_job(name, until=STATES)["jobId"]) for name in names]
         open_jobs = list(jobs)
         while open_jobs:
             time.sleep(LOOK_SECONDS)
@@ -113,10 +106,8 @@ class Reclaims:
 
     def _steps_done(self, job: dict[str, Any]) -> int | None:
         """Read the job's own progress.json on the disk of its host: newer than the one in S3."""
-        task = job["container"]["taskArn"].rpartition("/")[2]
-        path: Path = self._aws.folder / "jobs" / task / "workspace" / "output" / PROGRESS
         try:
-            return int(json.loads(path.read_text())["done"])
+            return int(json.loads((workspace(self._aws, job) / "output" / PROGRESS).read_text())["done"])
         except (OSError, ValueError, KeyError):
             return None
 
@@ -141,3 +132,10 @@ class Reclaims:
             for event in logs.get_log_events(logGroupName=group, logStreamName=stream)["events"]
         ]
         return [event["message"] for event in events]
+
+
+def workspace(aws: EmbeddedAWS, job: dict[str, Any]) -> Path:
+    """Return the folder of a running job on the disk of its host."""
+    task = job["container"]["taskArn"].rpartition("/")[2]
+    folder: Path = aws.folder / "jobs" / task / "workspace"
+    return folder

@@ -1,7 +1,7 @@
 """Spot machines that are taken away: every job loses its host once, at a random moment, in each way that AWS has.
 
-None may fail. Training repeats at most 35 s of work after a notice or a SIGTERM, and 60 s without either. A fourth
-reclaim of a job with `attempts: 3` fails and says why. The clock is scaled: the runner's waiting times, the interval of
+None may fail. Training repeats at most 35 s of work after a notice or a SIGTERM, and 60 s without either. A job with
+`attempts: 3` fails at its third reclaim and says why. The clock is scaled: the runner's waiting times, the interval of
 the training's checkpoints and AWS's own times are divided by SCALE, and seconds of work lost are multiplied by it.
 """
 
@@ -20,11 +20,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from local.batch.jobs import NOT_STARTED
 from local.batch.reclaim import Reclaim
 from local.embedded_aws import EmbeddedAWS
 from local.survey.photos import render_survey
 from torture.clock import scaled_runner
-from torture.reclaims import ReclaimOutcome, Reclaims
+from torture.reclaims import ReclaimOutcome, Reclaims, workspace
 
 ROOT = Path(__file__).parents[1]
 SCALE = 5.0
@@ -38,9 +39,9 @@ import os, pathlib, signal, sys, time
 state = pathlib.Path(os.environ["CHECKPOINT_DIR"]) / "step"
 
 def save(step):
-    beside = state.with_name("step.tmp")
-    beside.write_text(str(step))
-    beside.replace(state)
+    temporary = state.with_name("step.tmp")
+    temporary.write_text(str(step))
+    temporary.replace(state)
 
 step = int(state.read_text()) if state.exists() else 0
 print("going on from step", step, flush=True)
@@ -100,18 +101,17 @@ class Spot:
         """Reclaim a job with `attempts: 3` each time that it runs; return the job and the text of its e-mail."""
         name = self.publish_script(PLAIN.replace("step < 20", "True"), attempts=3)
         for lost in range(3):
-            self._wait_for_line(name, lost)
+            self._wait_for_attempt(name, lost)
             self.aws.reclaim_spot(self.aws.wait_for_job(name, until=("RUNNING",))["jobId"], how=how)
         job = self.aws.wait_for_job(name, timeout=120)
         return job, self.aws.wait_for_email(name, timeout=120).body
 
-    def _wait_for_line(self, name: str, lost: int) -> None:
+    def _wait_for_attempt(self, name: str, lost: int) -> None:
         def runs() -> bool:
-            job = self.aws.wait_for_job(name, until=("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING"))
+            job = self.aws.wait_for_job(name, until=(*NOT_STARTED, "STARTING", "RUNNING"))
             if job["status"] != "RUNNING" or len(job["attempts"]) != lost:
                 return False
-            task = job["container"]["taskArn"].rpartition("/")[2]
-            return (self.aws.folder / "jobs" / task / "workspace" / "parameters.json").exists()
+            return (workspace(self.aws, job) / "parameters.json").exists()
 
         self.aws.wait_until(runs, timeout=120, what=f"attempt {lost + 1} of {name}")
         time.sleep(0.5)

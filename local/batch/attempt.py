@@ -16,7 +16,7 @@ from local.batch.gpus import gpu_variables
 from local.batch.hosts import HostOffer
 from local.batch.jobs import Job
 from local.batch.reclaim import Interruption
-from local.batch.retry_rules import AttemptEnd
+from local.batch.retry_rules import START_FAILED, AttemptEnd
 from local.batch.tasks import Task, TaskRegistry
 from local.delivery.log_streams import LogStream, LogStreams
 from local.iam.credentials import Credentials
@@ -28,7 +28,7 @@ MAX_OVERRIDES = 8192  # characters; ECS refuses the task, long after Batch accep
 class StartError(Exception):
     """The task never ran; the text is the container's reason."""
 
-    def __init__(self, reason: str, status_reason: str = "Task failed to start") -> None:
+    def __init__(self, reason: str, status_reason: str = START_FAILED) -> None:
         super().__init__(reason)
         self.status_reason = status_reason
 

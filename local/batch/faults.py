@@ -6,7 +6,8 @@ import threading
 from collections import deque
 from enum import Enum
 
-NOT_STARTED = "Task failed to start"
+from local.batch.retry_rules import EXITED, START_FAILED
+
 REGISTRY = "123456789012.dkr.ecr.us-east-1.amazonaws.com"
 
 
@@ -29,7 +30,7 @@ class Fault(Enum):
 
     @property
     def status_reason(self) -> str:
-        return "Essential container in task exited" if self is Fault.CANNOT_INSPECT else NOT_STARTED
+        return EXITED if self is Fault.CANNOT_INSPECT else START_FAILED
 
 
 class Faults:

@@ -13,7 +13,6 @@ from local.batch.host_watcher import HostWatcher
 from local.batch.hosts import AgentSettings, HostOffer, agent_settings
 
 IDLE_SECONDS = 300.0  # that a host without a job is kept
-TERMINATED = "terminated by the operating system"
 
 
 @dataclass(eq=False, kw_only=True)

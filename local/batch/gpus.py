@@ -1,4 +1,4 @@
-"""GPUs of a host: reserve them for a container as the ECS agent does, or stand for one that is broken.
+"""GPUs of a host: reserve them for a container as the ECS agent does, or imitate a broken one.
 
 The ECS agent lists the reserved GPUs in NVIDIA_VISIBLE_DEVICES. If this machine has no GPU, the variable is not set and
 the job runs without one. On a host with a broken GPU it is set, and the driver fails as a real one does.

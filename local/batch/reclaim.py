@@ -12,10 +12,10 @@ from enum import Enum
 from typing import Protocol
 
 from local.batch.fleet import Fleet, Host
+from local.batch.retry_rules import EXITED
 
 NOTICE_SECONDS = 120.0  # between the notice in instance metadata and the end of the host (EC2 user guide)
 SHUTDOWN_SECONDS = 10.0  # between SIGTERM and SIGKILL when the operating system goes down (docker's own default)
-ESSENTIAL = "Essential container in task exited"
 
 
 class Reclaim(Enum):
@@ -40,9 +40,9 @@ def interruption(how: Reclaim, instance_id: str) -> Interruption:
     137 and 143 with "Essential container in task exited": Seqera's support pages on reclaimed AWS Batch jobs.
     """
     if how is Reclaim.KILL:
-        return Interruption(ESSENTIAL, exit_code=137)
+        return Interruption(EXITED, exit_code=137)
     if how is Reclaim.SIGTERM:
-        return Interruption(ESSENTIAL, exit_code=143)
+        return Interruption(EXITED, exit_code=143)
     return Interruption(f"Host EC2 (instance {instance_id}) terminated.")
 
 

@@ -6,6 +6,10 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+# Status reasons of tasks, in the words of Batch.
+EXITED = "Essential container in task exited"
+START_FAILED = "Task failed to start"
+
 # https://docs.aws.amazon.com/batch/latest/APIReference/API_RetryStrategy.html and API_EvaluateOnExit.html
 MAX_ATTEMPTS = 10
 MAX_RULES = 5
@@ -24,7 +28,7 @@ PATTERNS = {
 class AttemptEnd:
     exit_code: int | None
     reason: str = ""  # of the container, e.g. "OutOfMemoryError: Container killed due to memory usage"
-    status_reason: str = "Essential container in task exited"  # of the task, e.g. "Host EC2 (instance i-0) terminated."
+    status_reason: str = EXITED  # of the task, e.g. "Host EC2 (instance i-0) terminated."
     final: bool = False  # terminated by a person or by the timeout: AWS does not retry those
 
     @property

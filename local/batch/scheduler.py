@@ -17,7 +17,7 @@ from local.batch.hosts import HostOffer, choose_host
 from local.batch.jobs import NOT_STARTED, Job, job_from, now_ms
 from local.batch.reclaim import Interruption
 from local.batch.registry import JobRegistry
-from local.batch.retry_rules import AttemptEnd, is_retried
+from local.batch.retry_rules import START_FAILED, AttemptEnd, is_retried
 from local.batch.runnable import RunnableJobs
 from local.batch.stuck import StuckJobs
 
@@ -229,7 +229,7 @@ class JobScheduler:
         except Exception as error:
             # An error of this code, not of the job: end the attempt, so that it does not stay STARTING, and log it.
             self._log(f"job {job.name} could not be started: {traceback.format_exc()}")
-            self._not_started(job, f"InternalError: {error}", "Task failed to start")
+            self._not_started(job, f"InternalError: {error}", START_FAILED)
             return
         with self._changed:
             self._attempts[job.job_id] = attempt

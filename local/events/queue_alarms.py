@@ -5,13 +5,13 @@ from __future__ import annotations
 import datetime
 import json
 import operator
-import threading
 import time
-import traceback
 from collections.abc import Callable
 from typing import Any
 
 from moto.sns.models import sns_backends
+
+from local.delivery.poller import Poller
 
 METRIC = ("AWS/SQS", "NumberOfMessagesSent")
 POLL_SECONDS = 1.0  # AWS looks once in the alarm's period
@@ -29,24 +29,11 @@ class QueueAlarms:
     ) -> None:
         self._cloudwatch = cloudwatch_backend
         self._sqs = sqs_backend
-        self._log = log
         self._hurry = hurry
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="queue-alarms", daemon=True)
-        self._thread.start()
+        self._poller = Poller("queue-alarms", POLL_SECONDS, self._cloudwatch.alarms.values, self.evaluate, log)
 
     def close(self) -> None:
-        self._closed.set()
-        self._thread.join(timeout=5)
-
-    def _watch(self) -> None:
-        while not self._closed.wait(POLL_SECONDS):
-            for alarm in list(self._cloudwatch.alarms.values()):
-                try:
-                    self.evaluate(alarm)
-                except Exception:
-                    # One alarm that cannot be sent must not end the watch over the others.
-                    self._log(f"alarm {alarm.name}: {traceback.format_exc()}")
+        self._poller.close()
 
     def evaluate(self, alarm: Any) -> None:
         dimensions = {dimension.name: dimension.value for dimension in alarm.dimensions}

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-import threading
 import time
-import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import boto3
 from moto.iam.models import iam_backends
+
+from local.delivery.poller import Poller
 
 POLL_SECONDS = 0.5  # AWS starts a schedule within a minute of its time
 ONCE = re.compile(r"at\((\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\)")
@@ -35,31 +35,22 @@ class Schedules:
         self._environment = environment  # endpoint and region
         self._log = log
         self._hurry = hurry
-        self._closed = threading.Event()
         self._done: set[str] = set()
-        self._thread = threading.Thread(target=self._watch, name="schedules", daemon=True)
-        self._thread.start()
+        self._poller = Poller("schedules", POLL_SECONDS, self._schedules, self.carry_out, log)
 
     def close(self) -> None:
-        self._closed.set()
-        self._thread.join(timeout=5)
+        self._poller.close()
 
-    def _watch(self) -> None:
-        while not self._closed.wait(POLL_SECONDS):
-            for group in list(self._backend.schedule_groups.values()):
-                for schedule in list(group.schedules.values()):
-                    try:
-                        self.carry_out(group, schedule)
-                    except Exception:
-                        # One schedule that fails must not end the watch over the others.
-                        self._log(f"schedule {schedule.name}: {traceback.format_exc()}")
+    def _schedules(self) -> list[Any]:
+        groups = list(self._backend.schedule_groups.values())
+        return [schedule for group in groups for schedule in list(group.schedules.values())]
 
-    def carry_out(self, group: Any, schedule: Any) -> None:
+    def carry_out(self, schedule: Any) -> None:
         if schedule.arn in self._done or schedule.state != "ENABLED" or time.time() < self._due(schedule):
             return
         self._done.add(schedule.arn)
         if schedule.action_after_completion == "DELETE":
-            group.delete_schedule(schedule.name)
+            self._backend.delete_schedule(schedule.group_name, schedule.name)
         topic_arn, role = schedule.target["Arn"], schedule.target["RoleArn"]
         if not trusts(role):
             self._log(f"schedule {schedule.name}: {role} does not let {SERVICE} assume it")

@@ -13,8 +13,8 @@ OUT_OF_MEMORY = "OutOfMemoryError"  # the kernel killed the container's first pr
 # Hub, "manifest unknown: Requested image not found" of ECR. It pulls an image that is named by digest at once, and so
 # did older agents by tag; Docker then says "manifest for NAME not found: manifest unknown: ...", of both registries
 # (moby, distribution/errors.go). Both texts: amazon-ecs-agent, TestInvalidImageInteg.
-# A repository that does not exist is told in as many ways as there are registries, and like a lack of permissions: it
-# is retried, at the price of two more starts.
+# Each registry has another text for a missing repository, often the same as for a lack of permissions. So a missing
+# repository is retried, at the price of two more starts.
 MISSING_IMAGE = (
     "CannotPullImageManifestError: Error response from daemon: manifest unknown",
     "CannotPullContainerError: Error response from daemon: manifest for",

@@ -35,7 +35,7 @@ class CudaFailure:
 
 
 def cuda_failure(lines: Iterable[str]) -> CudaFailure | None:
-    """The CUDA error among the last words of a script that failed. Memory that ran out is the job's: that is none."""
+    """Return the CUDA error in the last lines of a failed script. Out of memory is the job's fault and not returned."""
     said = [line.strip() for line in lines]
     found = [line for line in said if CUDA_ERROR.search(line)]
     if not found or any(OUT_OF_MEMORY.search(line) for line in said):

@@ -1,4 +1,4 @@
-"""Starts gpu.py, waits for it no longer than it is told to, and reads its answer."""
+"""Start gpu.py in another process, wait for it for a limited time, and read its answer."""
 
 import json
 import re
@@ -46,7 +46,7 @@ def expected_gpus(environment: Mapping[str, str]) -> int:
 
 
 class GpuProbe:
-    """One check of the GPUs, which begins at once in a process of its own."""
+    """One check of the GPUs, started at once in another process."""
 
     def __init__(self) -> None:
         self._begun = time.monotonic()
@@ -61,7 +61,7 @@ class GpuProbe:
         self._reader.start()
 
     def answer(self, within: float, unless: threading.Event | None = None) -> GpuAnswer | None:
-        """Its answer; None if there is none `within` seconds of its start, or once `unless` is set."""
+        """Return the answer, or None `within` seconds after the start or when `unless` is set."""
         while self._reader.is_alive():
             left = self._begun + within - time.monotonic()
             if left <= 0 or (unless and unless.is_set()):

@@ -16,20 +16,20 @@ from jobrunner.probe.cuda_errors import cuda_failure
 from jobrunner.probe.gpu_probe import GpuAnswer, GpuProbe, reserved_gpus
 from jobrunner.probe.reserved import reserved_share
 from jobrunner.probe.verdict import ARCHITECTURES, BadHostError, broken_gpu, error_of, judged
+from jobrunner.run.meters import MIB
 from splatworks.contract.documents.job import ProbeFacts
 from splatworks.contract.host import BAD_HOST, DRAINED
 
 log = logging.getLogger("runner")
 
 # A GPU that nobody has used since its host booted may take seconds to wake up, so that no answer within the first limit
-# means nothing yet: the attempt goes on, and the answer is read again before the script starts.
+# means nothing yet: the attempt continues, and the answer is read again before the script starts.
 FIRST_SECONDS, GPU_SECONDS = 1.2, 30.0  # from the probe's start
 METADATA = "ECS_CONTAINER_METADATA_URI_V4"
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 (its size is read)
 DRIVER_VERSION = Path("/sys/module/nvidia/version")
 DRAINED_POLL = 0.1  # seconds
 LONGEST_CAUSE = 500  # characters in the note for the host's watcher
-MIB = 2**20
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class HostCheck:
         self.facts = replace(self.facts, seconds=round(time.monotonic() - begun, 3))
 
     def wait_for_gpu(self) -> None:
-        """Wait for the GPUs' answer if it has not come yet. Raises Interrupted if the job is told to stop meanwhile."""
+        """Wait for the GPUs' answer if it has not come yet. Raises Interrupted if the job has to stop meanwhile."""
         if self._gpu:
             self._note(self._answer_of(self._gpu))
 
@@ -101,7 +101,7 @@ class HostCheck:
         return error_of(self.facts, self._instance_type() if name_it else None)
 
     def error_of_script(self, lines: Iterable[str], earlier_cuda_errors: int) -> CudaVerdict | None:
-        """Judge the CUDA error in a failed script's last `lines`; None if there is none, or if no GPU is reserved.
+        """Judge the CUDA error in a failed script's last `lines`. None: no such error, or no GPU is reserved.
 
         `earlier_cuda_errors` is the number of attempts of this job that a CUDA error has ended before. The reasons:
         docs/decisions/spot-hosts.md.
@@ -158,7 +158,7 @@ def driver_version(path: Path = DRIVER_VERSION) -> str | None:
 
 
 def _free_mib(folder: Path) -> int | None:
-    """Free space where the folder is, or will be."""
+    """Return the free space of the folder's disk; the folder need not exist yet."""
     for each in (folder, *folder.parents):
         try:
             return shutil.disk_usage(each).free // MIB

@@ -8,13 +8,13 @@ from typing import Any
 
 import urllib3
 
+from jobrunner.run.machine import CPU_UNITS
+from jobrunner.run.meters import CGROUP_ROOT, MIB
+
 log = logging.getLogger("runner")
 
-CPU_UNITS = 1024  # ECS counts a vCPU as this
-CGROUP_ROOT = Path("/sys/fs/cgroup")
 SECONDS = 0.5  # for each answer of the metadata endpoint, which is on this host
-MIB = 2**20
-NO_LIMIT = 2**60  # version 1 of cgroups has such a large number where there is no limit
+NO_LIMIT = 2**60  # version 1 of cgroups writes a number above this for "unlimited"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -83,7 +83,7 @@ def _other_architecture(facts: ProbeFacts) -> str | None:
 
 
 def _old_driver(facts: ProbeFacts, built: str) -> str | None:
-    """CUDA runs with each driver of its own major version, or of a later one.
+    """CUDA runs with each driver of the same or a later major version.
 
     All hosts of an environment have the same driver, so another host would not do.
     """

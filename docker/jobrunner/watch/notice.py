@@ -35,7 +35,7 @@ class HostNotices:
         if not self._interrupted and (self._folder / INTERRUPTION).exists():
             self._interrupted = self.host_may_go = True
             left = seconds_left(self._folder / INTERRUPTION)
-            log.info("EC2 takes this host in %.0f s: the script is told to stop", left)
+            log.info("EC2 takes this host in %.0f s: the script has to stop", left)
             self._stop.ask(left * (1 - UPLOAD_SHARE))
 
 

@@ -65,7 +65,7 @@ class RunDocument:
 
     @property
     def key(self) -> str:
-        """Of run.json, which each resumption has in common."""
+        """Return the key of run.json, the same for each resumption."""
         return f"{self.folder}{RUN}"
 
     @property

@@ -5,7 +5,6 @@ No GPU here: where a test needs one, a library of this file stands for NVIDIA's 
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -22,11 +21,9 @@ from jobrunner.probe.gpu_probe import reserved_gpus
 from jobrunner.probe.host_check import HostCheck, driver_version
 from jobrunner.probe.reserved import Reserved, from_cgroup, reserved_share
 from jobrunner.probe.verdict import is_covered
-from jobrunner.run.environment import with_thread_counts
-from jobrunner.run.meters import MemoryMeter
-from splatkit import threads
 from splatworks.contract.documents.job import ProbeFacts
 from splatworks.contract.host import BAD_HOST, HOST_DIR
+from tests.optional_programs import need_program
 
 QUICK = "drain=0.2"
 RESERVED = {"NVIDIA_VISIBLE_DEVICES": "GPU-8a1b"}
@@ -67,8 +64,7 @@ int cuMemcpyDtoH_v2(void *to, unsigned long from, unsigned long size) { memcpy(t
 
 def driver(folder: Path, **defines: int) -> dict[str, str]:
     """Variables by which a process finds the stand-in."""
-    if shutil.which("gcc") is None:
-        pytest.skip("needs gcc, which makes the stand-in for NVIDIA's driver: apt-get install gcc")
+    need_program("gcc")
     folder.mkdir(parents=True)
     (folder / "cuda.c").write_text(DRIVER)
     usual = {"INIT": 0, "RESULT": 3, "SYNC": 0, "HANGS": 0, "SLOW": 0, "CRASHES": 0, "NOT_READY": 0}
@@ -395,24 +391,6 @@ def test_the_version_of_the_driver_is_read_from_the_kernel(tmp_path: Path) -> No
     assert driver_version(tmp_path / "absent") is None
 
 
-def test_thread_counts_follow_the_reserved_vcpus_unless_they_are_set() -> None:
-    assert with_thread_counts({"A": "b"}, None, 16) == {"A": "b"}
-    found = with_thread_counts({"OMP_NUM_THREADS": "5"}, 2.0, 16)
-    assert (found["OMP_NUM_THREADS"], found["NUMBA_NUM_THREADS"], found["VCPUS"]) == ("5", "2", "2")
-    assert with_thread_counts({}, 0.5, 16)["VCPUS"] == "1"
-    assert with_thread_counts({}, 64.0, 16)["NUMBA_NUM_THREADS"] == "16"  # numba refuses more than there are
-
-
-def test_the_stages_use_the_reserved_vcpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.sched_getaffinity", lambda _pid: set(range(16)))
-    monkeypatch.setattr(threads, "_limit", [0])
-    monkeypatch.setenv("VCPUS", "2")
-    assert threads.cores() == 2
-    for odd in ("0", "", "-3", "many"):
-        monkeypatch.setenv("VCPUS", odd)
-        assert threads.cores() == 16
-
-
 @pytest.mark.parametrize(
     ("defines", "architectures", "code"),
     [({}, "7.5", 0), ({"INIT": 999}, "7.5", 75), ({"HANGS": 1}, "7.5", 75), ({}, "8.6", 119), (None, "7.5", 0)],
@@ -429,32 +407,3 @@ def test_the_command_prints_what_it_finds_within_two_seconds(
     facts = json.loads(done.stdout)
     assert (facts["gpu_is_bad"], facts["gpu_problem"] is None) == (code == 75, code == 0)
     assert facts["seconds"] < 2
-
-
-@pytest.mark.parametrize("version", [1, 2])
-def test_kills_for_lack_of_memory_are_counted_by_both_versions_of_cgroups(tmp_path: Path, version: int) -> None:
-    folder = tmp_path / ("memory" if version == 1 else "")
-    folder.mkdir(exist_ok=True)
-    (folder / "cgroup.procs").write_text(f"{os.getpid()}\n")
-    events = folder / ("memory.oom_control" if version == 1 else "memory.events")
-    before = "oom_kill_disable 0\nunder_oom 0\n" if version == 1 else "low 0\nhigh 0\nmax 9\noom 1\n"
-    events.write_text(f"{before}oom_kill 0\n")
-    meter = MemoryMeter(tmp_path)
-    assert not meter.killed(137)
-    events.write_text(f"{before}oom_kill 1\n")
-    assert meter.killed(137)
-
-
-@pytest.mark.parametrize("refused", [0, 3])
-def test_a_kernel_that_does_not_count_kills_says_how_often_the_limit_was_reached(tmp_path: Path, refused: int) -> None:
-    folder = tmp_path / "memory"
-    folder.mkdir()
-    (folder / "cgroup.procs").write_text(f"{os.getpid()}\n")
-    (folder / "memory.oom_control").write_text("oom_kill_disable 0\nunder_oom 0\n")
-    (folder / "memory.max_usage_in_bytes").write_text(f"{812 * 2**20}\n")
-    (folder / "memory.failcnt").write_text("7\n")
-    meter = MemoryMeter(tmp_path)
-    assert meter.peak_mib() == 812
-    (folder / "memory.failcnt").write_text(f"{7 + refused}\n")
-    # The limit is reached without a kill, too, when the kernel drops cached files.
-    assert not meter.killed(1) and meter.killed(137) is bool(refused)

@@ -24,6 +24,15 @@ for step in range(len(done), 20):
 (Path(os.environ["OUTPUT_DIR"]) / "counted.txt").write_text(" ".join(map(str, done)))
 """
 WHOLE = " ".join(map(str, range(20)))
+NOTHING_KNOWN = {  # of a first attempt that left no report
+    "attempt": 1,
+    "ended_at": None,
+    "seconds": None,
+    "usd": None,
+    "stop_requested": None,
+    "bad_host": False,
+    "job_id": None,
+}
 
 
 def test_a_retry_after_sigterm_goes_on_and_ends_with_the_same_result(job: Any) -> None:
@@ -61,17 +70,7 @@ def test_a_host_lost_without_notice_costs_only_what_was_not_mirrored(job: Any) -
 def test_a_host_lost_before_its_first_sign_of_life_is_listed_without_numbers(job: Any) -> None:
     job.script("pass")
     job.run(attempt=2)
-    assert job.report["interruptions"] == [
-        {
-            "attempt": 1,
-            "ended_at": None,
-            "seconds": None,
-            "usd": None,
-            "stop_requested": None,
-            "bad_host": False,
-            "job_id": None,
-        }
-    ]
+    assert job.report["interruptions"] == [NOTHING_KNOWN]
 
 
 def test_two_reclaims_with_and_without_notice_are_both_told_and_the_result_is_the_same(job: Any) -> None:
@@ -161,17 +160,7 @@ def test_another_jobs_report_under_the_same_prefix_is_not_taken_over(job: Any) -
     job.run(attempt=1, AWS_BATCH_JOB_ID="an-earlier-job")
     job.s3.put_object(Bucket=job.output_bucket, Key=f"{job.prefix}_RUNNING", Body=job.read("job.json"))
     job.run(attempt=2)
-    assert job.report["interruptions"] == [
-        {
-            "attempt": 1,
-            "ended_at": None,
-            "seconds": None,
-            "usd": None,
-            "stop_requested": None,
-            "bad_host": False,
-            "job_id": None,
-        }
-    ]
+    assert job.report["interruptions"] == [NOTHING_KNOWN]
 
 
 def test_a_script_that_ignores_sigterm_is_killed_and_its_output_uploaded(job: Any) -> None:

@@ -229,6 +229,35 @@ def test_without_a_cgroup_the_largest_child_counts(tmp_path: Path) -> None:
     assert 80 <= (meter.peak_mib() or 0) < 10**6
 
 
+@pytest.mark.parametrize("version", [1, 2])
+def test_kills_for_lack_of_memory_are_counted_by_both_versions_of_cgroups(tmp_path: Path, version: int) -> None:
+    folder = tmp_path / ("memory" if version == 1 else "")
+    folder.mkdir(exist_ok=True)
+    (folder / "cgroup.procs").write_text(f"{os.getpid()}\n")
+    events = folder / ("memory.oom_control" if version == 1 else "memory.events")
+    before = "oom_kill_disable 0\nunder_oom 0\n" if version == 1 else "low 0\nhigh 0\nmax 9\noom 1\n"
+    events.write_text(f"{before}oom_kill 0\n")
+    meter = MemoryMeter(tmp_path)
+    assert not meter.killed(137)
+    events.write_text(f"{before}oom_kill 1\n")
+    assert meter.killed(137)
+
+
+@pytest.mark.parametrize("refused", [0, 3])
+def test_a_kernel_that_does_not_count_kills_says_how_often_the_limit_was_reached(tmp_path: Path, refused: int) -> None:
+    folder = tmp_path / "memory"
+    folder.mkdir()
+    (folder / "cgroup.procs").write_text(f"{os.getpid()}\n")
+    (folder / "memory.oom_control").write_text("oom_kill_disable 0\nunder_oom 0\n")
+    (folder / "memory.max_usage_in_bytes").write_text(f"{812 * 2**20}\n")
+    (folder / "memory.failcnt").write_text("7\n")
+    meter = MemoryMeter(tmp_path)
+    assert meter.peak_mib() == 812
+    (folder / "memory.failcnt").write_text(f"{7 + refused}\n")
+    # The limit is reached without a kill, too, when the kernel drops cached files.
+    assert not meter.killed(1) and meter.killed(137) is bool(refused)
+
+
 def test_gpu_use_is_the_mean_of_samples_and_the_peak_of_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tool = tmp_path / "nvidia-smi"
     tool.write_text('#!/bin/sh\ncase "$1" in *name) echo "NVIDIA A10G";; *) cat "$(dirname "$0")/now";; esac\n')

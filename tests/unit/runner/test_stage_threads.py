@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from jobrunner.run.environment import with_thread_counts
 from splatkit import threads
 from splatkit.sfm.colmap import usable_threads
 
@@ -63,3 +64,21 @@ colmap_steps.incremental_mapping(request)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path)
     assert done.stdout.split("\n")[:2] == ["[]", "[]"], done.stderr
+
+
+def test_thread_counts_follow_the_reserved_vcpus_unless_they_are_set() -> None:
+    assert with_thread_counts({"A": "b"}, None, 16) == {"A": "b"}
+    found = with_thread_counts({"OMP_NUM_THREADS": "5"}, 2.0, 16)
+    assert (found["OMP_NUM_THREADS"], found["NUMBA_NUM_THREADS"], found["VCPUS"]) == ("5", "2", "2")
+    assert with_thread_counts({}, 0.5, 16)["VCPUS"] == "1"
+    assert with_thread_counts({}, 64.0, 16)["NUMBA_NUM_THREADS"] == "16"  # numba refuses more than there are
+
+
+def test_the_stages_use_the_reserved_vcpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _pid: set(range(16)))
+    monkeypatch.setattr(threads, "_limit", [0])
+    monkeypatch.setenv("VCPUS", "2")
+    assert threads.cores() == 2
+    for odd in ("0", "", "-3", "many"):
+        monkeypatch.setenv("VCPUS", odd)
+        assert threads.cores() == 16

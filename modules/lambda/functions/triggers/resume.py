@@ -1,4 +1,4 @@
-"""trigger_type resume: a run that has used up its attempts because of lost machines goes on where it was.
+"""trigger_type resume: continue a run that has used up its attempts because of lost machines.
 
 The monitor has this message published. Anyone else who publishes it gets no more than the run's own message allows: as
 many resumptions as its auto_resume says, of a job that has failed for its machines and that nobody has stopped.
